@@ -1,0 +1,3 @@
+"""agentd: a coding-agent server in one file."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,237 @@
+"""The nouns that every room shares: jobs, messages, asks, records. Values only: no files, no sockets, no tasks.
+
+DESIGN: one JobSpec goes in, one vocabulary of records comes out. What a record's `data` holds, by type (all keys are
+always present unless marked `?`; sizes are bytes, durations milliseconds, times epoch milliseconds, money USD):
+
+    session.created   id, face, workspace, isolation, name, parent
+    session.changed   name?, status?, workspace?, permissions?: what is new ({"always": [tool names]})
+    job.created       spec (JobSpec as JSON), key, payload (SHA-256 hex or null), dialect (int)
+    job.started       model, resolved_model, provider, tools, mcp_servers, permission_mode, containment, sandbox
+    phase             name, index, count, percent
+    text.delta        message, block, text               thinking.delta the same
+    input.delta       message, block, call, text         text: a piece of the call's JSON input
+    message           id, role, content, model, usage    one complete message; of role user only what a person said
+    tool.started      call, name, input
+    tool.output       call, text
+    tool.finished     call, name, ok, summary, duration_ms, content, artifact   content: what the model is told
+    ask.opened        id, kind, call, tool, input, question, options, deadline
+    ask.settled       id, decision, reason, by
+    notice            level (info, warning, error), text, code
+    usage             input_tokens, output_tokens, cached_tokens, cost
+    checkpoint        id, tree
+    commit            sha, files, message
+    artifact          sha256, size, media_type, call
+    job.finished      outcome, stop_reason, error ({code, message} or null), result, turns, cost, duration_ms, diff
+
+Results of tools are not repeated in a message: `tool.finished` holds them, and the history is folded from both, so that
+every tool_use has exactly one tool_result by construction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from typing import Any, Literal
+
+import attrs
+
+DIALECT = 1  # of the faces' folds: in job.created, so that ordinals clients hold stay what they were
+PROTOCOL = 1  # between daemon and executor: in the ready line
+
+
+class JobState(StrEnum):
+    QUEUED = "queued"
+    RUNNING = "running"
+    WAITING = "waiting"  # for an ask to be settled
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    INTERRUPTED = "interrupted"
+
+    @property
+    def terminal(self) -> bool:
+        return self in (JobState.COMPLETED, JobState.FAILED, JobState.CANCELLED, JobState.INTERRUPTED)
+
+
+class Mode(StrEnum):
+    ASK = "ask"
+    CODE = "code"
+
+
+class PermissionMode(StrEnum):
+    DEFAULT = "default"
+    ACCEPT_EDITS = "acceptEdits"
+    PLAN = "plan"
+    BYPASS = "bypassPermissions"
+
+
+class ToolClass(StrEnum):
+    """What a tool can do to the world; permissions are decided by it."""
+
+    READ = "read"
+    EDIT = "edit"
+    EXEC = "exec"
+    NET = "net"
+
+
+# --- Messages -----------------------------------------------------------------------------------------------------
+
+
+@attrs.frozen
+class Text:
+    text: str
+
+
+@attrs.frozen
+class Thinking:
+    thinking: str
+    signature: str | None = None  # opaque; the service that made it wants it back unchanged
+
+
+@attrs.frozen
+class Image:
+    media_type: str
+    data: str  # base64
+
+
+@attrs.frozen
+class ToolUse:
+    id: str
+    name: str
+    input: Mapping[str, Any]
+
+
+@attrs.frozen
+class ToolResult:
+    tool_use_id: str
+    content: tuple[Text | Image, ...]
+    is_error: bool = False
+
+
+Block = Text | Thinking | Image | ToolUse | ToolResult
+_BLOCKS: dict[str, type[Any]] = {
+    "text": Text,
+    "thinking": Thinking,
+    "image": Image,
+    "tool_use": ToolUse,
+    "tool_result": ToolResult,
+}
+_BLOCK_NAMES = {kind: name for name, kind in _BLOCKS.items()}
+
+
+@attrs.frozen
+class Message:
+    role: Literal["user", "assistant"]
+    content: tuple[Block, ...]
+    id: str = ""
+
+    @property
+    def text(self) -> str:
+        return "".join(block.text for block in self.content if isinstance(block, Text))
+
+    @property
+    def calls(self) -> tuple[ToolUse, ...]:
+        return tuple(block for block in self.content if isinstance(block, ToolUse))
+
+
+def block_to_json(block: Block) -> dict[str, Any]:
+    """{"type": "text" | "thinking" | "image" | "tool_use" | "tool_result", …the block's fields}."""
+    fields: dict[str, Any] = {"type": _BLOCK_NAMES[type(block)]}
+    for name in (field.name for field in attrs.fields(type(block))):
+        fields[name] = getattr(block, name)
+    if isinstance(block, ToolResult):
+        fields["content"] = [block_to_json(part) for part in block.content]
+    return fields
+
+
+def block_from_json(data: Mapping[str, Any]) -> Block:
+    """The inverse of block_to_json. Raises KeyError or TypeError for what it did not write."""
+    fields = dict(data)
+    kind = _BLOCKS[fields.pop("type")]
+    if kind is ToolResult:
+        fields["content"] = blocks_from_json(fields["content"])
+    block: Block = kind(**fields)
+    return block
+
+
+def blocks_from_json(data: Sequence[Mapping[str, Any]]) -> tuple[Any, ...]:
+    return tuple(block_from_json(part) for part in data)
+
+
+@attrs.frozen
+class Usage:
+    """Tokens of one or more model calls; *cached* ones are part of *input*."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            self.input_tokens + other.input_tokens,
+            self.output_tokens + other.output_tokens,
+            self.cached_tokens + other.cached_tokens,
+        )
+
+
+# --- What is asked of an executor ---------------------------------------------------------------------------------
+
+
+@attrs.frozen
+class Models:
+    """Model names by role, as the client wrote them; None for the default of the role."""
+
+    planner: str | None = None
+    code: str | None = None
+    scan: str | None = None
+
+
+@attrs.frozen
+class ToolPolicy:
+    allowed: tuple[str, ...] = ()  # empty: every tool of the mode
+    disallowed: tuple[str, ...] = ()
+    permission_mode: PermissionMode = PermissionMode.DEFAULT
+    ask_seconds: float | None = 600.0  # an ask that is open for longer is refused; None: never; 0: nobody is there
+
+
+@attrs.frozen
+class Limits:
+    turns: int | None = None
+    usd: float | None = None
+    seconds: float | None = None
+
+
+@attrs.frozen
+class JobSpec:
+    """One job, complete: what any face's request becomes. Faces validate, the executor checks types only."""
+
+    mode: Mode
+    prompt: str
+    models: Models = Models()
+    tools: ToolPolicy = ToolPolicy()
+    limits: Limits = Limits()
+    auto_commit: bool = False
+    tags: Mapping[str, str] = attrs.field(factory=dict)
+    env: Mapping[str, str] = attrs.field(factory=dict)
+
+
+@attrs.frozen
+class Record:
+    """One line of a session's log. *parent* is the id of the Task call that a subagent's record belongs to."""
+
+    pos: int  # from 1, no gaps
+    ts: int  # epoch milliseconds
+    job: str | None
+    type: str
+    data: dict[str, Any]
+    parent: str | None = None
+
+
+@attrs.frozen
+class Entry:
+    """A record that has no position and time yet: what a writer appends."""
+
+    type: str
+    data: dict[str, Any]
+    job: str | None = None
+    parent: str | None = None

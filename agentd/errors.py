@@ -1,0 +1,127 @@
+"""What can go wrong, by name. Rooms raise these; each face has one table that turns them into its answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+class AgentdError(Exception):
+    """Its text is safe to show to a client: no secret, no trace, and it says what to do where that is known."""
+
+    code = "INTERNAL_ERROR"
+
+
+class InvalidRequest(AgentdError):
+    """A request does not say what it has to. *problems*: each "what is wrong @ $.path.to[0].it"."""
+
+    code = "VALIDATION_ERROR"
+
+    def __init__(self, problems: Iterable[str]) -> None:
+        self.problems = list(problems)
+        super().__init__("; ".join(self.problems))
+
+
+class PayloadTooLarge(AgentdError):
+    code = "PAYLOAD_TOO_LARGE"
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"the request body is larger than {limit} bytes")
+
+
+class SessionNotFound(AgentdError):
+    code = "SESSION_NOT_FOUND"
+
+    def __init__(self, session_id: str) -> None:
+        super().__init__(f"no session {session_id}")
+
+
+class JobNotFound(AgentdError):
+    code = "JOB_NOT_FOUND"
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(f"no job {job_id}")
+
+
+class AskNotFound(AgentdError):
+    code = "ASK_NOT_FOUND"
+
+    def __init__(self, ask_id: str) -> None:
+        super().__init__(f"no ask {ask_id}")
+
+
+class AskSettled(AgentdError):
+    code = "ASK_SETTLED"
+
+    def __init__(self, ask_id: str, decision: str) -> None:
+        super().__init__(f"ask {ask_id} was settled already: {decision}")
+        self.decision = decision
+
+
+class JobInProgress(AgentdError):
+    code = "JOB_IN_PROGRESS"
+
+    def __init__(self, state: str) -> None:
+        super().__init__("a job is in progress; an executor runs one at a time. Try again when it has ended")
+        self.state = state
+
+
+class IdempotencyKeyReused(AgentdError):
+    code = "IDEMPOTENCY_KEY_REUSED"
+
+    def __init__(self) -> None:
+        super().__init__("this Idempotency-Key was used for a job with another payload; use a new key per job")
+
+
+class NotARepository(AgentdError):
+    code = "NO_GIT"
+
+    def __init__(self, path: str) -> None:
+        super().__init__(f"{path} is not a git repository, so there is no diff; `git init` there makes it one")
+
+
+class GitFailed(AgentdError):
+    code = "GIT_FAILED"
+
+
+class ModelUnavailable(AgentdError):
+    """No provider has a model of that name."""
+
+    code = "MODEL_UNAVAILABLE"
+
+    def __init__(self, name: str, known: Iterable[str]) -> None:
+        there_is = ", ".join(known) or "none"
+        super().__init__(
+            f"MODEL_UNAVAILABLE: {name}. Models here: {there_is}. "
+            f"To use one of them under this name: --model-alias {name}=builtin"
+        )
+        self.name = name
+
+
+class ProviderFailed(AgentdError):
+    """A language model service did not do its part."""
+
+    code = "PROVIDER_ERROR"
+
+
+class ToolFailed(AgentdError):
+    """A tool call did not work. The text goes to the model as an error result; the job goes on."""
+
+    code = "TOOL_FAILED"
+
+
+class StoreFailed(AgentdError):
+    """The disk refused: full, read-only, or gone. Nothing was acknowledged."""
+
+    code = "STORE_FAILED"
+
+
+class Locked(AgentdError):
+    """Somebody else owns the directory."""
+
+    code = "LOCKED"
+
+
+class ExecutorFailed(AgentdError):
+    """The executor process did not start, or died."""
+
+    code = "SPAWN_FAILED"

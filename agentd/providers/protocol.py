@@ -1,0 +1,74 @@
+"""What every language model service is to the engine: a request in, a stream of small events out."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Protocol
+
+import attrs
+
+from agentd.domain import Message, Usage
+
+
+@attrs.frozen
+class ToolSchema:
+    name: str
+    description: str
+    input_schema: Mapping[str, Any]
+
+
+@attrs.frozen
+class ModelRequest:
+    """Between two calls of one job this only grows at the end, so that a service's prompt cache keeps working."""
+
+    model: str  # the provider's own name for it
+    system: str
+    messages: tuple[Message, ...]
+    tools: tuple[ToolSchema, ...]
+
+
+@attrs.frozen
+class TextDelta:
+    text: str
+
+
+@attrs.frozen
+class ThinkingDelta:
+    text: str
+
+
+@attrs.frozen
+class CallStarted:
+    """The model begins a tool call. Calls may overlap: deltas name the call they belong to."""
+
+    id: str
+    name: str
+
+
+@attrs.frozen
+class CallDelta:
+    id: str
+    text: str  # a piece of the call's input as JSON
+
+
+@attrs.frozen
+class Stopped:
+    """The last event. *reason*: end_turn, tool_use, max_tokens, refusal, or the service's own word."""
+
+    reason: str
+    usage: Usage
+
+
+StreamEvent = TextDelta | ThinkingDelta | CallStarted | CallDelta | Stopped
+
+
+class Provider(Protocol):
+    @property
+    def name(self) -> str: ...
+
+    def models(self) -> tuple[str, ...]:
+        """Names it answers to; the first is its default."""
+
+    def stream(self, request: ModelRequest) -> AbstractAsyncContextManager[AsyncIterator[StreamEvent]]:
+        """The model's reply as it comes. Leaving the block ends the call. Raises ProviderFailed, before or midway."""
