@@ -1,0 +1,67 @@
+"""The command line: finds the verb and calls its module. Nothing is imported that the verb does not need."""
+
+from __future__ import annotations
+
+import sys
+
+from agentd import __version__
+
+VERBS = {
+    "run": "do one job in a repository, and show it live",
+    "executor": "serve one workspace over HTTP",
+    "models": "list the language models there are",
+    "doctor": "say what this machine has and what it lacks",
+    "help": "explain a verb or a topic",
+}  # `main(argv) -> int` of agentd.cli.<verb> does it
+
+USAGE = """\
+usage: agentd run [OPTIONS] "WHAT TO DO"
+       agentd executor | models | doctor [OPTIONS]
+       agentd help [TOPIC]
+       agentd --version"""
+
+
+def main(argv: list[str]) -> int:
+    """Do what *argv* says. Its exit code; 2: there is no such verb."""
+    if argv in (["--version"], ["version"]):
+        print(f"agentd {__version__}")
+        return 0
+    if not argv:
+        print(USAGE, file=sys.stderr)
+        return 2
+    verb, *args = argv
+    if verb in ("--help", "-h"):
+        verb = "help"
+    if verb not in VERBS:
+        return refuse(verb)
+    return run_verb(verb, args)
+
+
+def run_verb(verb: str, args: list[str]) -> int:
+    from importlib import import_module
+
+    try:
+        status: int = import_module(f"agentd.cli.{verb}").main(args)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        return hang_up()
+    return status
+
+
+def hang_up() -> int:
+    """Whoever read our output has gone (`agentd help | head`): say nothing more, not at exit either."""
+    import os
+
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 1
+
+
+def refuse(verb: str) -> int:
+    from difflib import get_close_matches
+
+    near = get_close_matches(verb, VERBS, n=1)
+    hint = f"did you mean `agentd {near[0]}`?" if near else "`agentd help` lists what there is"
+    print(f"agentd: no such command: {verb}; {hint}", file=sys.stderr)
+    return 2

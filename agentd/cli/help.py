@@ -1,0 +1,72 @@
+"""`agentd help [TOPIC]`: the manual, which is the Markdown in agentd/help."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+from importlib import resources
+
+import agentd
+from agentd.cli import USAGE, VERBS
+
+TOPICS = {
+    "permissions": "what an agent may do unasked, and how it asks",
+    "exit-codes": "what `agentd run` tells a script",
+    "files": "where data lives",
+    "environment": "variables that agentd reads, and those that commands see",
+}  # besides one for each verb
+
+BOLD, PLAIN = "\x1b[1m", "\x1b[0m"
+
+
+def main(argv: list[str]) -> int:
+    """Print the overview, or the topic *argv* names. 2: there is no such topic."""
+    topic = " ".join(argv)
+    if topic in ("", "help", "--help", "-h"):
+        show(overview())
+    elif topic in VERBS or topic in TOPICS:
+        show(page(topic))
+    else:
+        print(f"agentd help: no topic {topic}; there are: {', '.join((*VERBS, *TOPICS))}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def overview() -> str:
+    width = max(map(len, (*VERBS, *TOPICS)))
+    commands = "\n".join(f"  {name:{width}}  {what}" for name, what in VERBS.items())
+    topics = "\n".join(f"  {name:{width}}  {what}" for name, what in TOPICS.items())
+    return f"{USAGE}\n\n# Commands\n\n{commands}\n\n# Topics of `agentd help`\n\n{topics}\n"
+
+
+def page(topic: str) -> str:
+    """The Markdown of a topic."""
+    return resources.files(agentd).joinpath("help", f"{topic}.md").read_text(encoding="utf-8")
+
+
+def show(markdown: str) -> None:
+    """Print it; on a terminal with bold headings, and page by page if it is longer than the screen."""
+    if not sys.stdout.isatty():
+        print(plain(markdown), end="")
+    elif markdown.count("\n") < shutil.get_terminal_size().lines:
+        print(plain(markdown, BOLD, PLAIN), end="")
+    else:
+        import pydoc
+
+        pydoc.pager(plain(markdown))  # a pager may show escape sequences as they are
+
+
+def plain(markdown: str, bold: str = "", normal: str = "") -> str:
+    """Markdown as text: headings without their hashes, code indented instead of fenced, the rest as it was written."""
+    lines, in_code = [], False
+    for line in markdown.splitlines():
+        if line.startswith("```"):
+            in_code = not in_code
+        elif in_code:
+            lines.append(f"    {line}".rstrip())
+        elif heading := re.match(r"#+ (.*)", line):
+            lines.append(f"{bold}{heading[1]}{normal}")
+        else:
+            lines.append(line)
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,310 @@
+#!/usr/bin/env python3
+"""Build agentd: `python3 build.py` makes dist/agentd.pyz, one file that runs wherever Python 3.11 or later is.
+
+    build.py                     fetch the locked dependencies, vendor, compile, zip
+    build.py lock                renew the lock: the newest wheels that satisfy pyproject.toml
+    build.py check               ruff and mypy
+    build.py test [PYTEST ARGS]  build, check, and run the tests; `build.py test tests/wire -k chunked`
+    build.py faults [--count N]  kill the executor at N random moments (200) and look at what is left
+    build.py bench [NAMES]       measure, and print ratios; with --peers beside other servers, which it installs
+    build.py walk [SEED]         run the examples of a seed document (executor), where ../shared/acceptance is
+
+Only Python, pip and git are needed. Packages come from the index that pip is configured for, so mirrors and proxies
+work as they do for pip; they are checked against the lock, so it does not matter who serves them. Without a network:
+`python3 build.py --wheelhouse DIR`, where DIR holds the wheels that [tool.agentd.lock] in pyproject.toml names.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent
+OUTPUT = ROOT / "dist" / "agentd.pyz"
+WHEELS = ROOT / ".cache" / "wheels"
+VENV = ROOT / ".venv"
+OLDEST = (3, 11)  # the oldest Python that agentd runs on
+LARGEST = 3_000_000  # bytes of the finished file
+SHEBANG = b"#!/usr/bin/env python3\n"
+LOCK = "[tool.agentd.lock]\n"
+
+
+class BuildError(Exception):
+    """What went wrong and what to do about it, for a person."""
+
+
+def say(text: str) -> None:
+    print(f"build.py: {text}", file=sys.stderr, flush=True)
+
+
+# --- The lock -----------------------------------------------------------------------------------------------------
+
+
+def project() -> dict[str, Any]:
+    """pyproject.toml."""
+    import tomllib  # new in 3.11: an older Python has to get as far as the message that says so
+
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+
+def write_lock() -> None:
+    """Pin the newest pure-Python wheels that satisfy the project's dependencies."""
+    if sys.version_info[:2] != OLDEST:  # pip evaluates what is needed below some version for the Python it runs in
+        raise BuildError("`lock` wants Python {}.{}, the oldest that agentd runs on".format(*OLDEST))
+    with tempfile.TemporaryDirectory() as scratch:
+        anywhere = ["--only-binary=:all:", "--implementation=py", "--abi=none", "--platform=any"]
+        pip("download", *anywhere, "--dest", scratch, *project()["project"]["dependencies"])
+        lines = [f'"{wheel.name}" = "{sha256(wheel)}"\n' for wheel in sorted(Path(scratch).glob("*.whl"))]
+    head, _, _ = (ROOT / "pyproject.toml").read_text().partition(LOCK)
+    (ROOT / "pyproject.toml").write_text(head + LOCK + "".join(lines))
+    say(f"locked {len(lines)} wheels; build, test, and commit pyproject.toml")
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def name_and_version(wheel: str) -> tuple[str, str]:
+    """Of a wheel's file name, or of what is installed, by its directory name. The name is normalised as in PEP 503."""
+    name, version = wheel.removesuffix(".dist-info").split("-")[:2]
+    return re.sub(r"[-_.]+", "-", name).lower(), version
+
+
+# --- Fetching -----------------------------------------------------------------------------------------------------
+
+
+def pip(*args: str) -> None:
+    """Run the pip of this Python, with its own configuration. Raises BuildError with what it said."""
+    if not importlib.util.find_spec("pip"):
+        raise BuildError(
+            f"{sys.executable} has no pip. Install it (Debian: apt install python3-pip; else: python3 -m ensurepip), "
+            "or build without it: python3 build.py --wheelhouse DIR"
+        )
+    command = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "--no-input", *args]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if done.returncode:
+        raise BuildError(f"pip failed. It said:\n{done.stdout.strip()}")
+
+
+def fetch_wheels(wheelhouse: Path | None) -> list[Path]:
+    """The wheels of the lock, each with the right hash, from *wheelhouse*, else the cache, else the package index."""
+    lock: dict[str, str] = project()["tool"]["agentd"]["lock"]
+    for name in lock:
+        if not re.search(r"-(py2\.)?py3-none-any\.whl$", name):
+            raise BuildError(f"{name} in the lock is not pure Python, so it cannot be part of agentd.pyz")
+    directory = wheelhouse or WHEELS
+    if wheelhouse is None and list(unusable(directory, lock)):
+        download(lock)
+    if problems := "\n".join(f"  {name}: {problem}" for name, problem in unusable(directory, lock)):
+        raise BuildError(f"the locked wheels are not all in {directory}:\n{problems}")
+    return [directory / name for name in lock]
+
+
+def unusable(directory: Path, lock: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Each locked wheel that *directory* does not have, with what is wrong."""
+    for name, digest in lock.items():
+        if not (directory / name).is_file():
+            yield name, "not there"
+        elif sha256(directory / name) != digest:
+            yield name, f"its SHA-256 is {sha256(directory / name)}, the lock says {digest}"
+
+
+def download(lock: Mapping[str, str]) -> None:
+    say(f"fetching {len(lock)} locked wheels into {WHEELS.relative_to(ROOT)}")
+    WHEELS.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as scratch:
+        requirements = Path(scratch, "requirements.txt")
+        pins = ("{}=={} --hash=sha256:{}\n".format(*name_and_version(name), digest) for name, digest in lock.items())
+        requirements.write_text("".join(pins))
+        try:
+            pip("download", "--no-deps", "--only-binary=:all:", "--dest", str(WHEELS), "-r", str(requirements))
+        except BuildError as exc:
+            raise BuildError(
+                f"{exc}\nWithout a network: python3 build.py --wheelhouse DIR, where DIR holds\n  " + "\n  ".join(lock)
+            ) from exc
+
+
+# --- Packing ------------------------------------------------------------------------------------------------------
+
+
+def build(wheelhouse: Path | None = None) -> None:
+    """Make dist/agentd.pyz and SHA256SUMS. The same source and the same Python give the same bytes."""
+    with tempfile.TemporaryDirectory() as scratch:
+        tree = Path(scratch)
+        for wheel in fetch_wheels(wheelhouse):
+            vendor(wheel, tree)
+        shutil.copytree(ROOT / "agentd", tree / "agentd", ignore=shutil.ignore_patterns("__pycache__", ".*"))
+        shutil.copy(ROOT / "agentd" / "__main__.py", tree / "__main__.py")
+        shutil.copy(ROOT / "LICENSE", tree / "LICENSE")
+        compile_all(tree)
+        OUTPUT.parent.mkdir(exist_ok=True)
+        pack(tree, OUTPUT)
+    size = OUTPUT.stat().st_size
+    if size > LARGEST:
+        raise BuildError(f"{OUTPUT.name} has {size:,} bytes; {LARGEST:,} is what we allow ourselves")
+    (OUTPUT.parent / "SHA256SUMS").write_text(f"{sha256(OUTPUT)}  {OUTPUT.name}\n")
+    say(f"{OUTPUT.relative_to(ROOT)}: {size:,} bytes")
+
+
+def vendor(wheel: Path, tree: Path) -> None:
+    """Unpack what runs, its licence, and the metadata: trio-websocket asks importlib.metadata for trio's version."""
+    with zipfile.ZipFile(wheel) as archive:
+        for name in archive.namelist():
+            parts = name.split("/")
+            if name.endswith((".so", ".pyd")) or parts[0].endswith(".data"):
+                raise BuildError(f"{wheel.name} holds {name}, so it is not pure Python")
+            is_metadata = parts[0].endswith(".dist-info")
+            if is_metadata and not (parts[1] == "METADATA" or re.search("(?i)licen[cs]e|copying|notice", name)):
+                continue
+            if not is_metadata and (not name.endswith(".py") or {"tests", "_tests"} & set(parts)):
+                continue
+            if (tree / name).exists():
+                raise BuildError(f"{wheel.name} holds {name}, and so does another wheel")
+            archive.extract(name, tree)
+
+
+def compile_all(tree: Path) -> None:
+    """Put a .pyc beside every .py: it halves the start. Another Python than this one ignores it and reads the .py."""
+    # In a fresh, isolated process: what marshal writes depends on what else the process holds.
+    settings = ["-q", "-b", "--invalidation-mode=unchecked-hash", "-s", str(tree), "-p", OUTPUT.name]
+    if subprocess.run([sys.executable, "-I", "-S", "-m", "compileall", *settings, str(tree)]).returncode:
+        raise BuildError("the sources do not compile")
+
+
+def pack(tree: Path, output: Path) -> None:
+    """An executable zip of *tree* in which nothing depends on when, where and by whom it was made."""
+    partial = output.with_suffix(".partial")
+    with partial.open("wb") as file:
+        file.write(SHEBANG)
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+            for path in sorted(tree.rglob("*"), key=lambda path: path.relative_to(tree).as_posix()):
+                if path.is_file():
+                    entry = zipfile.ZipInfo(
+                        path.relative_to(tree).as_posix()
+                    )  # its time is 1980, the zip format's zero
+                    entry.external_attr = 0o100644 << 16
+                    entry.compress_type = zipfile.ZIP_DEFLATED
+                    archive.writestr(entry, path.read_bytes())
+    partial.chmod(0o755)
+    partial.replace(output)
+
+
+# --- Checking -----------------------------------------------------------------------------------------------------
+
+
+def development_python(wheelhouse: Path | None) -> str:
+    """The Python of .venv, with the locked and the development set in it. Does nothing where they are installed."""
+    python = VENV / "bin" / "python"
+    installed = {name_and_version(path.name) for path in VENV.glob("lib/python3.*/site-packages/*.dist-info")}
+    lock, tools = project()["tool"]["agentd"]["lock"], project()["dependency-groups"]["dev"]
+    wanted = {name_and_version(name) for name in lock} | {tuple(tool.split("==")) for tool in tools}
+    if python.exists() and wanted <= installed:
+        return str(python)
+    say("installing the development set into .venv")
+    if not python.exists():
+        import venv
+
+        venv.create(VENV, symlinks=True)  # without a pip of its own: Debian's Python has none to give
+    pip("--python", str(python), "install", *map(str, fetch_wheels(wheelhouse)), *tools)
+    return str(python)
+
+
+def run_steps(steps: Mapping[str, Sequence[str]], env: Mapping[str, str] = os.environ) -> None:
+    """Run commands in turn, in the project's directory. Raises BuildError at the first that fails."""
+    began = time.monotonic()
+    for name, command in steps.items():
+        say(name)
+        status = subprocess.run(command, cwd=ROOT, env=env).returncode
+        if status:
+            raise BuildError(f"FAILED: {name} (exit code {status})")
+    say(f"passed: {', '.join(steps)}, in {time.monotonic() - began:.0f} s")
+
+
+def checks(python: str) -> dict[str, list[str]]:
+    return {
+        "ruff check": [python, "-m", "ruff", "check", "--quiet"],
+        "ruff format": [python, "-m", "ruff", "format", "--check", "--quiet"],
+        "mypy": [python, "-m", "mypy", "--no-error-summary"],
+    }
+
+
+def check(wheelhouse: Path | None, _: list[str]) -> None:
+    run_steps(checks(development_python(wheelhouse)))
+
+
+def test(wheelhouse: Path | None, args: list[str]) -> None:
+    python = development_python(wheelhouse)
+    build(wheelhouse)
+    run_steps({**checks(python), "pytest": [python, "-m", "pytest", *args]})
+
+
+def faults(wheelhouse: Path | None, args: list[str]) -> None:
+    parser = argparse.ArgumentParser(prog="build.py faults")
+    parser.add_argument("--count", type=int, default=200, metavar="N")
+    count = parser.parse_args(args).count
+    python = development_python(wheelhouse)
+    run_steps({"faults": [python, "-m", "pytest", "tests/faults"]}, {**os.environ, "AGENTD_FAULTS": str(count)})
+
+
+def bench(wheelhouse: Path | None, args: list[str]) -> None:
+    python = development_python(wheelhouse)
+    build(wheelhouse)
+    run_steps({"bench": [python, "-m", "tests.bench.table", *args]})
+
+
+def walk(wheelhouse: Path | None, args: list[str]) -> None:
+    python = development_python(wheelhouse)
+    build(wheelhouse)
+    run_steps({"walk": [python, "-m", "tests.e2e.walk", *args]})
+
+
+# --- The command line ---------------------------------------------------------------------------------------------
+
+VERBS: dict[str, Callable[[Path | None, list[str]], None]] = {
+    "build": lambda wheelhouse, _: build(wheelhouse),
+    "lock": lambda _, __: write_lock(),
+    "check": check,
+    "test": test,
+    "faults": faults,
+    "bench": bench,
+    "walk": walk,
+}
+
+
+def main(argv: list[str]) -> int:
+    if sys.version_info < OLDEST:
+        say("agentd needs Python {}.{} or later; this is {}".format(*OLDEST, sys.version.split()[0]))
+        return 1
+    parser = argparse.ArgumentParser(
+        prog="build.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--wheelhouse", type=Path, metavar="DIR", help="take the locked wheels from DIR, not the network"
+    )
+    parser.add_argument("verb", nargs="?", default="build", choices=VERBS, help="what to do (build)")
+    parser.add_argument("args", nargs=argparse.REMAINDER, help="passed on to it")
+    options = parser.parse_args(argv)
+    try:
+        VERBS[options.verb](options.wheelhouse, options.args)
+    except BuildError as exc:
+        say(str(exc))
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
