@@ -21,6 +21,12 @@ class InvalidRequest(AgentdError):
         super().__init__("; ".join(self.problems))
 
 
+class InvalidSetting(AgentdError):
+    """A flag or a variable does not say what it has to. Its text names it."""
+
+    code = "INVALID_SETTING"
+
+
 class PayloadTooLarge(AgentdError):
     code = "PAYLOAD_TOO_LARGE"
 
