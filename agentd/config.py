@@ -6,6 +6,7 @@ rules of flags: the executor contract, section 1.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -121,7 +122,7 @@ def data_dir(flag: str | None, env: Mapping[str, str]) -> Path:
 
 
 def tool_environment(
-    env: Mapping[str, str], pass_env: Iterable[str] = PASS_ENV, request: Mapping[str, str] | None = None
+    pass_env: Iterable[str], request: Mapping[str, str], env: Mapping[str, str] = os.environ
 ) -> dict[str, str]:
     """The whole environment of a command that a model runs: a few names of *env*, and what the *request* asked for.
 
@@ -132,7 +133,7 @@ def tool_environment(
     passed = {
         name: value for name, value in env.items() if matches(name, wanted) and not matches(name.upper(), SECRETS)
     }
-    return {"PATH": DEFAULT_PATH, **passed, **(request or {})}
+    return {"PATH": DEFAULT_PATH, **passed, **request}
 
 
 def matches(name: str, patterns: Iterable[str]) -> bool:

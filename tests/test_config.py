@@ -1,0 +1,136 @@
+"""Settings: what wins, what is refused, and what a command gets to see."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from agentd.config import PASS_ENV, Option, data_dir, parse_aliases, read_settings, tool_environment
+from agentd.errors import InvalidSetting
+
+OPTIONS = {
+    "listen-addr": Option("LISTEN_ADDR"),
+    "read-only": Option("READ_ONLY", switch=True),
+    "model-alias": Option("MODEL_ALIASES", many=True),
+    "supervised": Option(switch=True),
+}
+
+
+@pytest.mark.parametrize("argv", [["--listen-addr", "here:1"], ["--listen-addr=here:1"], ["--listen-addr= here:1 "]])
+def test_a_flag_beats_the_environment(argv: list[str]) -> None:
+    assert read_settings(OPTIONS, argv, {"LISTEN_ADDR": "there:2"}).text("listen-addr") == "here:1"
+
+
+@pytest.mark.parametrize("blank", ["", "  "])
+def test_a_blank_flag_leaves_it_to_the_environment(blank: str) -> None:
+    settings = read_settings(OPTIONS, ["--listen-addr", blank], {"LISTEN_ADDR": "there:2"})
+    assert settings.text("listen-addr") == "there:2"
+
+
+def test_a_blank_variable_counts_as_none() -> None:
+    assert read_settings(OPTIONS, [], {"LISTEN_ADDR": " "}).text("listen-addr") is None
+
+
+def test_a_value_may_hold_an_equals_sign() -> None:
+    assert read_settings(OPTIONS, ["--model-alias=a=b"], {}).many("model-alias") == ["a=b"]
+
+
+@pytest.mark.parametrize(
+    ("argv", "env", "is_on"),
+    [
+        (["--read-only"], {}, True),
+        (["--read-only", "--supervised"], {}, True),
+        (["--read-only", "off"], {"READ_ONLY": "1"}, False),
+        (["--read-only=No"], {"READ_ONLY": "1"}, False),
+        ([], {"READ_ONLY": "YES"}, True),
+        (["--read-only="], {"READ_ONLY": "on"}, True),
+        ([], {"READ_ONLY": "0"}, False),
+        ([], {}, False),
+    ],
+)
+def test_a_switch_is_on_when_the_flag_or_else_the_environment_says_so(
+    argv: list[str], env: dict[str, str], is_on: bool
+) -> None:
+    assert read_settings(OPTIONS, argv, env).switch("read-only") is is_on
+
+
+def test_a_word_that_is_neither_true_nor_false_is_refused() -> None:
+    with pytest.raises(InvalidSetting, match="--read-only: perhaps is neither true nor false"):
+        read_settings(OPTIONS, ["--read-only=perhaps"], {}).switch("read-only")
+
+
+@pytest.mark.parametrize("argv", [["--listen-adr", "x"], ["word"], ["--read-only", "word"], ["-x"], ["--"]])
+def test_what_is_not_a_known_flag_is_refused(argv: list[str]) -> None:
+    with pytest.raises(InvalidSetting, match="unknown argument"):
+        read_settings(OPTIONS, argv, {})
+
+
+@pytest.mark.parametrize("argv", [["--listen-addr"], ["--listen-addr", "--read-only"]])
+def test_a_flag_without_its_value_is_refused(argv: list[str]) -> None:
+    with pytest.raises(InvalidSetting, match="--listen-addr needs a value"):
+        read_settings(OPTIONS, argv, {})
+
+
+def test_only_a_flag_that_may_be_repeated_is_taken_twice() -> None:
+    with pytest.raises(InvalidSetting, match="given twice"):
+        read_settings(OPTIONS, ["--listen-addr=a", "--listen-addr=b"], {})
+
+
+def test_a_required_setting_that_is_missing_says_how_to_give_it() -> None:
+    with pytest.raises(InvalidSetting, match=r"^--listen-addr is required \(or LISTEN_ADDR in the environment\)$"):
+        read_settings(OPTIONS, [], {}).required("listen-addr")
+
+
+def test_aliases_of_flags_join_those_of_the_environment_and_win() -> None:
+    settings = read_settings(
+        OPTIONS, ["--model-alias", "a=flag", "--model-alias=c=flag"], {"MODEL_ALIASES": "a=e, b=e"}
+    )
+    assert settings.aliases("model-alias") == {"a": "flag", "b": "e", "c": "flag"}
+
+
+@pytest.mark.parametrize("text", ["gpt-5", "=builtin", "gpt-5=", "a=b,c"])
+def test_an_alias_that_is_no_pair_is_refused(text: str) -> None:
+    with pytest.raises(InvalidSetting, match="gpt-5=builtin"):
+        parse_aliases([text])
+
+
+@pytest.mark.parametrize(
+    ("flag", "env", "path"),
+    [
+        ("/flag", {"AGENTD_DATA_DIR": "/ours"}, "/flag"),
+        (" ", {"AGENTD_DATA_DIR": "/ours", "HARNESS_DATA_DIR": "/older"}, "/ours"),
+        (None, {"AGENTD_DATA_DIR": "", "HARNESS_DATA_DIR": "/older", "XDG_STATE_HOME": "/x"}, "/older"),
+        (None, {"XDG_STATE_HOME": "/x", "HOME": "/h"}, "/x/agentd"),
+        (None, {"XDG_STATE_HOME": "relative", "HOME": "/h"}, "/h/.local/state/agentd"),
+        (None, {"HOME": "/h"}, "/h/.local/state/agentd"),
+    ],
+)
+def test_the_first_place_that_is_named_is_the_data_directory(flag: str | None, env: dict[str, str], path: str) -> None:
+    assert data_dir(flag, env) == Path(path)
+
+
+def test_a_command_sees_the_few_names_it_needs_and_no_secret() -> None:
+    env = {
+        "PATH": "/bin",
+        "LC_TIME": "C",
+        "https_proxy": "http://proxy",
+        "CARGO_HOME": "/c",
+        "LD_PRELOAD": "x",
+        "OPENAI_API_KEY": "k",
+        "AUTH_TOKEN": "t",
+        "LC_SECRET": "s",
+    }
+    seen = tool_environment([*PASS_ENV, "OPENAI*", "AUTH_TOKEN"], {}, env)
+    assert seen == {"PATH": "/bin", "LC_TIME": "C", "https_proxy": "http://proxy", "CARGO_HOME": "/c"}
+
+
+def test_a_request_may_set_any_variable_of_its_commands() -> None:
+    assert tool_environment([], {"GH_TOKEN": "theirs", "PATH": "/opt"}, {"PATH": "/bin"}) == {
+        "GH_TOKEN": "theirs",
+        "PATH": "/opt",
+    }
+
+
+def test_a_command_has_a_path_even_where_we_have_none() -> None:
+    assert tool_environment([], {}, {})["PATH"]
