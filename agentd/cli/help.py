@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import re
-import shutil
+import os
 import sys
-from importlib import resources
 
-import agentd
 from agentd.cli import USAGE, VERBS
 
 TOPICS = {
@@ -17,7 +14,7 @@ TOPICS = {
     "environment": "variables that agentd reads, and those that commands see",
 }  # besides one for each verb
 
-BOLD, PLAIN = "\x1b[1m", "\x1b[0m"
+BOLD, NORMAL = "\x1b[1m", "\x1b[0m"
 
 
 def main(argv: list[str]) -> int:
@@ -42,6 +39,10 @@ def overview() -> str:
 
 def page(topic: str) -> str:
     """The Markdown of a topic."""
+    from importlib import resources
+
+    import agentd
+
     return resources.files(agentd).joinpath("help", f"{topic}.md").read_text(encoding="utf-8")
 
 
@@ -49,12 +50,12 @@ def show(markdown: str) -> None:
     """Print it; on a terminal with bold headings, and page by page if it is longer than the screen."""
     if not sys.stdout.isatty():
         print(plain(markdown), end="")
-    elif markdown.count("\n") < shutil.get_terminal_size().lines:
-        print(plain(markdown, BOLD, PLAIN), end="")
+    elif markdown.count("\n") < os.get_terminal_size(sys.stdout.fileno()).lines:
+        print(plain(markdown, BOLD, NORMAL), end="")
     else:
         import pydoc
 
-        pydoc.pager(plain(markdown))  # a pager may show escape sequences as they are
+        pydoc.pager(plain(markdown))  # without bold: a pager may show escape sequences as they are
 
 
 def plain(markdown: str, bold: str = "", normal: str = "") -> str:
@@ -65,8 +66,8 @@ def plain(markdown: str, bold: str = "", normal: str = "") -> str:
             in_code = not in_code
         elif in_code:
             lines.append(f"    {line}".rstrip())
-        elif heading := re.match(r"#+ (.*)", line):
-            lines.append(f"{bold}{heading[1]}{normal}")
+        elif line.startswith("#"):
+            lines.append(f"{bold}{line.lstrip('# ')}{normal}")
         else:
             lines.append(line)
     return "\n".join(lines) + "\n"

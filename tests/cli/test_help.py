@@ -1,0 +1,44 @@
+"""`agentd help`: the manual."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from agentd.cli import VERBS, main
+from agentd.cli.help import TOPICS, page, plain
+
+PAGES = (*(verb for verb in VERBS if verb != "help"), *TOPICS)
+
+
+@pytest.mark.parametrize("argv", [["help"], ["--help"], ["-h"], ["help", "help"]], ids=" ".join)
+def test_help_lists_every_verb_and_topic(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(argv) == 0
+    listed = re.findall(r"^  (\S+)  ", capsys.readouterr().out, re.MULTILINE)
+    assert listed == [*VERBS, *TOPICS]
+
+
+@pytest.mark.parametrize("topic", PAGES)
+def test_every_verb_and_topic_has_a_page(topic: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["help", topic]) == 0
+    assert capsys.readouterr().out.strip()
+
+
+def test_an_unknown_topic_is_answered_with_those_there_are(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["help", "xyzzy"]) == 2
+    assert "there are: run, executor" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("topic", PAGES)
+def test_a_page_names_only_pages_that_exist(topic: str) -> None:
+    assert set(re.findall(r"`agentd help ([a-z-]+)`", page(topic))) <= set(PAGES)
+
+
+@pytest.mark.parametrize("topic", PAGES)
+def test_a_page_fits_a_wide_terminal(topic: str) -> None:
+    assert max(map(len, plain(page(topic)).splitlines())) <= 130
+
+
+def test_code_is_indented_and_a_heading_is_bare() -> None:
+    assert plain("# Title\n\ntext\n```\n# code\n\n```\n", "<", ">") == "<Title>\n\ntext\n    # code\n\n"
