@@ -1,0 +1,209 @@
+"""Files that are there whole or not at all, and locks that end with their owner. Nothing here knows what a session is.
+
+A temporary file or directory is flocked while it is being made. That tells `sweep` which ones a crash left behind, even
+while other processes are making theirs: a lock ends with the process, however it ends.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+from agentd.errors import Locked, StoreFailed
+
+PRIVATE_FILE = 0o600
+PRIVATE_DIR = 0o700
+TEMP_PREFIX = ".tmp-"
+LOCK_POLL_SECONDS = 0.005
+
+
+@contextmanager
+def disk(doing: str) -> Iterator[None]:
+    """Turns what the operating system refuses into StoreFailed: "cannot *doing*: No space left on device"."""
+    try:
+        yield
+    except OSError as exc:
+        raise StoreFailed(f"cannot {doing}: {exc.strerror or exc}") from exc
+
+
+def fsync_dir(directory: Path) -> None:
+    """Names made, renamed or removed in *directory* so far survive power loss."""
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def write_whole(fd: int, data: bytes | memoryview) -> None:
+    """All of *data*, where os.write may stop short."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(fd, rest) :]
+
+
+@contextmanager
+def replacing(path: Path, *, mode: int = PRIVATE_FILE, durable: bool = True) -> Iterator[IO[bytes]]:
+    """A file to write that takes *path*'s place when the block ends, and is gone if it fails. Raises OSError.
+
+    A crash leaves the old file or the new one. Not *durable*: after power loss it may also be an empty or damaged one,
+    which is right for caches that check what they read.
+    """
+    temp, fd = _make_temp_file(path.parent, mode)
+    try:
+        with os.fdopen(fd, "wb") as file:
+            yield file
+            file.flush()
+            if durable:
+                os.fsync(file.fileno())
+            temp.rename(path)
+    except BaseException:
+        temp.unlink(missing_ok=True)
+        raise
+    if durable:
+        fsync_dir(path.parent)
+
+
+def write_atomic(path: Path, data: bytes, *, mode: int = PRIVATE_FILE, durable: bool = True) -> None:
+    """*path* holds *data*, or what it held before: see `replacing`. Raises OSError."""
+    with replacing(path, mode=mode, durable=durable) as file:
+        file.write(data)
+
+
+@contextmanager
+def making_directory(path: Path) -> Iterator[Path]:
+    """A directory to fill that becomes *path* when the block ends, durably, and is gone if it fails. Raises OSError.
+
+    The block syncs the files that it writes. *path* may be there already only as an empty directory.
+    """
+    temp, fd = _make_temp_directory(path.parent)
+    try:
+        yield temp
+        os.fsync(fd)
+        temp.rename(path)
+    except BaseException:
+        shutil.rmtree(temp, ignore_errors=True)
+        raise
+    finally:
+        os.close(fd)
+    fsync_dir(path.parent)
+
+
+def sweep(directory: Path) -> list[Path]:
+    """Remove what `replacing` and `making_directory` left in *directory* when their process was killed."""
+    left = [path for path in directory.glob(f"{TEMP_PREFIX}*") if _is_abandoned(path)]
+    for path in left:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    return left
+
+
+def _make_temp_file(directory: Path, mode: int) -> tuple[Path, int]:
+    while True:
+        path = directory / f"{TEMP_PREFIX}{secrets.token_hex(8)}"
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+        if _claim(fd):
+            return path, fd
+
+
+def _make_temp_directory(parent: Path) -> tuple[Path, int]:
+    while True:
+        path = parent / f"{TEMP_PREFIX}{secrets.token_hex(8)}"
+        path.mkdir(PRIVATE_DIR)
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        if _claim(fd):
+            return path, fd
+
+
+def _claim(fd: int) -> bool:
+    """Lock what was just made. False (and closed) where a sweep came in between and took it for abandoned."""
+    fcntl.flock(fd, fcntl.LOCK_EX)
+    if os.fstat(fd).st_nlink:
+        return True
+    os.close(fd)
+    return False
+
+
+def _is_abandoned(path: Path) -> bool:
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(fd)
+    return True
+
+
+class FileLock:
+    """An exclusive lock on a file that says who holds it. It ends when it is released or its process does."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    @classmethod
+    def acquire(cls, path: Path, what: str, *, wait_seconds: float = 0.0) -> FileLock:
+        """Raises Locked, saying that *what* is in use, by which pid and since when; StoreFailed if the disk refuses."""
+        with disk(f"lock {what}"):
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE_FILE)
+            try:
+                _wait_for_lock(fd, what, wait_seconds)
+                _sign(fd)
+            except BaseException:
+                os.close(fd)
+                raise
+        return cls(fd)
+
+    def release(self) -> None:
+        """Safe to call twice. The file stays: removing it would let two owners lock two files of one name."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+
+def _wait_for_lock(fd: int, what: str, seconds: float) -> None:
+    give_up = time.monotonic() + seconds
+    while True:
+        try:
+            return fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as exc:
+            if time.monotonic() >= give_up:
+                raise Locked(f"{what} is in use{_holder(fd)}") from exc
+        time.sleep(LOCK_POLL_SECONDS)
+
+
+def _sign(fd: int) -> None:
+    owner = {"pid": os.getpid(), "since": datetime.now(UTC).isoformat(timespec="seconds")}
+    os.ftruncate(fd, 0)
+    os.pwrite(fd, json.dumps(owner).encode(), 0)
+
+
+def _holder(fd: int) -> str:
+    try:
+        owner = json.loads(os.pread(fd, 200, 0))
+        return f" by process {owner['pid']} since {owner['since']}"
+    except (ValueError, LookupError, TypeError):  # its owner is just signing
+        return ""

@@ -1,0 +1,205 @@
+"""The session log: one file of records, one writer, any number of readers. The rules: DESIGN.md, "Storage".
+
+A record is *written* (survives the death of this process) before anybody is told of it, and *synced* (survives power
+loss) when `synced` returns. One thread uses a SessionLog: trio's. Nothing here looks into a record's data.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Self
+
+import attrs
+import trio
+
+from agentd.domain import Entry
+from agentd.errors import StoreFailed
+from agentd.store.commit import GroupCommit
+from agentd.store.files import FileLock, disk, fsync_dir, making_directory, write_atomic
+from agentd.store.lines import Index, encode_line
+from agentd.store.repair import Repair, open_repaired
+from agentd.store.view import Generations, LogReader, LogView, boot_id
+
+__all__ = ["LOG_NAME", "FileOps", "LogReader", "LogView", "SessionLog", "create_log", "open_log"]
+
+LOG_NAME = "log.ndjson"
+Clock = Callable[[], int]  # epoch milliseconds
+
+
+def epoch_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+_fdatasync: Callable[[int], None] = getattr(os, "fdatasync", os.fsync)  # macOS has no fdatasync
+
+
+@attrs.frozen
+class FileOps:
+    """What appending asks of the disk. A test hands in one that is full, or broken."""
+
+    write: Callable[[int, bytes], int] = os.write
+    truncate: Callable[[int, int], None] = os.ftruncate
+    sync: Callable[[int], None] = _fdatasync
+
+
+class SessionLog(LogView):
+    """A log open for appending, from `open_log` to `close`. Use as a context manager.
+
+    Start `run_committer` in the nursery that uses it. *repairs* says what opening it had to put right.
+    """
+
+    def __init__(
+        self, path: Path, fd: int, index: Index, lock: FileLock, repairs: tuple[Repair, ...], clock: Clock, ops: FileOps
+    ) -> None:
+        super().__init__(path, fd, index)
+        self.repairs = repairs
+        self._lock = lock
+        self._clock = clock
+        self._ops = ops
+        self._commit = GroupCommit(lambda: ops.sync(self._fd), lambda: index.last_pos)
+        self._broken: str | None = None
+        self._subscribers: list[Callable[[int], None]] = []
+        self._announcing = False
+
+    @property
+    def synced_pos(self) -> int:
+        """Positions up to here survive power loss. 0 at first: what the writer before us synced is not known."""
+        return self._commit.synced_pos
+
+    @trio.lowlevel.enable_ki_protection  # Ctrl-C between the write and the index would lose count of the bytes
+    def append(self, entries: Sequence[Entry]) -> int:
+        """Write them in one piece, give them the next positions, tell the subscribers; the new last position.
+
+        Raises StoreFailed if the disk refuses: then nothing was announced, and the log can be used as before unless the
+        error says otherwise.
+        """
+        self._check()
+        ts = max(self._clock(), self._index.last_ts)
+        lines = [encode_line(pos, ts, entry) for pos, entry in enumerate(entries, self.last_pos + 1)]
+        if lines:
+            self._write(b"".join(lines))
+            self._index.add([len(line) for line in lines], ts)
+            self._commit.poke()
+            self._announce()
+        return self.last_pos
+
+    async def synced(self, pos: int) -> None:
+        """Returns when the records up to *pos* survive power loss; all who wait share one fdatasync.
+
+        Raises StoreFailed when that failed: the log takes nothing more, since what the disk has is not known.
+        """
+        if pos > self.last_pos:
+            raise ValueError(f"position {pos} was not written yet: the last one is {self.last_pos}")
+        await self._commit.covered(pos)
+
+    async def run_committer(self) -> None:
+        """Sync within 50 ms what nobody waits for; until cancelled. Raises StoreFailed when a sync fails."""
+        await self._commit.run()
+
+    def subscribe(self, callback: Callable[[int], None]) -> Callable[[], None]:
+        """*callback* is called with the new last position after each write, in order, each position at most once; a
+        callback may append. It must not raise. Returns what ends it."""
+        self._subscribers.append(callback)
+
+        def unsubscribe() -> None:
+            if callback in self._subscribers:
+                self._subscribers.remove(callback)
+
+        return unsubscribe
+
+    def close(self) -> None:
+        """Sync and unlock. The tasks that use the log have ended. Raises StoreFailed if the sync fails. Safe twice."""
+        if self._commit.in_flight:
+            raise RuntimeError("a log is closed after the tasks that use it")
+        fd = self._fd
+        if fd < 0:
+            return
+        try:
+            self._commit.sync_now()
+        finally:
+            self._fd = -1
+            os.close(fd)
+            self._lock.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def _check(self) -> None:
+        self._commit.check()
+        if self._broken is not None:
+            raise StoreFailed(self._broken)
+
+    def _write(self, data: bytes) -> None:
+        try:
+            written = self._ops.write(self._fd, data)
+            if written == len(data):
+                return
+            reason, cause = "no space left on the device", None  # the usual cause of a short write
+        except OSError as exc:
+            reason, cause = exc.strerror or str(exc), exc
+        self._take_back()
+        raise StoreFailed(f"cannot write to the session log: {reason}") from cause
+
+    def _take_back(self) -> None:
+        try:
+            self._ops.truncate(self._fd, self.size)
+        except OSError as exc:
+            self._broken = f"the session log ends in half a record that cannot be cut: {exc.strerror}. Open it again"
+            raise StoreFailed(self._broken) from exc
+
+    def _announce(self) -> None:
+        if self._announcing:  # a subscriber appends: the loop below tells it to all, in order
+            return
+        self._announcing = True
+        told = 0
+        try:
+            while told != self.last_pos:
+                told = self.last_pos
+                for callback in tuple(self._subscribers):
+                    callback(told)
+        finally:
+            self._announcing = False
+
+
+def open_log(path: Path, *, clock: Clock = epoch_ms, ops: FileOps = FileOps()) -> SessionLog:
+    """Open for appending, alone; the file is made if it is not there. See *repairs* for what was damaged.
+
+    Raises Locked, saying who has it; StoreFailed.
+    """
+    lock = FileLock.acquire(path.with_suffix(".lock"), "the session")
+    try:
+        with disk("open the session log"):
+            fd, index, repairs = open_repaired(path)
+            _begin_generation(path, index, anew=any(repair.quarantined for repair in repairs))
+    except BaseException:
+        lock.release()
+        raise
+    return SessionLog(path, fd, index, lock, repairs, clock, ops)
+
+
+def _begin_generation(path: Path, index: Index, *, anew: bool) -> None:
+    before = Generations.load(path)
+    if before is None:
+        Generations(boot_id(), (index.last_pos,)).save(path)
+    elif anew or before.boot != boot_id():
+        Generations(boot_id(), (*before.starts, index.last_pos)).save(path)
+
+
+def create_log(directory: Path, entries: Sequence[Entry], *, clock: Clock = epoch_ms) -> Path:
+    """A new session's *directory* with a log that holds *entries*, all of it synced; the log's path.
+
+    A crash leaves all of it or none. Raises StoreFailed, also if the directory is there already.
+    """
+    ts = clock()
+    lines = [encode_line(pos, ts, entry) for pos, entry in enumerate(entries, 1)]
+    with disk("create the session"), making_directory(directory) as made:
+        write_atomic(made / LOG_NAME, b"".join(lines))
+        Generations(boot_id(), (0,)).save(made / LOG_NAME)
+        fsync_dir(made)
+    return directory / LOG_NAME
