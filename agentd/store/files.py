@@ -84,7 +84,7 @@ def write_atomic(path: Path, data: bytes, *, mode: int = PRIVATE_FILE, durable: 
 def making_directory(path: Path) -> Iterator[Path]:
     """A directory to fill that becomes *path* when the block ends, durably, and is gone if it fails. Raises OSError.
 
-    The block syncs the files that it writes. *path* may be there already only as an empty directory.
+    The block syncs what it writes: `write_atomic` does. *path* may be there already only as an empty directory.
     """
     temp, fd = _make_temp_directory(path.parent)
     try:

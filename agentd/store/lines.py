@@ -16,7 +16,7 @@ from typing import Any
 
 import attrs
 
-from agentd.domain import Entry, Record
+from agentd.domain import Record
 from agentd.errors import StoreFailed
 
 MAX_DEPTH = 200  # of nested lists and objects: Python's parser gives up at about 900, sooner on a deep stack
@@ -28,19 +28,19 @@ _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=
 _encode_ascii = json.JSONEncoder(separators=(",", ":"), allow_nan=False, check_circular=False).encode
 
 
-def encode_line(pos: int, ts: int, entry: Entry) -> bytes:
+def encode_line(record: Record) -> bytes:
     """One record as a line of UTF-8. Lone surrogates survive as escapes; NaN and infinities become null, as in JSON.
 
     Raises StoreFailed for what is nested deeper than MAX_DEPTH, since it might not be read back; TypeError or
     ValueError for what JSON cannot say at all.
     """
     fields = {
-        "pos": pos,
-        "ts": ts,
-        "job": entry.job,
-        "type": entry.type,
-        "data": entry.data,
-        "parent": entry.parent,
+        "pos": record.pos,
+        "ts": record.ts,
+        "job": record.job,
+        "type": record.type,
+        "data": record.data,
+        "parent": record.parent,
     }
     try:
         text = _encode(fields)
@@ -80,10 +80,10 @@ def _without_nan(value: Any) -> Any:
     return value
 
 
-def damaged_notice(pos: int) -> Entry:
+def damaged_notice(pos: int, ts: int) -> Record:
     """What a reader sees where a record is lost."""
     text = f"Record {pos} of this log was damaged. When it is repaired, what is left of it is in the quarantine file."
-    return Entry("notice", {"level": "error", "text": text, "code": DAMAGED})
+    return Record(pos, ts, None, "notice", {"level": "error", "text": text, "code": DAMAGED})
 
 
 def decode_line(line: bytes, pos: int) -> Record | None:
@@ -220,7 +220,7 @@ class Index:
         first = self.last_pos + 1
         self.damages.append(Damage(first, first + lost - 1, self.size, size))
         for pos in range(first, first + lost):
-            self._patches[pos] = encode_line(pos, self.last_ts, damaged_notice(pos))
+            self._patches[pos] = encode_line(damaged_notice(pos, self.last_ts))
             self.add([size if pos == first else 0], self.last_ts)
 
     def _take_after_damage(self, line: bytes, value: dict[str, Any], extra: int) -> None:

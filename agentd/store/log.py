@@ -7,7 +7,6 @@ loss) when `synced` returns. One thread uses a SessionLog: trio's. Nothing here 
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Self
@@ -15,23 +14,17 @@ from typing import Self
 import attrs
 import trio
 
-from agentd.domain import Entry
+from agentd.domain import Entry, Record
 from agentd.errors import StoreFailed
 from agentd.store.commit import GroupCommit
-from agentd.store.files import FileLock, disk, fsync_dir, making_directory, write_atomic
+from agentd.store.create import LOG_NAME, Clock, create_log, epoch_ms, number
+from agentd.store.files import FileLock, disk
+from agentd.store.generations import begin_generation
 from agentd.store.lines import Index, encode_line
 from agentd.store.repair import Repair, open_repaired
-from agentd.store.view import Generations, LogReader, LogView, boot_id
+from agentd.store.view import LogReader, LogView
 
-__all__ = ["LOG_NAME", "FileOps", "LogReader", "LogView", "SessionLog", "create_log", "open_log"]
-
-LOG_NAME = "log.ndjson"
-Clock = Callable[[], int]  # epoch milliseconds
-
-
-def epoch_ms() -> int:
-    return time.time_ns() // 1_000_000
-
+__all__ = ["LOG_NAME", "FileOps", "LogReader", "LogView", "Repair", "SessionLog", "create_log", "open_log"]
 
 _fdatasync: Callable[[int], None] = getattr(os, "fdatasync", os.fsync)  # macOS has no fdatasync
 
@@ -70,21 +63,22 @@ class SessionLog(LogView):
         return self._commit.synced_pos
 
     @trio.lowlevel.enable_ki_protection  # Ctrl-C between the write and the index would lose count of the bytes
-    def append(self, entries: Sequence[Entry]) -> int:
-        """Write them in one piece, give them the next positions, tell the subscribers; the new last position.
+    def append(self, entries: Sequence[Entry]) -> list[Record]:
+        """Write them in one piece at the next positions and tell the subscribers; what was written, with the same data.
 
         Raises StoreFailed if the disk refuses: then nothing was announced, and the log can be used as before unless the
         error says otherwise.
         """
         self._check()
         ts = max(self._clock(), self._index.last_ts)
-        lines = [encode_line(pos, ts, entry) for pos, entry in enumerate(entries, self.last_pos + 1)]
-        if lines:
+        records = number(entries, self._index.last_pos, ts)
+        if records:
+            lines = [encode_line(record) for record in records]
             self._write(b"".join(lines))
             self._index.add([len(line) for line in lines], ts)
             self._commit.poke()
             self._announce()
-        return self.last_pos
+        return records
 
     async def synced(self, pos: int) -> None:
         """Returns when the records up to *pos* survive power loss; all who wait share one fdatasync.
@@ -176,30 +170,8 @@ def open_log(path: Path, *, clock: Clock = epoch_ms, ops: FileOps = FileOps()) -
     try:
         with disk("open the session log"):
             fd, index, repairs = open_repaired(path)
-            _begin_generation(path, index, anew=any(repair.quarantined for repair in repairs))
+            begin_generation(path, index.last_pos, anew=any(repair.quarantined for repair in repairs))
     except BaseException:
         lock.release()
         raise
     return SessionLog(path, fd, index, lock, repairs, clock, ops)
-
-
-def _begin_generation(path: Path, index: Index, *, anew: bool) -> None:
-    before = Generations.load(path)
-    if before is None:
-        Generations(boot_id(), (index.last_pos,)).save(path)
-    elif anew or before.boot != boot_id():
-        Generations(boot_id(), (*before.starts, index.last_pos)).save(path)
-
-
-def create_log(directory: Path, entries: Sequence[Entry], *, clock: Clock = epoch_ms) -> Path:
-    """A new session's *directory* with a log that holds *entries*, all of it synced; the log's path.
-
-    A crash leaves all of it or none. Raises StoreFailed, also if the directory is there already.
-    """
-    ts = clock()
-    lines = [encode_line(pos, ts, entry) for pos, entry in enumerate(entries, 1)]
-    with disk("create the session"), making_directory(directory) as made:
-        write_atomic(made / LOG_NAME, b"".join(lines))
-        Generations(boot_id(), (0,)).save(made / LOG_NAME)
-        fsync_dir(made)
-    return directory / LOG_NAME

@@ -5,65 +5,18 @@ A cursor is the last position that a reader has seen, with the generation of the
 
 from __future__ import annotations
 
-import json
 import os
-import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
-import attrs
-
 from agentd.domain import Record
 from agentd.errors import StoreFailed
-from agentd.store.files import disk, write_atomic
-from agentd.store.lines import Index, damaged_notice, decode_line, decode_lines, encode_line
+from agentd.store.files import disk
+from agentd.store.generations import Generations, boot_id
+from agentd.store.lines import Index, damaged_notice, decode_line, decode_lines
 
 READ_BYTES = 1 << 20  # what one read returns at most, unless one record alone is larger
 SCAN_BYTES = 1 << 20
-
-
-@attrs.frozen
-class Generations:
-    """Power loss takes back records that readers have seen but that were not synced, and others get their positions.
-
-    So a log opened after a reboot begins a new generation. *starts* has, for each, how many positions it found.
-    """
-
-    boot: str
-    starts: tuple[int, ...]
-
-    @classmethod
-    def load(cls, log: Path) -> Generations | None:
-        """None if there is no such file yet, or no sound one."""
-        try:
-            fields = json.loads(generations_path(log).read_bytes())
-            return cls(str(fields["boot"]), tuple(int(start) for start in fields["starts"]))
-        except (FileNotFoundError, ValueError, LookupError, TypeError):
-            return None
-
-    def save(self, log: Path) -> None:
-        """Durably; raises OSError."""
-        write_atomic(generations_path(log), json.dumps(attrs.asdict(self)).encode())
-
-    @property
-    def current(self) -> int:
-        return len(self.starts)
-
-    def kept(self, pos: int, generation: int) -> bool:
-        """Whether what was at *pos* in *generation* (from 1) is what is there now, if it is there."""
-        return 1 <= generation <= self.current and all(pos <= start for start in self.starts[generation:])
-
-
-def generations_path(log: Path) -> Path:
-    return log.with_suffix(".generations.json")
-
-
-def boot_id() -> str:
-    """The same until the machine restarts; where the system does not say, until the caller ends, which is safe too."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        return secrets.token_hex(16)
 
 
 def scan(fd: int, index: Index, size: int) -> None:
@@ -141,13 +94,8 @@ class LogView:
     def _decode_each(self, raw: bytes, first: int, last: int) -> list[Record]:
         """One by one: some of them are patched, or were damaged since they were indexed."""
         lines = self._index.lines(raw, first, last) if last >= first else []
-        return [decode_line(line, pos) or self._notice(pos) for pos, line in enumerate(lines, first)]
-
-    def _notice(self, pos: int) -> Record:
-        line = encode_line(pos, self._index.last_ts, damaged_notice(pos))
-        record = decode_line(line, pos)
-        assert record is not None
-        return record
+        ts = self._index.last_ts
+        return [decode_line(line, pos) or damaged_notice(pos, ts) for pos, line in enumerate(lines, first)]
 
     def _pread(self, offset: int, size: int) -> bytes:
         try:
