@@ -1,0 +1,243 @@
+"""A session as its log says it is: records in, state out. Pure: a fold never reads a clock, a file or a setting."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import attrs
+
+from agentd.domain import (
+    JobState,
+    Message,
+    Record,
+    Text,
+    ToolResult,
+    ToolUse,
+    Usage,
+    block_to_json,
+    blocks_from_json,
+)
+
+INTERRUPTED_CALL = "[interrupted: this call was stopped before it ended; it may or may not have taken effect]"
+
+
+@attrs.define
+class History:
+    """The conversation as a model must see it: every tool_use is followed by exactly one tool_result.
+
+    Results are gathered until the next message; a call that never got one is closed as interrupted.
+    """
+
+    messages: list[Message] = attrs.field(factory=list)
+    results: dict[str, ToolResult] = attrs.field(factory=dict)  # of the last message's calls
+
+    @property
+    def unanswered(self) -> tuple[ToolUse, ...]:
+        """Calls of the last message that have no result yet, in order."""
+        return tuple(call for call in self._last_calls() if call.id not in self.results)
+
+    def add(self, message: Message) -> None:
+        self.close()
+        self.messages.append(message)
+
+    def answer(self, result: ToolResult) -> None:
+        self.results.setdefault(result.tool_use_id, result)
+
+    def close(self) -> None:
+        """Turn the results at hand into a message of their own. Nothing happens where there was no call."""
+        if calls := self._last_calls():
+            self.messages.append(Message("user", tuple(self._result_of(call) for call in calls)))
+        self.results.clear()
+
+    def view(self) -> tuple[Message, ...]:
+        """All messages, closed; between two calls of a model it only grows at the end."""
+        self.close()
+        return tuple(self.messages)
+
+    def _last_calls(self) -> tuple[ToolUse, ...]:
+        return self.messages[-1].calls if self.messages else ()
+
+    def _result_of(self, call: ToolUse) -> ToolResult:
+        return self.results.get(call.id) or ToolResult(call.id, (Text(INTERRUPTED_CALL),), is_error=True)
+
+
+@attrs.define
+class AskView:
+    id: str
+    job: str
+    data: dict[str, Any]  # of ask.opened
+    settled: dict[str, Any] | None = None  # of ask.settled
+
+
+@attrs.define
+class JobView:
+    """One job. Times are epoch milliseconds; *finished* is the data of job.finished."""
+
+    id: str
+    spec: dict[str, Any]
+    key: str | None
+    payload: str | None
+    first: int  # position of job.created
+    created: int
+    state: JobState = JobState.QUEUED
+    last: int = 0  # position of its latest record
+    ended: int = 0
+    turns: int = 0
+    cost: float | None = None
+    percent: int = 0
+    start_tree: str | None = None
+    finished: dict[str, Any] | None = None
+
+
+@attrs.define
+class SessionState:
+    """Everything that the records of one session say. `pos` is that of the last record folded in."""
+
+    id: str = ""
+    face: str = ""
+    workspace: str = ""
+    name: str = ""
+    created: int = 0
+    modified: int = 0
+    pos: int = 0
+    jobs: dict[str, JobView] = attrs.field(factory=dict)
+    asks: dict[str, AskView] = attrs.field(factory=dict)
+    always: list[str] = attrs.field(factory=list)  # tools that a person allowed for the rest of the session
+    usage: Usage = attrs.field(factory=Usage)
+    history: History = attrs.field(factory=History)
+
+    def apply(self, record: Record) -> None:
+        self.pos, self.modified = record.pos, record.ts
+        if (job := self.jobs.get(record.job or "")) is not None:
+            job.last = record.pos
+        if fold := _FOLDS.get(record.type):
+            fold(self, record, record.data)
+
+    def apply_all(self, records: Iterable[Record]) -> None:
+        for record in records:
+            self.apply(record)
+
+    def open_asks(self, job_id: str | None = None) -> list[AskView]:
+        return [ask for ask in self.asks.values() if ask.settled is None and job_id in (None, ask.job)]
+
+
+def _session_created(state: SessionState, record: Record, data: Mapping[str, Any]) -> None:
+    state.id, state.face, state.workspace = data["id"], data["face"], data["workspace"]
+    state.name, state.created = data["name"], record.ts
+
+
+def _session_changed(state: SessionState, record: Record, data: Mapping[str, Any]) -> None:
+    state.name = data.get("name", state.name)
+    state.workspace = data.get("workspace", state.workspace)
+    state.always = data.get("permissions", {}).get("always", state.always)
+
+
+def _job_created(state: SessionState, record: Record, data: Mapping[str, Any]) -> None:
+    assert record.job is not None
+    state.jobs[record.job] = JobView(
+        record.job, data["spec"], data["key"], data["payload"], record.pos, record.ts, last=record.pos
+    )
+
+
+def _job_started(state: SessionState, record: Record, data: Mapping[str, Any]) -> None:
+    state.jobs[record.job or ""].state = JobState.RUNNING
+
+
+def _phase(state: SessionState, record: Record, data: Mapping[str, Any]) -> None:
+    if data["percent"] is not None:
+        state.jobs[record.job or ""].percent = data["percent"]
+
+
+def _message(state: SessionState, record: Record, data: Mapping[str, Any]) -> None:
+    if record.parent is None:
+        state.history.add(Message(data["role"], blocks_from_json(data["content"]), data["id"]))
+        if data["role"] == "assistant" and record.job:
+            state.jobs[record.job].turns += 1
+
+
+def _tool_finished(state: SessionState, record: Record, data: Mapping[str, Any]) -> None:
+    if record.parent is None:
+        state.history.answer(ToolResult(data["call"], blocks_from_json(data["content"]), not data["ok"]))
+
+
+def _ask_opened(state: SessionState, record: Record, data: dict[str, Any]) -> None:
+    assert record.job is not None
+    state.asks[data["id"]] = AskView(data["id"], record.job, data)
+    state.jobs[record.job].state = JobState.WAITING
+
+
+def _ask_settled(state: SessionState, record: Record, data: dict[str, Any]) -> None:
+    if (ask := state.asks.get(data["id"])) is not None and ask.settled is None:
+        ask.settled = data
+        state.jobs[ask.job].state = JobState.RUNNING
+
+
+def _usage(state: SessionState, record: Record, data: Mapping[str, Any]) -> None:
+    state.usage += Usage(data["input_tokens"], data["output_tokens"], data["cached_tokens"])
+    if record.job and data["cost"] is not None:
+        job = state.jobs[record.job]
+        job.cost = (job.cost or 0.0) + data["cost"]
+
+
+def _checkpoint(state: SessionState, record: Record, data: Mapping[str, Any]) -> None:
+    job = state.jobs[record.job or ""]
+    job.start_tree = job.start_tree or data["tree"]
+
+
+def _job_finished(state: SessionState, record: Record, data: dict[str, Any]) -> None:
+    job = state.jobs[record.job or ""]
+    job.state, job.ended, job.finished = JobState(data["outcome"]), record.ts, data
+    if job.state is JobState.COMPLETED:
+        job.percent = 100
+    state.history.close()
+    for ask in state.open_asks(job.id):
+        ask.settled = {"id": ask.id, "decision": "deny", "reason": "the job has ended", "by": "agentd"}
+
+
+_FOLDS: dict[str, Any] = {
+    "session.created": _session_created,
+    "session.changed": _session_changed,
+    "job.created": _job_created,
+    "job.started": _job_started,
+    "phase": _phase,
+    "message": _message,
+    "tool.finished": _tool_finished,
+    "ask.opened": _ask_opened,
+    "ask.settled": _ask_settled,
+    "usage": _usage,
+    "checkpoint": _checkpoint,
+    "job.finished": _job_finished,
+}
+
+
+# --- The fold as JSON: what fold.json holds -----------------------------------------------------------------------
+
+
+def state_to_json(state: SessionState) -> dict[str, Any]:
+    """What state_from_json takes back. Only for a session between jobs: results under way are not kept."""
+    fields = attrs.asdict(state, recurse=False)
+    return fields | {
+        "jobs": [attrs.asdict(job) for job in state.jobs.values()],
+        "asks": [attrs.asdict(ask) for ask in state.asks.values()],
+        "usage": attrs.asdict(state.usage),
+        "history": [
+            {"role": m.role, "id": m.id, "content": [block_to_json(block) for block in m.content]}
+            for m in state.history.messages
+        ],
+    }
+
+
+def state_from_json(fields: Mapping[str, Any]) -> SessionState:
+    """Raises KeyError, TypeError or ValueError for what another version wrote: the log is folded anew then."""
+    jobs = [JobView(**{**job, "state": JobState(job["state"])}) for job in fields["jobs"]]
+    messages = [Message(m["role"], blocks_from_json(m["content"]), m["id"]) for m in fields["history"]]
+    return SessionState(
+        **{
+            **fields,
+            "jobs": {job.id: job for job in jobs},
+            "asks": {ask["id"]: AskView(**ask) for ask in fields["asks"]},
+            "usage": Usage(**fields["usage"]),
+            "history": History(messages),
+        }
+    )
