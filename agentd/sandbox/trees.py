@@ -1,0 +1,134 @@
+"""A command and all that descends from it: how it is started so that all of it can be ended. One class a level.
+
+Measured with hostile trees (own session, double fork, emptied environment, chains of forks): killing a process group
+misses all of those, walking parents misses what was orphaned. Only a pid namespace or an adopting parent gets all.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+
+import trio
+
+from agentd.sandbox import guard
+from agentd.sandbox.child import KILL_SECONDS, PIPE, STDOUT, Child, open_pidfd, spawn
+
+MARKER = "AGENTD_COMMAND"  # in the environment of commands that nothing better keeps together
+SETUP_SECONDS = 1.0  # for bwrap to make its namespace; it takes two milliseconds
+GUARD_SECONDS = guard.SWEEP_SECONDS + 1.0
+
+
+class Tree(Protocol):
+    child: Child  # its exit is the command's; its stdout is the command's merged output
+
+    async def end(self) -> None:
+        """Nothing of the command is left, once this has returned. Bounded, so it may be shielded."""
+
+
+def shell(env: Mapping[str, str]) -> str:
+    """bash where there is one, else sh, as the command's own PATH finds it."""
+    return shutil.which("bash", path=env.get("PATH", os.defpath)) or "/bin/sh"
+
+
+class Group:
+    """A process group, and a name in the environment to find those that left it. Misses who left and cleared both."""
+
+    def __init__(self, command: str, cwd: Path, env: Mapping[str, str]) -> None:
+        name = os.urandom(8).hex()
+        self._marker = f"{MARKER}={name}".encode()
+        self.child = spawn([shell(env), "-c", command], cwd=cwd, env={**env, MARKER: name}, stdout=PIPE, stderr=STDOUT)
+
+    async def end(self) -> None:
+        await self.child.end()
+        await trio.to_thread.run_sync(_kill_marked, self._marker)
+
+
+def _kill_marked(marker: bytes) -> None:
+    """Reads the environment of every process, so not for the event loop. Without /proc it does nothing."""
+    for _ in range(100):  # until nothing is found; bounded, since one that forks fast enough is always found
+        found = False
+        for environ in Path("/proc").glob("[0-9]*/environ"):
+            try:
+                if marker in environ.read_bytes().split(b"\0"):
+                    os.kill(int(environ.parent.name), signal.SIGKILL)
+                    found = True
+            except OSError:  # ended meanwhile, or another user's
+                continue
+        if not found:
+            return
+
+
+class Guarded:
+    """Below a guard process that adopts orphans: see guard.py. It misses a tree that kills its guard."""
+
+    def __init__(self, command: str, cwd: Path, env: Mapping[str, str]) -> None:
+        assert guard.__spec__.loader is not None
+        source = guard.__spec__.loader.get_source(guard.__name__)  # type: ignore[attr-defined]  # files and zips do
+        wrapper = [sys.executable, "-I", "-S", "-c", source, str(os.getpid())]
+        self.child = spawn([*wrapper, shell(env), "-c", command], cwd=cwd, env=env, stdout=PIPE, stderr=STDOUT)
+
+    async def end(self) -> None:
+        self.child.signal(signal.SIGCONT)  # in case the command stopped it
+        await self.child.end(GUARD_SECONDS)
+
+
+class Namespace:
+    """In a pid namespace: when its first process dies, the kernel kills all the others, with no exception.
+
+    bwrap is the parent of that first process, which dies with it; bwrap dies with the executor. Two windows are
+    closed here. If the executor dies before bwrap has asked to die with it, the command finds its *leash*, a pipe
+    that the executor holds open, at its end, and does not start. If bwrap is killed while it sets up, the first
+    process waits for a word from it for ever, so it is killed by the number that bwrap tells in *info*.
+    """
+
+    def __init__(self, prefix: tuple[str, ...], command: str, cwd: Path, env: Mapping[str, str]) -> None:
+        self._info = os.memfd_create("bwrap-info")  # no pipe: writing must not kill bwrap when the executor is gone
+        leash, self._leash = os.pipe()
+        interpreter = shell(env)
+        if interpreter.endswith("bash"):  # sh can neither look at a pipe without waiting nor name a descriptor above 9
+            command = f"read -t 0 -u {leash} && exit 137; exec {leash}<&-; {command}"
+        argv = [*prefix, "--info-fd", str(self._info), "--", interpreter, "-c", command]
+        passed = [self._info, leash]
+        try:
+            self.child = spawn(argv, cwd=cwd, env=env, stdout=PIPE, stderr=STDOUT, pass_fds=passed)
+        except BaseException:
+            self._close()
+            raise
+        finally:
+            os.close(leash)
+
+    async def end(self) -> None:
+        first = await self._first_process()
+        await self.child.end()
+        self._close()
+        if first is not None:
+            try:
+                with trio.move_on_after(KILL_SECONDS):
+                    await trio.lowlevel.wait_readable(first)  # it ends after all others of the namespace have
+            finally:
+                os.close(first)
+
+    async def _first_process(self) -> int | None:
+        """A pidfd of the namespace's first process; None if it is gone already, or pidfds are not to be had."""
+        running = self.child.returncode is None
+        with trio.move_on_after(SETUP_SECONDS):
+            while not (told := self._told()) and running:  # noqa: ASYNC110  # a file has no events
+                await trio.sleep(0.001)
+        pidfd = open_pidfd(int(told[1])) if told else None
+        if pidfd is not None and running:  # else bwrap saw it end, and soon the number may be another's
+            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        return pidfd
+
+    def _told(self) -> re.Match[bytes] | None:
+        return re.search(rb'"child-pid": (\d+)', os.pread(self._info, 200, 0))
+
+    def _close(self) -> None:
+        os.close(self._info)
+        os.close(self._leash)
