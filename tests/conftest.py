@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture
@@ -23,3 +28,15 @@ def require() -> Callable[[str], str]:
         pytest.skip(f"needs {program}")
 
     return find
+
+
+@pytest.fixture(scope="session")
+def pyz(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An agentd.pyz, built once for all tests from a copy of this source, which is two directories above it."""
+    source = tmp_path_factory.mktemp("source")
+    shutil.copytree(ROOT / "agentd", source / "agentd", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("build.py", "pyproject.toml", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    (source / ".cache").symlink_to(ROOT / ".cache")
+    subprocess.run([sys.executable, str(source / "build.py")], check=True, stderr=subprocess.PIPE)
+    return source / "dist" / "agentd.pyz"
