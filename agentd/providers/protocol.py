@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import attrs
 
@@ -72,3 +72,36 @@ class Provider(Protocol):
 
     def stream(self, request: ModelRequest) -> AbstractAsyncContextManager[AsyncIterator[StreamEvent]]:
         """The model's reply as it comes. Leaving the block ends the call. Raises ProviderFailed, before or midway."""
+
+
+@attrs.frozen
+class Price:
+    """USD per million tokens."""
+
+    input: float
+    output: float
+    cached: float | None = None  # of input tokens that the service had in its cache; None: as *input*
+
+    def cost(self, usage: Usage) -> float:
+        cached = self.input if self.cached is None else self.cached
+        fresh = usage.input_tokens - usage.cached_tokens
+        return (fresh * self.input + usage.cached_tokens * cached + usage.output_tokens * self.output) / 1e6
+
+
+FREE = Price(0.0, 0.0)
+
+
+@attrs.frozen
+class ModelInfo:
+    """What is known of a model without asking it."""
+
+    context_tokens: int | None = None
+    price: Price | None = None  # None: not known, which is not the same as free
+    note: str = ""
+
+
+@runtime_checkable
+class Describing(Protocol):
+    """A provider that knows more of its models than their names."""
+
+    def describe(self, model: str) -> ModelInfo: ...

@@ -1,0 +1,110 @@
+"""The provider: a request in, one move of a plan out, as a stream of small deltas."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from contextlib import aclosing, asynccontextmanager
+
+import trio
+
+from agentd.domain import Image, Message, Text, Thinking, ToolResult, ToolUse, Usage
+from agentd.providers.builtin.carry_out import answer_task
+from agentd.providers.builtin.plan import Move, replay
+from agentd.providers.protocol import (
+    FREE,
+    CallDelta,
+    CallStarted,
+    ModelInfo,
+    ModelRequest,
+    Stopped,
+    StreamEvent,
+    TextDelta,
+)
+
+NAME = "builtin"
+NOTE = "offline, no language model: carries out spelled-out tasks, answers questions by searching; tokens are estimates"
+PIECE_CHARS = 48
+CHARS_PER_TOKEN = 4  # of the estimate: there are no tokens here, but budgets and tables want a number
+
+
+class BuiltinProvider:
+    """Stateless: any number of conversations at once. Usage is an estimate: a token for CHARS_PER_TOKEN characters."""
+
+    @property
+    def name(self) -> str:
+        return NAME
+
+    def models(self) -> tuple[str, ...]:
+        return (NAME,)
+
+    def describe(self, model: str) -> ModelInfo:
+        return ModelInfo(price=FREE, note=NOTE)
+
+    @asynccontextmanager
+    async def stream(self, request: ModelRequest) -> AsyncGenerator[AsyncIterator[StreamEvent], None]:
+        async with aclosing(_play(request, next_move(request))) as events:
+            yield events
+
+
+def next_move(request: ModelRequest) -> Move:
+    """What the built-in model says and calls next. Pure."""
+    start = _task_index(request.messages)
+    if start is None:
+        return Move("There is no task in this conversation.")
+    texts = [block.text for block in request.messages[start].content if isinstance(block, Text)]
+    offered = frozenset(tool.name for tool in request.tools)
+    # The last text is the task; texts before it are material that came with it.
+    return replay(answer_task(texts[-1], offered), request.messages[start + 1 :])
+
+
+def _task_index(messages: Sequence[Message]) -> int | None:
+    """Where the person spoke last. A message that brings tool results is never a task, whatever else it holds."""
+    for index in range(len(messages) - 1, -1, -1):
+        content = messages[index].content
+        spoken = any(isinstance(block, Text) and block.text.strip() for block in content)
+        if messages[index].role == "user" and spoken and not any(isinstance(block, ToolResult) for block in content):
+            return index
+    return None
+
+
+async def _play(request: ModelRequest, move: Move) -> AsyncGenerator[StreamEvent, None]:
+    said = 0
+    for event in _events(request, move):
+        said += len(event.text) if isinstance(event, TextDelta | CallDelta) else 0
+        yield event
+        await trio.lowlevel.checkpoint()
+    usage = Usage(_chars(request) // CHARS_PER_TOKEN, -(-said // CHARS_PER_TOKEN))
+    yield Stopped("tool_use" if move.calls else "end_turn", usage)
+
+
+def _events(request: ModelRequest, move: Move) -> Iterator[StreamEvent]:
+    for start in range(0, len(move.text), PIECE_CHARS):
+        yield TextDelta(move.text[start : start + PIECE_CHARS])
+    taken = {call.id for message in request.messages for call in message.calls}
+    number = len(taken)
+    for call in move.calls:
+        number += 1
+        while (call_id := f"{NAME}_{number}") in taken:
+            number += 1
+        yield CallStarted(call_id, call.name)
+        yield CallDelta(call_id, json.dumps(dict(call.input), ensure_ascii=False))
+
+
+def _chars(request: ModelRequest) -> int:
+    """The size of what a language model would have to read."""
+    blocks = (block for message in request.messages for block in message.content)
+    tools = sum(len(tool.name) + len(tool.description) + len(json.dumps(tool.input_schema)) for tool in request.tools)
+    return len(request.system) + tools + sum(map(_block_chars, blocks))
+
+
+def _block_chars(block: Text | Thinking | Image | ToolUse | ToolResult) -> int:
+    match block:
+        case Text(text) | Thinking(text):
+            return len(text)
+        case ToolUse(_, name, call_input):
+            return len(name) + len(json.dumps(dict(call_input)))
+        case ToolResult(_, content):
+            return sum(map(_block_chars, content))
+        case Image():
+            return 0

@@ -1,0 +1,152 @@
+"""A person's words, taken apart: steps that are spelled out, questions, and work that would need invention."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Literal as OneOf
+
+import attrs
+
+from agentd.providers.builtin.grammar import ApplyDiff, Create, Found, Step, directive_at
+from agentd.providers.builtin.literals import MASK, Masked, mask
+
+
+@attrs.frozen
+class Free:
+    """Words that spell nothing out. *talk*: to the model, about itself; *work*: something to be made or changed."""
+
+    text: str
+    kind: OneOf["question", "work", "talk"]
+
+
+@attrs.frozen
+class Item:
+    what: Step | Free
+    text: str  # the person's words for it
+
+
+_ITEM = re.compile(r"^ {0,3}(?:[-*•+]|\(?\d{1,3}[.)])\s+", re.MULTILINE)
+_BOUNDARY = re.compile(r"[.!?]+(?=\s|$)|;|\n\s*\n|\n|$")
+_FILLER = re.compile(
+    r"(?:[\s.,;:!]|(?:and|then|also|next|finally|first|second|third|please|now|afterwards?|after that|lastly|ok|okay|"
+    r"secondly|"
+    r"can you|could you|i want you to|i would like you to|thanks|thank you|steps?|tasks?|do the following|"
+    r"do this|do these|the following|in this order|in order|one after another|here is the (?:file|patch|diff)|"
+    r"apply (?:this|the following) (?:patch|diff)|apply the (?:patch|diff)|apply|"
+    r"(?:write|create|save) (?:this|the following|these) files?|(?:please )?help me)\b)+",
+    re.IGNORECASE,
+)
+_FILE_LINE = re.compile(
+    rf"(?:#+\s*)?(?:\*\*)?(?:file(?:name)?|path)\s*:\s*(?P<path>{MASK}|[^\s*{MASK[0]}]+)(?:\*\*)?\s*$", re.IGNORECASE
+)
+_INFO_PATH = re.compile(
+    r"(?:^|[\s:=\"'])(?P<path>[\w.~@+\-]*(?:/[\w.@+\-\[\]]+)+|[\w@+\-]+\.[A-Za-z]\w{0,9})(?=[\s\"']|$)"
+)
+_QUESTION = re.compile(
+    r"(?:please\s+)?(?:(?:can|could|would) you\s+)?(?:(?:and|so|but|also|then)\s+)?"
+    r"(?:how|what|which|where|who|why|when|whose|is|are|does|do|did|can|could|should|has|have|was|were|will|explain|"
+    r"describe|summari[sz]e|find|show|list|tell|search|look|locate|trace|outline|count|give|analy[sz]e|explore|"
+    r"investigate|name|identify|compare|walk me|read|in (?:which|what))\b",
+    re.IGNORECASE,
+)
+_TALK = re.compile(
+    r"\W*(?:(?:hello|hi|hey|good (?:morning|evening|day))\b[\s,.!]*)?(?:what (?:can|could) you do|who are you|"
+    r"what are you|"
+    r"what model are you|which model are you|introduce yourself|what are your (?:guidelines|limits)|help|"
+    r"how do you work|test|ping)?\W*",
+    re.IGNORECASE,
+)
+
+
+def parse(task: str) -> list[Item]:
+    """The items of a task, in order. Never empty for a text that is not blank."""
+    masked = mask(task.strip().replace("\r\n", "\n"))
+    items = [item for start, end in _spans(masked) for item in _clauses(masked, start, end)]
+    return items or [Item(Free(task.strip(), "talk"), task.strip())]
+
+
+def _spans(masked: Masked) -> Iterator[tuple[int, int]]:
+    """What comes before a list, then each of its items; the whole text where there is no list."""
+    starts = [found.start() for found in _ITEM.finditer(masked.text)]
+    if len(starts) < 2 or _swallows_list(masked, starts[0]):
+        yield 0, len(masked.text)
+        return
+    yield 0, starts[0]
+    for start, end in zip(starts, [*starts[1:], len(masked.text)], strict=True):
+        begins = _ITEM.match(masked.text, start)
+        yield (begins.end() if begins else start), end
+
+
+def _swallows_list(masked: Masked, first_item: int) -> bool:
+    """Whether the list is the content of a file that the sentence before it spells out."""
+    return any(
+        found is not None and found.end > first_item
+        for start in _clause_starts(masked.text[:first_item])
+        if (found := directive_at(masked, start))
+    )
+
+
+def _clause_starts(text: str) -> Iterator[int]:
+    for boundary in _BOUNDARY.finditer(text):
+        rest = _FILLER.match(text, boundary.end())
+        yield rest.end() if rest else boundary.end()
+    opening = _FILLER.match(text)
+    yield opening.end() if opening else 0
+
+
+def _clauses(masked: Masked, start: int, end: int) -> Iterator[Item]:
+    """The items between *start* and *end*. What is not spelled out stays together, as one question or piece of work."""
+    part = Masked(masked.text[:end].rstrip(), masked.literals)
+    loose: list[str] = []
+    at = start
+    while at < len(part.text):
+        if filler := _FILLER.match(part.text, at):
+            at = filler.end()
+            continue
+        found = _files_at(part, at) or directive_at(part, at)
+        if found is None:
+            stop = _BOUNDARY.search(part.text, at)
+            at, piece = (stop.end(), part.text[at : stop.end()]) if stop else (len(part.text), part.text[at:])
+            loose.append(piece)
+            continue
+        yield from _free(part, loose)
+        loose = []
+        words = part.restore(part.text[at : found.end]).strip()
+        yield from (Item(step, words) for step in found.steps)
+        at = found.end
+    yield from _free(part, loose)
+
+
+def _files_at(part: Masked, at: int) -> Found | None:
+    """A diff, or a fence that names its file: in its info string or on the line before it."""
+    named = re.compile(rf"(?P<line>[^\n]*)\n\s*(?P<fence>{MASK})").match(part.text, at)
+    if named and (line := _FILE_LINE.match(named["line"].strip())) and part.literal(named["fence"]).kind == "fence":
+        return Found((Create(part.value(line["path"]), part.literal(named["fence"]).value),), named.end())
+    alone = re.compile(MASK).match(part.text, at)
+    literal = part.literal(alone[0]) if alone else None
+    if alone is None or literal is None or _asks(part.text):
+        return None
+    if literal.kind == "diff":
+        return Found((ApplyDiff(literal.value),), alone.end())
+    if literal.kind == "fence" and (path := _INFO_PATH.search(literal.info)):
+        return Found((Create(path["path"], literal.value),), alone.end())
+    return None
+
+
+def _asks(text: str) -> bool:
+    """Whether a text as a whole is a question, so that what is pasted into it is not meant to be carried out."""
+    return bool(_QUESTION.match(text)) or bool(re.search(r"\?(?:\s|$)", text))
+
+
+def _free(part: Masked, loose: list[str]) -> Iterator[Item]:
+    masked_text = " ".join(piece.strip() for piece in loose if piece.strip())
+    text = part.restore(masked_text).strip()
+    if not text or masked_text.endswith(":"):
+        return  # "Do this:" announces what follows
+    if _TALK.fullmatch(masked_text):
+        yield Item(Free(text, "talk"), text)
+    elif _asks(masked_text):
+        yield Item(Free(text, "question"), text)
+    else:
+        yield Item(Free(text, "work"), text)
