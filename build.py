@@ -206,8 +206,11 @@ def pack(tree: Path, output: Path) -> None:
 
 def development_python(wheelhouse: Path | None) -> str:
     """The Python of .venv, with the locked and the development set in it. Does nothing where they are installed."""
-    python = VENV / "bin" / "python"
-    installed = {name_and_version(path.name) for path in VENV.glob("lib/python3.*/site-packages/*.dist-info")}
+    python, version = VENV / "bin" / "python", "python{}.{}".format(*sys.version_info)
+    site_packages = VENV / "lib" / version / "site-packages"
+    if python.exists() and not site_packages.exists():
+        raise BuildError(f".venv was not made by {version}: remove it, or use the Python that made it")
+    installed = {name_and_version(path.name) for path in site_packages.glob("*.dist-info")}
     lock, tools = project()["tool"]["agentd"]["lock"], project()["dependency-groups"]["dev"]
     wanted = {name_and_version(name) for name in lock} | {tuple(tool.split("==")) for tool in tools}
     if python.exists() and wanted <= installed:

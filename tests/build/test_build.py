@@ -237,7 +237,8 @@ def test_the_first_step_that_fails_ends_the_run_and_is_named(capfd: pytest.Captu
 
 
 def test_what_is_installed_is_not_installed_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    site_packages = tmp_path / "lib" / "python3.11" / "site-packages"
+    version = "python{}.{}".format(*sys.version_info)
+    site_packages = tmp_path / "lib" / version / "site-packages"
     tools = [tuple(tool.split("==")) for tool in build.project()["dependency-groups"]["dev"]]
     for name, version in [*map(build.name_and_version, build.project()["tool"]["agentd"]["lock"]), *tools]:
         (site_packages / f"{name.replace('-', '_')}-{version}.dist-info").mkdir(parents=True)
@@ -246,3 +247,11 @@ def test_what_is_installed_is_not_installed_again(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(build, "VENV", tmp_path)
     monkeypatch.setattr(build, "pip", lambda *args: pytest.fail(f"pip {args}"))
     assert build.development_python(None) == str(tmp_path / "bin" / "python")
+
+
+def test_a_venv_of_another_python_is_left_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "python").touch()
+    monkeypatch.setattr(build, "VENV", tmp_path)
+    with pytest.raises(build.BuildError, match="remove it, or use the Python that made it"):
+        build.development_python(None)

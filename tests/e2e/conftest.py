@@ -1,0 +1,56 @@
+"""What tests of the built file share."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+COREUTILS = (
+    "cat chmod cp date echo env false head ls mkdir mktemp mv pwd rm rmdir sleep sort tail tee touch tr true uname wc"
+)
+
+
+def base_python() -> str:
+    """The Python of this virtual environment, without what is installed in that."""
+    return str(Path(getattr(sys, "_base_executable", sys.executable)).resolve())
+
+
+@pytest.fixture
+def bare(tmp_path: Path, require: Callable[[str], str]) -> dict[str, str]:
+    """The environment of a fresh machine: HOME is empty, and PATH has only python3, git and the coreutils."""
+    home, programs = tmp_path / "home", tmp_path / "programs"
+    home.mkdir()
+    programs.mkdir()
+    (programs / "python3").symlink_to(base_python())
+    for name in ("git", *COREUTILS.split()):
+        (programs / name).symlink_to(require(name))
+    return {"HOME": str(home), "PATH": str(programs)}
+
+
+@pytest.fixture
+def run(bare: Mapping[str, str], tmp_path: Path) -> Run:
+    """Run a command in the bare environment, in an empty directory unless told otherwise."""
+
+    def run(
+        *command: str | Path, env: Mapping[str, str] | None = None, cwd: Path | None = None, umask: int = -1
+    ) -> subprocess.CompletedProcess[str]:
+        empty = tmp_path / "cwd"
+        empty.mkdir(exist_ok=True)
+        return subprocess.run(
+            [os.fspath(word) for word in command],
+            env={**bare, **(env or {})},
+            cwd=cwd or empty,
+            umask=umask,
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+        )
+
+    return run

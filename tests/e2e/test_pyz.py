@@ -1,0 +1,107 @@
+"""The built file, in the places where people put it. One real process a test."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from agentd import __version__
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+Require = Callable[[str], str]
+
+VERSION = f"agentd {__version__}\n"
+
+
+def python_of(version: str) -> str:
+    """Where that Python is; the test skips where it is not, on any machine: no system brings them all."""
+    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
+    found = [*pyenv.glob(f"versions/{version}.*/bin/python{version}"), shutil.which(f"python{version}")]
+    if found[0] is None:
+        pytest.skip(f"needs Python {version}")
+    return str(found[0])
+
+
+@pytest.mark.parametrize("flags", [[], ["-I"], ["-I", "-S"], ["-O"], ["-W", "error"]], ids=" ".join)
+def test_it_runs_under_any_flags_of_python(flags: list[str], pyz: Path, run: Run) -> None:
+    done = run("python3", *flags, pyz, "--version")
+    assert (done.returncode, done.stdout, done.stderr) == (0, VERSION, "")
+
+
+def test_it_runs_as_a_program_of_its_own(pyz: Path, run: Run) -> None:
+    assert run(pyz, "--version").stdout == VERSION
+
+
+def test_it_runs_from_a_path_with_spaces_and_from_a_read_only_directory(pyz: Path, run: Run, tmp_path: Path) -> None:
+    directory = tmp_path / "a directory with spaces"
+    directory.mkdir()
+    copy = shutil.copy(pyz, directory)
+    directory.chmod(0o555)
+    done = run("python3", copy, "--version")
+    directory.chmod(0o755)
+    assert (done.stdout, done.stderr) == (VERSION, "")
+    assert [path.name for path in directory.iterdir()] == ["agentd.pyz"]
+
+
+def test_it_runs_under_a_tight_umask_and_without_a_home(pyz: Path, run: Run) -> None:
+    done = run("python3", pyz, "help", env={"HOME": "/nonexistent"}, umask=0o077)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_it_runs_without_a_network(pyz: Path, run: Run, require: Require) -> None:
+    done = run(require("unshare"), "--user", "--net", "python3", pyz, "help", "run")
+    if "unshare failed" in done.stderr:
+        pytest.skip("needs user namespaces")
+    assert done.stdout.startswith("agentd run\n")
+
+
+@pytest.mark.parametrize("version", ["3.12", "3.13"])
+def test_it_runs_on_a_python_that_its_compiled_modules_are_not_for(version: str, pyz: Path, run: Run) -> None:
+    done = run(python_of(version), "-W", "error", "-c", IMPORT_ALL, pyz)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("version", ["3.6", "3.8", "3.10"])
+def test_a_python_that_is_too_old_is_told_so(version: str, pyz: Path, run: Run) -> None:
+    done = run(python_of(version), pyz, "--version")
+    assert done.returncode == 1
+    assert done.stderr.startswith("agentd needs Python 3.11 or later; this is 3.")
+
+
+IMPORT_ALL = """
+import importlib.metadata, sys
+pyz = sys.argv[1]
+sys.path.insert(0, pyz)
+import attrs, cattrs, h11, trio, trio_websocket, wsproto, agentd
+for module in (attrs, cattrs, h11, trio, trio_websocket, wsproto, agentd):
+    assert module.__file__.startswith(pyz), module
+print(importlib.metadata.version("trio"))
+"""
+
+
+def test_the_libraries_come_from_within_the_file_with_their_metadata(pyz: Path, run: Run) -> None:
+    done = run("python3", "-I", "-S", "-W", "error", "-c", IMPORT_ALL, pyz)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("0.")
+
+
+FAIL = """
+import sys, traceback
+sys.path.insert(0, sys.argv[1])
+from agentd.config import parse_aliases
+try:
+    parse_aliases(["no pair"])
+except Exception:
+    traceback.print_exc()
+"""
+
+
+def test_a_trace_shows_the_source_of_what_is_inside(pyz: Path, run: Run) -> None:
+    done = run("python3", "-I", "-c", FAIL, pyz)
+    assert 'File "agentd.pyz/agentd/config.py", line' in done.stderr
+    assert "    raise InvalidSetting(" in done.stderr
