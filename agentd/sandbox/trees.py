@@ -32,9 +32,10 @@ class Tree(Protocol):
         """Nothing of the command is left, once this has returned. Bounded, so it may be shielded."""
 
 
-def shell(env: Mapping[str, str]) -> str:
-    """bash where there is one, else sh, as the command's own PATH finds it."""
-    return shutil.which("bash", path=env.get("PATH", os.defpath)) or "/bin/sh"
+def _in_shell(command: str, env: Mapping[str, str], *, in_bash_first: str = "") -> list[str]:
+    """The argv that runs it: by bash where the command's own PATH has one, else by sh."""
+    bash = shutil.which("bash", path=env.get("PATH", os.defpath))
+    return [bash, "-c", in_bash_first + command, "bash"] if bash else ["/bin/sh", "-c", command, "sh"]
 
 
 class Group:
@@ -43,7 +44,7 @@ class Group:
     def __init__(self, command: str, cwd: Path, env: Mapping[str, str]) -> None:
         name = os.urandom(8).hex()
         self._marker = f"{MARKER}={name}".encode()
-        self.child = spawn([shell(env), "-c", command], cwd=cwd, env={**env, MARKER: name}, stdout=PIPE, stderr=STDOUT)
+        self.child = spawn(_in_shell(command, env), cwd=cwd, env={**env, MARKER: name}, stdout=PIPE, stderr=STDOUT)
 
     async def end(self) -> None:
         await self.child.end()
@@ -72,7 +73,7 @@ class Guarded:
         assert guard.__spec__.loader is not None
         source = guard.__spec__.loader.get_source(guard.__name__)  # type: ignore[attr-defined]  # files and zips do
         wrapper = [sys.executable, "-I", "-S", "-c", source, str(os.getpid())]
-        self.child = spawn([*wrapper, shell(env), "-c", command], cwd=cwd, env=env, stdout=PIPE, stderr=STDOUT)
+        self.child = spawn([*wrapper, *_in_shell(command, env)], cwd=cwd, env=env, stdout=PIPE, stderr=STDOUT)
 
     async def end(self) -> None:
         self.child.signal(signal.SIGCONT)  # in case the command stopped it
@@ -91,10 +92,9 @@ class Namespace:
     def __init__(self, prefix: tuple[str, ...], command: str, cwd: Path, env: Mapping[str, str]) -> None:
         self._info = os.memfd_create("bwrap-info")  # no pipe: writing must not kill bwrap when the executor is gone
         leash, self._leash = os.pipe()
-        interpreter = shell(env)
-        if interpreter.endswith("bash"):  # sh can neither look at a pipe without waiting nor name a descriptor above 9
-            command = f"read -t 0 -u {leash} && exit 137; exec {leash}<&-; {command}"
-        argv = [*prefix, "--info-fd", str(self._info), "--", interpreter, "-c", command]
+        # Only bash can look at a pipe without waiting, and name a descriptor above 9.
+        check = f"read -t 0 -u {leash} && exit 137; exec {leash}<&-; "
+        argv = [*prefix, "--info-fd", str(self._info), "--", *_in_shell(command, env, in_bash_first=check)]
         passed = [self._info, leash]
         try:
             self.child = spawn(argv, cwd=cwd, env=env, stdout=PIPE, stderr=STDOUT, pass_fds=passed)

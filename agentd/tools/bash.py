@@ -1,0 +1,155 @@
+"""Bash: one shell command. The input and its limits: the agent API contract, section 15."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shlex
+import tempfile
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from agentd.domain import Text, ToolClass
+from agentd.errors import ToolFailed
+from agentd.sandbox.contain import Containment, Finished, run_command
+from agentd.sandbox.output import Output
+from agentd.tools.base import ToolContext, ToolOutcome
+from agentd.tools.schema import arg, input_schema, parse, subject
+
+OUTPUT_CHARACTERS = 30_000
+DEFAULT_TIMEOUT, MAX_TIMEOUT = 120_000, 600_000  # milliseconds
+SUMMARY_CHARACTERS = 120
+
+DESCRIPTION = f"""\
+Run a shell command (bash; sh where there is none) in the workspace. You get stdout and stderr merged, and the exit code
+if it is not 0.
+
+- The directory you `cd` to is where the next command starts, as long as it is inside the workspace. Variables, aliases
+  and shell options do not last.
+- There is nobody at the keyboard: standard input is empty. Use the flags that make a program not ask.
+- A command is stopped after {DEFAULT_TIMEOUT // 1000} s, or after `timeout` milliseconds (at most {MAX_TIMEOUT}).
+- Whatever a command leaves running in the background is killed when the command ends.
+- More than {OUTPUT_CHARACTERS} characters of output are cut in the middle; the full text is kept.
+- To read, search or edit files use the tools made for that: they are faster and show line numbers."""
+
+
+@attrs.frozen
+class BashInput:
+    command: str = arg("The command. Several lines are fine.")
+    timeout: int = arg(f"Milliseconds after which it is stopped, {MAX_TIMEOUT} at most.", default=DEFAULT_TIMEOUT)
+    description: str = arg("What the command does, in five to ten words, for the person who watches.", default="")
+
+
+class Bash:
+    """The tool. It needs to know how commands are contained here: agentd.sandbox.contain.probe() tells."""
+
+    name = "Bash"
+    description = DESCRIPTION
+    input_schema: Mapping[str, Any] = input_schema(BashInput)
+    tool_class = ToolClass.EXEC
+
+    def __init__(self, containment: Containment) -> None:
+        self._containment = containment
+
+    def subject(self, call_input: Mapping[str, Any]) -> str:
+        return subject(call_input, "command")
+
+    async def run(self, call_input: Mapping[str, Any], context: ToolContext) -> ToolOutcome:
+        asked = _check(call_input)
+        notices = _start_directory(context)
+        last_directory = Path(tempfile.gettempdir(), f"agentd-cwd-{secrets.token_hex(8)}")
+        with closing(Output(OUTPUT_CHARACTERS, context.on_output)) as output:
+            try:
+                done = await run_command(
+                    self._containment,
+                    f"trap {shlex.quote(f'pwd -P >| {shlex.quote(str(last_directory))}')} EXIT; {asked.command}",
+                    cwd=context.state.cwd,
+                    env=context.env,
+                    timeout=asked.timeout / 1000,
+                    on_output=output.feed,
+                )
+            except OSError as exc:
+                raise ToolFailed(f"The command could not be started: {exc.strerror}.{_advice(asked.command)}") from exc
+            finally:
+                went_to = _take(last_directory)
+            output.finish()
+            notices += _follow(went_to, context)
+            return _outcome(asked, done, output, notices, context)
+
+
+def _check(call_input: Mapping[str, Any]) -> BashInput:
+    """Raises ToolFailed."""
+    if call_input.get("run_in_background"):
+        raise ToolFailed("run_in_background is not supported here: run the command in the foreground, with a timeout.")
+    asked = parse(BashInput, call_input)
+    if not asked.command.strip():
+        raise ToolFailed("The command is empty.")
+    if "\0" in asked.command:
+        raise ToolFailed("The command has a NUL character in it, which no shell takes.")
+    if not 0 < asked.timeout <= MAX_TIMEOUT:
+        raise ToolFailed(f"timeout is in milliseconds, from 1 to {MAX_TIMEOUT}; this is {asked.timeout}.")
+    return asked
+
+
+def _advice(command: str) -> str:
+    if len(command) > 100_000:
+        return " It is too long for one command: Write it to a file first, and run that."
+    return ""
+
+
+def _start_directory(context: ToolContext) -> list[str]:
+    """Make the session's directory one that is there; what the model is to know of it."""
+    gone = context.state.cwd
+    if gone.is_dir():
+        return []
+    context.state.cwd = context.workspace
+    return [f"{gone} is gone: the command ran in {context.workspace}"]
+
+
+def _take(last_directory: Path) -> Path | None:
+    """Where the shell was when it exited; None if it was killed or set an EXIT trap of its own."""
+    try:
+        told = last_directory.read_bytes()
+        last_directory.unlink()
+    except FileNotFoundError:
+        return None
+    return Path(os.fsdecode(told.removesuffix(b"\n")))
+
+
+def _follow(went_to: Path | None, context: ToolContext) -> list[str]:
+    """The next command starts where this one went, if that is inside the workspace."""
+    if went_to is None or went_to == context.state.cwd:
+        return []
+    if went_to.is_relative_to(context.workspace):
+        context.state.cwd = went_to
+        return []
+    return [f"{went_to} is outside the workspace: the next command starts in {context.state.cwd} again"]
+
+
+def _outcome(asked: BashInput, done: Finished, output: Output, notices: list[str], context: ToolContext) -> ToolOutcome:
+    text = output.whole if output.whole is not None else _cut(output, context)
+    lines = [text.rstrip("\n")] if text.strip() else []
+    lines += [f"[{notice}]" for notice in notices]
+    if done.timed_out:
+        lines.append(
+            f"[stopped: it was still running after {asked.timeout} ms. Give a longer timeout (at most {MAX_TIMEOUT}), "
+            "or run less at once]"
+        )
+    if done.exit_code:
+        lines.append(f"[exit code {done.exit_code}]")
+    ended = "timed out" if done.timed_out else f"exit code {done.exit_code}"
+    summary = f"{ended}: {subject(attrs.asdict(asked), 'command')}"[:SUMMARY_CHARACTERS]
+    return ToolOutcome((Text("\n".join(lines)),), summary, is_error=done.timed_out or done.exit_code != 0)
+
+
+def _cut(output: Output, context: ToolContext) -> str:
+    """The head and the tail, and between them what is missing and where it is."""
+    missing = output.characters - len(output.head) - len(output.tail)
+    kept = context.keep(output.path) if output.path is not None else None
+    what = f"the first {output.spooled} bytes are" if output.spool_cut else "the full output is"
+    where = f"; {what} kept as {kept}" if kept else ""
+    return f"{output.head}\n[{missing} characters are cut here{where}]\n{output.tail}"
