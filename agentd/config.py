@@ -33,8 +33,16 @@ class Option(NamedTuple):
 class Settings:
     """What flags and environment say. A blank value counts as none."""
 
-    def __init__(self, flags: Mapping[str, list[str]], options: Mapping[str, Option], env: Mapping[str, str]) -> None:
-        self._flags, self._options, self._env = flags, options, env
+    def __init__(self, options: Mapping[str, Option], env: Mapping[str, str]) -> None:
+        self._options, self._env = options, env
+        self._flags: dict[str, list[str]] = {}
+        self.words: list[str] = []  # what is no flag and no value of one
+
+    def add(self, name: str, value: str) -> None:
+        """Raises InvalidSetting for a second value of what may have one only."""
+        if name in self._flags and not self._options[name].many:
+            raise InvalidSetting(f"--{name} is given twice")
+        self._flags.setdefault(name, []).append(value)
 
     def text(self, name: str) -> str | None:
         """The last flag that is not blank, else the environment's value, else None; blanks around it removed."""
@@ -72,31 +80,36 @@ class Settings:
         return parse_aliases([*self.from_environment(name), *self.many(name)])
 
 
-def read_settings(options: Mapping[str, Option], argv: Sequence[str], env: Mapping[str, str]) -> Settings:
-    """Take *argv* apart: `--name value`, `--name=value`, or the bare `--name` of a switch. Raises InvalidSetting."""
-    flags: dict[str, list[str]] = {}
-    words = list(reversed(argv))
-    while words:
-        flag, equals, value = words.pop().partition("=")
-        option = options.get(flag.removeprefix("--")) if flag.startswith("--") else None
-        if option is None:
-            raise InvalidSetting(f"unknown argument: {flag}")
+def read_settings(
+    options: Mapping[str, Option], argv: Sequence[str], env: Mapping[str, str], *, words: bool = False
+) -> Settings:
+    """Take *argv* apart: `--name value`, `--name=value`, or the bare `--name` of a switch. Raises InvalidSetting.
+
+    Anything else is an error, unless *words* are wanted: then a word may stand anywhere, everything after `--` is one,
+    and a switch takes its value only after `=`, since the next word may mean something else.
+    """
+    settings = Settings(options, env)
+    rest = list(reversed(argv))
+    while rest:
+        word = rest.pop()
+        flag, equals, value = word.partition("=")
         name = flag.removeprefix("--")
-        if not equals:
-            value = _following(words, flag, option)
-        if name in flags and not option.many:
-            raise InvalidSetting(f"{flag} is given twice")
-        flags.setdefault(name, []).append(value)
-    return Settings(flags, options, env)
-
-
-def _following(words: list[str], flag: str, option: Option) -> str:
-    """The value of a flag written without `=`: the next word, if it can be one."""
-    if option.switch:
-        return words.pop() if words and words[-1].lower() in BOOLEANS else "true"
-    if not words or words[-1].startswith("--"):
-        raise InvalidSetting(f"{flag} needs a value")
-    return words.pop()
+        if words and word == "--":
+            settings.words += reversed(rest)
+            break
+        if words and (word == "-" or not word.startswith("-")):
+            settings.words.append(word)
+        elif not flag.startswith("--") or name not in options:
+            raise InvalidSetting(f"unknown argument: {flag}")
+        elif equals:
+            settings.add(name, value)
+        elif options[name].switch:
+            settings.add(name, rest.pop() if rest and rest[-1].lower() in BOOLEANS and not words else "true")
+        elif not rest or rest[-1].startswith("--"):
+            raise InvalidSetting(f"{flag} needs a value")
+        else:
+            settings.add(name, rest.pop())
+    return settings
 
 
 def parse_aliases(texts: Iterable[str]) -> dict[str, str]:

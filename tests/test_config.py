@@ -77,6 +77,26 @@ def test_only_a_flag_that_may_be_repeated_is_taken_twice() -> None:
         read_settings(OPTIONS, ["--listen-addr=a", "--listen-addr=b"], {})
 
 
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["say", "what"], ["say", "what"]),
+        (["--read-only", "yes", "--listen-addr", "x", "no"], ["yes", "no"]),
+        (["-", "--read-only"], ["-"]),
+        (["--", "--read-only", "-x"], ["--read-only", "-x"]),
+        ([], []),
+    ],
+)
+def test_words_stand_between_flags_where_they_are_wanted(argv: list[str], words: list[str]) -> None:
+    assert read_settings(OPTIONS, argv, {}, words=True).words == words
+
+
+@pytest.mark.parametrize("argv", [["-x"], ["--unknown"], ["word", "--unknown=1"]])
+def test_an_unknown_flag_is_no_word(argv: list[str]) -> None:
+    with pytest.raises(InvalidSetting, match=r"unknown argument: (-x|--unknown)$"):
+        read_settings(OPTIONS, argv, {}, words=True)
+
+
 def test_a_required_setting_that_is_missing_says_how_to_give_it() -> None:
     with pytest.raises(InvalidSetting, match=r"^--listen-addr is required \(or LISTEN_ADDR in the environment\)$"):
         read_settings(OPTIONS, [], {}).required("listen-addr")
