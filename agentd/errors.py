@@ -121,6 +121,15 @@ class StoreFailed(AgentdError):
     code = "STORE_FAILED"
 
 
+class BlobNotFound(AgentdError):
+    """There is no blob of that name, or no longer: those of a job go when it ends."""
+
+    code = "BLOB_NOT_FOUND"
+
+    def __init__(self, sha256: str) -> None:
+        super().__init__(f"no blob {sha256}")
+
+
 class Locked(AgentdError):
     """Somebody else owns the directory."""
 

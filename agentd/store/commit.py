@@ -72,9 +72,10 @@ class GroupCommit:
     async def _lead(self) -> None:
         self._leader = ended = trio.Event()
         try:
-            # Those who run in this tick append what they have before we look how far the log goes: without this, the
-            # first of 32 would sync its own record only and the other 31 wait for the next time.
-            await trio.lowlevel.cancel_shielded_checkpoint()
+            # The first of 32 must not sync its own record alone and have the other 31 wait for another. Those that
+            # the last one released run in the next tick, in any order, and append: see how far the log goes after it.
+            for _ in range(2):
+                await trio.lowlevel.cancel_shielded_checkpoint()
             await trio.to_thread.run_sync(self._do, self._written(), limiter=self._limiter)
         finally:
             self._leader = None

@@ -9,15 +9,14 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import secrets
-import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
+
+import attrs
 
 from agentd.errors import Locked, StoreFailed
 
@@ -52,32 +51,42 @@ def write_whole(fd: int, data: bytes | memoryview) -> None:
         rest = rest[os.write(fd, rest) :]
 
 
-@contextmanager
-def replacing(path: Path, *, mode: int = PRIVATE_FILE, durable: bool = True) -> Iterator[IO[bytes]]:
-    """A file to write that takes *path*'s place when the block ends, and is gone if it fails. Raises OSError.
+@attrs.frozen
+class TempFile:
+    """A file without a name of its own yet; gone when its block ends, unless it became something."""
 
-    A crash leaves the old file or the new one. Not *durable*: after power loss it may also be an empty or damaged one,
-    which is right for caches that check what they read.
-    """
-    temp, fd = _make_temp_file(path.parent, mode)
+    path: Path
+    file: IO[bytes]
+
+    def become(self, path: Path, *, durable: bool = True) -> None:
+        """Take *path*'s place: a crash leaves the old file or the new one, whole. The last thing done to it.
+
+        Not *durable*: after power loss *path* may hold nothing or garbage, which is right for caches that are checked.
+        """
+        self.file.flush()
+        if durable:
+            os.fsync(self.file.fileno())
+        self.path.rename(path)
+        if durable:
+            fsync_dir(path.parent)
+
+
+@contextmanager
+def temp_file(directory: Path) -> Iterator[TempFile]:
+    """A file to write in *directory* or below a name in the same file system. Raises OSError."""
+    path, fd = _make_temp_file(directory)
     try:
         with os.fdopen(fd, "wb") as file:
-            yield file
-            file.flush()
-            if durable:
-                os.fsync(file.fileno())
-            temp.rename(path)
-    except BaseException:
-        temp.unlink(missing_ok=True)
-        raise
-    if durable:
-        fsync_dir(path.parent)
+            yield TempFile(path, file)
+    finally:
+        path.unlink(missing_ok=True)
 
 
-def write_atomic(path: Path, data: bytes, *, mode: int = PRIVATE_FILE, durable: bool = True) -> None:
-    """*path* holds *data*, or what it held before: see `replacing`. Raises OSError."""
-    with replacing(path, mode=mode, durable=durable) as file:
-        file.write(data)
+def write_atomic(path: Path, data: bytes, *, durable: bool = True) -> None:
+    """*path* holds *data*, for its owner only, or what it held before: see `TempFile.become`. Raises OSError."""
+    with temp_file(path.parent) as temp:
+        temp.file.write(data)
+        temp.become(path, durable=durable)
 
 
 @contextmanager
@@ -92,7 +101,7 @@ def making_directory(path: Path) -> Iterator[Path]:
         os.fsync(fd)
         temp.rename(path)
     except BaseException:
-        shutil.rmtree(temp, ignore_errors=True)
+        _remove_tree(temp)
         raise
     finally:
         os.close(fd)
@@ -100,27 +109,33 @@ def making_directory(path: Path) -> Iterator[Path]:
 
 
 def sweep(directory: Path) -> list[Path]:
-    """Remove what `replacing` and `making_directory` left in *directory* when their process was killed."""
+    """Remove what `temp_file` and `making_directory` left in *directory* when their process was killed."""
     left = [path for path in directory.glob(f"{TEMP_PREFIX}*") if _is_abandoned(path)]
     for path in left:
         if path.is_dir():
-            shutil.rmtree(path)
+            _remove_tree(path)
         else:
             path.unlink(missing_ok=True)
     return left
 
 
-def _make_temp_file(directory: Path, mode: int) -> tuple[Path, int]:
+def _remove_tree(path: Path) -> None:
+    import shutil  # here, since it loads three compressors and is hardly ever needed
+
+    shutil.rmtree(path, ignore_errors=True)
+
+
+def _make_temp_file(directory: Path) -> tuple[Path, int]:
     while True:
-        path = directory / f"{TEMP_PREFIX}{secrets.token_hex(8)}"
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+        path = directory / f"{TEMP_PREFIX}{os.urandom(8).hex()}"
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE_FILE)
         if _claim(fd):
             return path, fd
 
 
 def _make_temp_directory(parent: Path) -> tuple[Path, int]:
     while True:
-        path = parent / f"{TEMP_PREFIX}{secrets.token_hex(8)}"
+        path = parent / f"{TEMP_PREFIX}{os.urandom(8).hex()}"
         path.mkdir(PRIVATE_DIR)
         fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         if _claim(fd):
@@ -196,7 +211,7 @@ def _wait_for_lock(fd: int, what: str, seconds: float) -> None:
 
 
 def _sign(fd: int) -> None:
-    owner = {"pid": os.getpid(), "since": datetime.now(UTC).isoformat(timespec="seconds")}
+    owner = {"pid": os.getpid(), "since": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
     os.ftruncate(fd, 0)
     os.pwrite(fd, json.dumps(owner).encode(), 0)
 

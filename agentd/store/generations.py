@@ -7,7 +7,7 @@ a log that is opened after a reboot begins a new generation, in a small file bes
 from __future__ import annotations
 
 import json
-import secrets
+import os
 from pathlib import Path
 
 import attrs
@@ -61,7 +61,7 @@ def boot_id() -> str:
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
-        return secrets.token_hex(16)
+        return os.urandom(16).hex()
 
 
 def _path(log: Path) -> Path:

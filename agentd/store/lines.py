@@ -29,11 +29,7 @@ _encode_ascii = json.JSONEncoder(separators=(",", ":"), allow_nan=False, check_c
 
 
 def encode_line(record: Record) -> bytes:
-    """One record as a line of UTF-8. Lone surrogates survive as escapes; NaN and infinities become null, as in JSON.
-
-    Raises StoreFailed for what is nested deeper than MAX_DEPTH, since it might not be read back; TypeError or
-    ValueError for what JSON cannot say at all.
-    """
+    """One record as a line. Raises what `encode_json` does."""
     fields = {
         "pos": record.pos,
         "ts": record.ts,
@@ -42,16 +38,25 @@ def encode_line(record: Record) -> bytes:
         "data": record.data,
         "parent": record.parent,
     }
+    return encode_json(fields) + b"\n"
+
+
+def encode_json(value: Any) -> bytes:
+    """Compact JSON on one line, in UTF-8. Lone surrogates survive as escapes; NaN and infinities become null.
+
+    Raises StoreFailed for what is nested deeper than MAX_DEPTH, since it might not be read back; TypeError or
+    ValueError for what JSON cannot say at all.
+    """
     try:
-        text = _encode(fields)
-        line = text.encode() + b"\n"
+        text = _encode(value)
+        encoded = text.encode()
     except (ValueError, RecursionError):
-        check_depth(fields)
-        text = _encode_ascii(_without_nan(fields))
-        line = text.encode() + b"\n"
+        check_depth(value)
+        text = _encode_ascii(_without_nan(value))
+        encoded = text.encode()
     if text.count("{") + text.count("[") > MAX_DEPTH:  # few lines have that many brackets, fewer that deep
-        check_depth(fields)
-    return line
+        check_depth(value)
+    return encoded
 
 
 def check_depth(value: Any) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import attrs
 
-from agentd.store.files import PRIVATE_FILE, replacing, write_whole
+from agentd.store.files import PRIVATE_FILE, temp_file, write_whole
 from agentd.store.lines import Damage, Index
 from agentd.store.view import LogView, scan
 
@@ -79,11 +79,12 @@ def _replace_damage(path: Path, fd: int, index: Index) -> list[Repair]:
     for damage in index.damages:
         _quarantine(path, fd, damage)
     view = LogView(path, fd, index)
-    with replacing(path) as file:
+    with temp_file(path.parent) as repaired:
         pos = 0
         while lines := view.read_lines(pos):
-            file.write(lines)
+            repaired.file.write(lines)
             pos += lines.count(b"\n")
+        repaired.become(path)
     return [Repair(damage.first, damage.last, damage.size, quarantined=True) for damage in index.damages]
 
 
