@@ -1,8 +1,8 @@
 """Runs the benchmarks and prints one table: `python3 build.py bench [NAMES] [--peers]`.
 
 A benchmark is a file bench_<name>.py here. Its `rows(peers)` yields Row; *peers* is the Python of a scratch environment
-with the packages in the file's `PEERS`, or None: then it leaves out what it cannot compare. Ratios are what counts: both
-sides of one are measured in one run on one machine.
+with the packages in the file's `PEERS`, or None: then it leaves out what it cannot compare. Ratios are what counts: the
+two sides of one are measured in one run on one machine.
 """
 
 from __future__ import annotations
