@@ -77,8 +77,9 @@ class Found:
 
 Builder = Callable[[re.Match[str], Masked], tuple[Step, ...]]
 
-_LIKE_A_PATH = r"(?:[\w~@+\-]*[./])+[\w~@+\-]*(?<=[\w/~])"
-_ANY_NAME = r"(?!(?:in|at|for|to|with|that|containing|which|and|or|from|of)\b)[\w.~/@+\-]*[\w/~]"
+# Atomic: a name is taken whole or not at all. "Delete the file x.txt if …" must not find an end behind "x".
+_LIKE_A_PATH = r"(?>(?:[\w~@+\-]*[./])+[\w~@+\-]*(?<=[\w/~]))"
+_ANY_NAME = r"(?>(?!(?:in|at|for|to|with|that|containing|which|and|or|from|of)\b)[\w.~/@+\-]*[\w/~])"
 _ARTICLE = r"(?:(?:a|an|the|my|our|this)\s+)?(?:(?:new|empty|text)\s+)*"
 _CONDITION = r"(?:if|unless|when|whenever|but|only|except|until|while|in case|provided|without|so that)\b"
 _ADVERB = (
@@ -86,7 +87,8 @@ _ADVERB = (
 )
 _REPORT = r"(?:,?\s+and(?:\s+then)?|,?\s+then)\s+(?:please\s+)?(?:tell|show|report|give|print|paste|quote)\b[^.;\n]*"
 # After a directive: what changes nothing in it, then the end of its sentence or of its clause.
-_END = rf"(?:{_ADVERB})*(?:{_REPORT})?(?=\s*$|\s*[.!;\n]|,?\s+(?:and|then)\s+(?!{_CONDITION})|,\s+(?!{_CONDITION}))"
+_STOP = rf"\s*$|\s*[.!](?:\s|$)|\s*[;\n]|,?\s+(?:and|then)\s+(?!{_CONDITION})|,\s+(?!{_CONDITION})"
+_END = rf"(?:{_ADVERB})*(?:{_REPORT})?(?={_STOP})"
 
 
 def _path(name: str = "path") -> str:
@@ -106,7 +108,7 @@ def _pattern(text: str) -> re.Pattern[str]:
 
 
 _OF = r"(?:(?:all|every|each|any)\s+)?(?:(?:the\s+)?(?:occurrences?|instances?|uses?|text|string|words?)\s+(?:of\s+)?)*"
-_WORD = r"(?!(?:the|it|them|this|that|all|every|tabs|spaces)\b)[^\s,;]+"
+_WORD = r"(?>(?!(?:the|it|them|this|that|all|every|tabs|spaces)\b)[^\s,;]+)"
 _TWO_TEXTS = rf"{_OF}(?P<old>{MASK})\s+(?:with|by|to|into)\s+{_OF}(?P<new>{MASK})"
 _TWO_WORDS = rf"{_OF}(?P<old>{_WORD})\s+(?:with|by)\s+(?P<new>{_WORD})"
 _WHERE = rf"(?:\s+everywhere)?\s+(?:in|inside|within|of)\s+{_path()}"

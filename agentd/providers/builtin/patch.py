@@ -5,6 +5,7 @@ A diff's line numbers are a hint only: a hunk goes where its lines are, at the p
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator, Sequence
 
@@ -43,7 +44,7 @@ def parse_diff(diff: str) -> list[FilePatch]:
     lines = diff.split("\n")
     starts = [i for i in range(len(lines) - 1) if lines[i].startswith("--- ") and lines[i + 1].startswith("+++ ")]
     patches = []
-    for start, end in zip(starts, [*starts[1:], len(lines)], strict=True):
+    for start, end in itertools.pairwise([*starts, len(lines)]):
         hunks = tuple(_hunks(lines[start + 2 : end]))
         patches.append(FilePatch(_name(lines[start], "a/"), _name(lines[start + 1], "b/"), hunks))
     return patches
@@ -105,5 +106,5 @@ def _widen(start: int, end: int, count: int) -> tuple[int, int]:
 
 
 def _unique(lines: Sequence[str], start: int, end: int) -> bool:
-    wanted = "\n".join(lines[start:end])
-    return bool(wanted) and "\n".join(lines).count(wanted) == 1
+    wanted, whole = "\n".join(lines[start:end]), "\n".join(lines)
+    return bool(wanted) and wanted not in whole[whole.index(wanted) + 1 :]  # occurrences may overlap
