@@ -34,5 +34,5 @@ def create_log(directory: Path, entries: Sequence[Entry], *, clock: Clock = epoc
     lines = b"".join(encode_line(record) for record in number(entries, 0, clock()))
     with disk("create the session"), making_directory(directory) as made:
         write_atomic(made / LOG_NAME, lines)
-        begin_generation(made / LOG_NAME, 0, anew=True)
+        begin_generation(made / LOG_NAME, 0)
     return directory / LOG_NAME

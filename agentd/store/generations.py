@@ -45,9 +45,9 @@ class Generations:
         return 1 <= generation <= self.current and all(pos <= start for start in self.starts[generation:])
 
 
-def begin_generation(log: Path, last_pos: int, *, anew: bool) -> Generations:
+def begin_generation(log: Path, last_pos: int, *, anew: bool = False) -> Generations:
     """What a writer does that finds *last_pos* records: nothing, unless the machine was restarted since the last one
-    did, or records were taken out (*anew*). Raises OSError."""
+    did, or records were cut (*anew*). Raises OSError."""
     before, boot = Generations.load(log), boot_id()
     if before is not None and before.boot == boot and not anew:
         return before

@@ -54,7 +54,7 @@ class SessionLog(LogView):
         self._ops = ops
         self._commit = GroupCommit(lambda: ops.sync(self._fd), lambda: index.last_pos)
         self._broken: str | None = None
-        self._subscribers: list[Callable[[int], None]] = []
+        self._subscribers: dict[object, Callable[[int], None]] = {}
         self._announcing = False
 
     @property
@@ -94,13 +94,13 @@ class SessionLog(LogView):
         await self._commit.run()
 
     def subscribe(self, callback: Callable[[int], None]) -> Callable[[], None]:
-        """*callback* is called with the new last position after each write, in order, each position at most once; a
-        callback may append. It must not raise. Returns what ends it."""
-        self._subscribers.append(callback)
+        """*callback* is called with the new last position after each write. It must not raise, and not append. Returns
+        what ends it, which may be called twice."""
+        key = object()
+        self._subscribers[key] = callback
 
         def unsubscribe() -> None:
-            if callback in self._subscribers:
-                self._subscribers.remove(callback)
+            self._subscribers.pop(key, None)
 
         return unsubscribe
 
@@ -125,6 +125,8 @@ class SessionLog(LogView):
         self.close()
 
     def _check(self) -> None:
+        if self._announcing:
+            raise RuntimeError("a subscriber must not append: the others would hear of the later records first")
         self._commit.check()
         if self._broken is not None:
             raise StoreFailed(self._broken)
@@ -148,15 +150,11 @@ class SessionLog(LogView):
             raise StoreFailed(self._broken) from exc
 
     def _announce(self) -> None:
-        if self._announcing:  # a subscriber appends: the loop below tells it to all, in order
-            return
         self._announcing = True
-        told = 0
         try:
-            while told != self.last_pos:
-                told = self.last_pos
-                for callback in tuple(self._subscribers):
-                    callback(told)
+            for key in tuple(self._subscribers):
+                if (callback := self._subscribers.get(key)) is not None:  # one before it may have ended it
+                    callback(self.last_pos)
         finally:
             self._announcing = False
 
@@ -170,7 +168,7 @@ def open_log(path: Path, *, clock: Clock = epoch_ms, ops: FileOps = FileOps()) -
     try:
         with disk("open the session log"):
             fd, index, repairs = open_repaired(path)
-            begin_generation(path, index.last_pos, anew=any(repair.quarantined for repair in repairs))
+            begin_generation(path, index.last_pos)
     except BaseException:
         lock.release()
         raise

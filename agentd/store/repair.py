@@ -13,6 +13,7 @@ from pathlib import Path
 import attrs
 
 from agentd.store.files import PRIVATE_FILE, temp_file, write_whole
+from agentd.store.generations import begin_generation
 from agentd.store.lines import Damage, Index
 from agentd.store.view import LogView, scan
 
@@ -69,8 +70,9 @@ def _cut_end(path: Path, fd: int, index: Index) -> tuple[Repair, ...]:
         return ()
     damage = Damage(index.last_pos + 1, index.last_pos, index.size, size)
     finished = b"\n" in os.pread(fd, size, index.size)
-    if finished:
+    if finished:  # so readers may have seen it, and its positions will be others'
         _quarantine(path, fd, damage)
+        begin_generation(path, index.last_pos, anew=True)
     os.ftruncate(fd, index.size)
     return (Repair(damage.first, damage.last, size, quarantined=finished),)
 
