@@ -1,7 +1,7 @@
 """Runs every example of a seed document against the built file: `python3 build.py walk`.
 
-The walker and the documents are beside this repository, in ../shared/acceptance. What TO_COME names is not built yet: it
-is listed and does not fail the walk, unless it passes: so the list cannot grow old.
+The walker and the documents are beside this repository, in ../shared/acceptance. What TO_COME names is not built yet:
+it is listed and does not fail the walk, unless it passes, so that the list cannot grow old.
 """
 
 from __future__ import annotations
