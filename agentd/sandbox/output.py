@@ -20,7 +20,7 @@ class Output:
     not UTF-8 become U+FFFD in text and stay what they are in the file.
     """
 
-    def __init__(self, limit: int, on_text: Callable[[str], None]) -> None:
+    def __init__(self, limit: int, on_text: Callable[[str], object]) -> None:
         self.characters = 0
         self.spooling = False
         self.spooled = 0  # bytes
