@@ -131,9 +131,9 @@ def download(lock: Mapping[str, str]) -> None:
         try:
             pip("download", "--no-deps", "--only-binary=:all:", "--dest", str(WHEELS), "-r", str(requirements))
         except BuildError as exc:
-            raise BuildError(
-                f"{exc}\nWithout a network: python3 build.py --wheelhouse DIR, where DIR holds\n  " + "\n  ".join(lock)
-            ) from exc
+            instead = f"DIR holds what another machine's build leaves in {WHEELS.relative_to(ROOT)}:"
+            names = "\n  ".join([instead, *lock])
+            raise BuildError(f"{exc}\nWithout a network: python3 build.py --wheelhouse DIR, where {names}") from exc
 
 
 # --- Packing ------------------------------------------------------------------------------------------------------
