@@ -62,8 +62,8 @@ def encode_json(value: Any) -> bytes:
 def check_depth(value: Any) -> None:
     """Raises StoreFailed if *value* nests deeper than MAX_DEPTH."""
     level = [value]
-    for _ in range(MAX_DEPTH + 1):
-        level = [child for parent in level for child in _children(parent)]
+    for _ in range(MAX_DEPTH):
+        level = [child for parent in level for child in _children(parent) if isinstance(child, dict | list | tuple)]
         if not level:
             return
     raise StoreFailed(f"a record is nested deeper than {MAX_DEPTH} levels")
