@@ -1,0 +1,173 @@
+"""How each kind of answer goes out. The head and the first piece of the body leave in one write."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import suppress
+from os import fstat
+from typing import Protocol
+
+import attrs
+import trio
+
+from agentd.wire.feed import FeedFailed, Hub, Reader
+from agentd.wire.head import LAST_CHUNK, chunk, has_body, response_head
+from agentd.wire.messages import Answer, ChunkedResponse, FileResponse, Response, StreamResponse
+from agentd.wire.routing import default_answer_error
+from agentd.wire.transport import GONE, RECEIVE_BYTES, Transport
+
+logger = logging.getLogger(__name__)
+
+
+class Hangup(Exception):
+    """The connection ends here: the client left in the middle, or must see that an answer is not whole."""
+
+
+class Client(Protocol):
+    """What an answer needs of a connection."""
+
+    @property
+    def transport(self) -> Transport: ...
+    @property
+    def hub(self) -> Hub: ...
+    @property
+    def failed(self) -> Callable[[Exception], Answer]: ...
+    async def wait_gone(self) -> None: ...
+
+
+@attrs.frozen
+class Form:
+    """What the request says of how it is answered."""
+
+    method: str
+    modern: bool  # knows chunks; else HTTP/1.0, whose bodies of unknown length end when we hang up
+    keep_alive: bool
+
+    def has_body(self, answer: Answer) -> bool:
+        return has_body(self.method, answer.status)
+
+    def head(self, answer: Answer, length: int | None) -> bytes:
+        """*length* None: nobody knows it. Raises ValueError for a header field that cannot be sent."""
+        if answer.status in (204, 304):
+            length, chunked = None, False
+        else:
+            chunked = length is None and self.modern
+        kind = answer.content_type if answer.status != 204 else None
+        return response_head(
+            answer.status, kind, answer.headers, length=length, chunked=chunked, keep_alive=self.keep_alive
+        )
+
+    def whole(self, answer: Response) -> bytes:
+        head = self.head(answer, len(answer.body))
+        return head + answer.body if self.has_body(answer) else head
+
+
+async def send_answer(client: Client, answer: Answer, form: Form) -> None:
+    """Raises Hangup, transport.GONE. What goes wrong before the first byte is out still becomes an answer."""
+    if isinstance(answer, Response):
+        await _send_whole(client.transport, answer, form)
+    elif isinstance(answer, FileResponse):
+        await _open_and_send(client, answer, form)
+    elif isinstance(answer, ChunkedResponse):
+        await _send_pieces(client, answer, form)
+    else:
+        await _send_stream(client, answer, form)
+
+
+async def _send_whole(transport: Transport, answer: Response, form: Form) -> None:
+    try:
+        data = form.whole(answer)
+    except ValueError as exc:
+        data = form.whole(default_answer_error(exc))
+    sent = transport.send_nowait(data)
+    if sent < len(data):
+        await transport.send_all(memoryview(data)[sent:])
+
+
+async def _send_error(client: Client, exc: Exception, form: Form) -> None:
+    answer = client.failed(exc)
+    await _send_whole(client.transport, answer if isinstance(answer, Response) else default_answer_error(exc), form)
+
+
+async def _open_and_send(client: Client, answer: FileResponse, form: Form) -> None:
+    try:
+        file = answer.path.open("rb")
+    except OSError as exc:
+        await _send_error(client, exc, form)
+        return
+    with file:
+        size = fstat(file.fileno()).st_size
+        head = form.head(answer, size)
+        first = file.read(min(size, RECEIVE_BYTES)) if form.has_body(answer) else b""
+        await client.transport.send_all(head + first)
+        if first:
+            await client.transport.send_file(file, len(first), size)
+
+
+async def _send_pieces(client: Client, answer: ChunkedResponse, form: Form) -> None:
+    pieces, transport = answer.chunks, client.transport
+    unsent = form.head(answer, None)
+
+    async def copy() -> None:
+        nonlocal unsent
+        async for piece in pieces:
+            if piece:
+                data, unsent = unsent + (chunk(piece) if form.modern else piece), b""
+                await transport.send_all(data)
+        await transport.send_all(unsent + LAST_CHUNK if form.modern else unsent)
+
+    try:
+        if not form.has_body(answer):
+            await transport.send_all(unsent)
+            return
+        await _while_there(client, copy)
+    except Hangup:
+        raise
+    except Exception as exc:
+        if not unsent:
+            logger.exception("an answer broke off")
+            raise Hangup from exc
+        await _send_error(client, exc, form)
+    finally:
+        if isinstance(pieces, AsyncGenerator):
+            await pieces.aclose()
+
+
+async def _while_there(client: Client, work: Callable[[], Awaitable[None]]) -> None:
+    """Do *work* unless the client leaves; then Hangup. Raises what *work* raises, bare."""
+    failure: Exception | None = None
+    done = False
+
+    async def watch() -> None:
+        with suppress(*GONE):
+            await client.wait_gone()
+        nursery.cancel_scope.cancel()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(watch)
+        try:
+            await work()
+            done = True
+        except GONE:
+            pass
+        except Exception as exc:
+            failure = exc
+        nursery.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
+    if not done:
+        raise Hangup
+
+
+async def _send_stream(client: Client, answer: StreamResponse, form: Form) -> None:
+    head = form.head(answer, None)
+    if not form.has_body(answer):
+        await client.transport.send_all(head)
+        return
+    reader = Reader(client.transport, answer.after, chunked=form.modern, head=head)
+    try:
+        if not await answer.feed.serve(reader, client.hub, client.wait_gone):
+            raise Hangup
+    except FeedFailed as exc:
+        raise Hangup from exc

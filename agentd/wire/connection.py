@@ -1,0 +1,217 @@
+"""One client's connection: a request is read, admitted, handled and answered, and then the next. One task, no timers.
+
+The deadline of whatever it waits for is a number on its transport; the server's reaper cancels `scope` when it is past.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable
+from contextlib import suppress
+from enum import Enum, auto
+from typing import Protocol
+
+import trio
+
+from agentd.errors import PayloadTooLarge
+from agentd.wire.answers import Form, Hangup, send_answer
+from agentd.wire.feed import Hub
+from agentd.wire.head import CONTINUE
+from agentd.wire.hosts import ForeignRequest, HostCheck
+from agentd.wire.limits import Limits
+from agentd.wire.messages import Answer, BadMessage, Request, Response
+from agentd.wire.parser import Head, Parser
+from agentd.wire.routing import Mount, Route, default_answer_error, default_not_found, find_mount
+from agentd.wire.transport import BULK_BYTES, GONE, RECEIVE_BYTES, Transport
+
+logger = logging.getLogger(__name__)
+
+DISCARD_BYTES = 64 * 1024  # of a body that nobody wants: up to here reading it is cheaper than a new connection
+
+
+class Phase(Enum):
+    """What the connection waits for: it decides what a time-out means."""
+
+    IDLE = auto()  # the next request: hang up
+    REQUEST = auto()  # the rest of one: 408
+    WORK = auto()  # a handler
+    ANSWER = auto()  # the client to take the answer: cut
+    LINGER = auto()  # the client to read why it was refused: hang up
+
+
+class Service(Protocol):
+    """What connections share."""
+
+    limits: Limits
+    mounts: list[Mount]
+    hub: Hub
+    draining: bool
+
+
+class Connection:
+    __slots__ = (
+        *("_check", "_continued", "_head", "_parser", "_peer", "_service", "_size"),
+        *("failed", "hub", "phase", "scope", "transport"),
+    )
+
+    def __init__(self, service: Service, transport: Transport, peer: str, check: HostCheck | None) -> None:
+        self.transport = transport
+        self.hub = service.hub
+        self.failed: Callable[[Exception], Answer] = default_answer_error  # how the mount in charge shows an error
+        self.phase = Phase.IDLE
+        self.scope = trio.CancelScope()
+        self._service = service
+        self._peer = peer
+        self._check = check
+        self._parser = Parser(service.limits)
+
+    async def run(self) -> None:
+        """Serve the client until one of us hangs up. Nothing that a client does raises here."""
+        with suppress(Hangup, *GONE), self.scope:
+            if await self._exchange_all():
+                await self._linger()
+        if self.scope.cancelled_caught and self.phase is Phase.REQUEST:
+            await self.refuse(BadMessage(408, "the request did not come in time"))
+
+    async def refuse(self, why: BadMessage, *fields: tuple[str, str]) -> None:
+        """Say why, in a scope of its own, and hang up when the client can have read it."""
+        with suppress(*GONE), trio.CancelScope() as self.scope:
+            await self._send_refusal(why, *fields)
+            await self._linger()
+
+    async def close(self) -> None:
+        self.transport.deadline = trio.current_time() + self._service.limits.linger_seconds  # TLS says goodbye first
+        with suppress(*GONE), trio.CancelScope() as self.scope:
+            await self.transport.aclose()
+
+    async def _send_refusal(self, why: BadMessage, *fields: tuple[str, str]) -> None:
+        self.phase = Phase.ANSWER
+        answer = default_answer_error(why)
+        answer.headers = fields
+        await send_answer(self, answer, Form("GET", modern=True, keep_alive=False))
+
+    async def _linger(self) -> None:
+        # Closing with unread bytes makes the system send a reset, which may overtake the answer. So: say that no more
+        # comes, and read on for a while.
+        self.phase = Phase.LINGER
+        self.transport.deadline = trio.current_time() + self._service.limits.linger_seconds
+        self.transport.end_sending()
+        while await self.transport.receive(RECEIVE_BYTES):
+            pass
+
+    async def _exchange_all(self) -> bool:
+        """True: the client may be sending still."""
+        limits = self._service.limits
+        try:
+            head = await self._next_head(limits.head_seconds)
+            while head is not None and await self._exchange(head):
+                head = await self._next_head(limits.idle_seconds)
+        except BadMessage as exc:
+            await self._send_refusal(exc)
+            return True
+        return self._parser.started
+
+    async def _next_head(self, idle_seconds: float) -> Head | None:
+        """None: the client hung up, or the server is about to."""
+        parser = self._parser
+        self.phase = Phase.IDLE
+        self.transport.deadline = trio.current_time() + idle_seconds
+        if parser.started:
+            await trio.lowlevel.checkpoint()  # a client that pipelines must not keep the others waiting
+        while (head := parser.next_head()) is None:
+            if parser.started and self.phase is Phase.IDLE:
+                self.phase = Phase.REQUEST
+                self.transport.deadline = trio.current_time() + self._service.limits.head_seconds
+            if self.phase is Phase.IDLE and self._service.draining:
+                return None
+            data = await self.transport.receive(RECEIVE_BYTES)
+            if not data:
+                return None
+            parser.feed(data)
+        self.phase = Phase.WORK
+        self.transport.deadline = math.inf
+        return head
+
+    async def _exchange(self, head: Head) -> bool:
+        """Answer one request. False: the connection ends with it."""
+        self._head, self._size, self._continued = head, 0, False
+        self.failed = default_answer_error
+        request = Request(head.method, head.target, head.headers, peer=self._peer, read=self._read_body)
+        answer = await self._answer(request)
+        del request  # a stream may last for hours
+        keep_alive = head.keep_alive and not self._service.draining and self._can_go_on(head)
+        self.phase = Phase.ANSWER
+        await send_answer(self, answer, Form(head.method, head.modern, keep_alive))
+        if not keep_alive:
+            return False
+        while await self._read_body(None):  # what is left of a body that was not wanted
+            pass
+        return True
+
+    def _can_go_on(self, head: Head) -> bool:
+        """Another request may follow: what is left of this one's body is little, and surely comes."""
+        if not self._parser.in_request:
+            return True
+        return head.length is not None and head.length <= DISCARD_BYTES and not self._parser.expects_continue
+
+    async def _answer(self, request: Request) -> Answer:
+        mount = find_mount(self._service.mounts, request.raw_path)
+        if mount is None or request.target == "*":
+            return Response(204, content_type=None) if request.target == "*" else default_not_found(request)
+        self.failed = mount.failed
+        try:
+            if self._check is not None:
+                self._check.check(request.headers)
+            route = mount.admit(request)
+            if not isinstance(route, Route):
+                return route
+            if self._parser.in_request:
+                await self._take_body(request, route)
+        except (ForeignRequest, PayloadTooLarge) as exc:
+            return mount.failed(exc)
+        return await mount.call(route, request)
+
+    async def _take_body(self, request: Request, route: Route) -> None:
+        limit = route.limit if route.limit is not None or route.streamed else self._service.limits.body
+        if limit is not None and (self._head.length or 0) > limit:
+            raise PayloadTooLarge(limit)
+        if not route.streamed:
+            pieces = []
+            while piece := await self._read_body(limit):
+                pieces.append(piece)
+            request.body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    async def _read_body(self, limit: int | None) -> bytes:
+        """The next piece of the body; b"" when it is over. Raises PayloadTooLarge, BadMessage, Hangup."""
+        if limit is not None and (self._head.length or 0) > limit:
+            raise PayloadTooLarge(limit)  # before the client is told to go on
+        while (piece := self._parser.next_chunk()) is None:
+            await self._receive_body()
+        self._size += len(piece)
+        if limit is not None and self._size > limit:
+            raise PayloadTooLarge(limit)
+        return piece
+
+    async def _receive_body(self) -> None:
+        phase = self.phase
+        if phase is not Phase.ANSWER:  # once a head is out there is no second answer
+            self.phase = Phase.REQUEST
+            if self._parser.expects_continue and not self._continued:
+                self._continued = True
+                await self.transport.send_all(CONTINUE)
+        self.transport.deadline = trio.current_time() + self._service.limits.body_seconds
+        data = await self.transport.receive(BULK_BYTES)
+        self.transport.deadline = math.inf
+        self.phase = phase
+        if not data:
+            raise Hangup
+        self._parser.feed(data)
+
+    async def wait_gone(self) -> None:
+        """Until the client leaves, or sends more than a head: what it sends meanwhile is kept for afterwards."""
+        while self._parser.held <= self._service.limits.head:
+            data = await self.transport.receive(RECEIVE_BYTES)
+            if not data:
+                return
+            self._parser.feed(data)
