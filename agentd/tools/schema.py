@@ -78,3 +78,13 @@ def subject(call_input: Mapping[str, Any], key: str) -> str:
     value = call_input.get(key)
     line = " ".join(value[: SUBJECT_CHARACTERS * 4].split()) if isinstance(value, str) else ""
     return line if len(line) <= SUBJECT_CHARACTERS else line[: SUBJECT_CHARACTERS - 1] + "…"
+
+
+def as_bytes(text: str, key: str) -> bytes:
+    """*text* in UTF-8. Raises ToolFailed if there is half a character in it, which JSON can hold and a file cannot."""
+    try:
+        return text.encode()
+    except UnicodeEncodeError as exc:
+        raise ToolFailed(
+            f"{key} holds a lone surrogate (\\u{ord(text[exc.start]):04x}); write the character whole"
+        ) from exc

@@ -17,6 +17,8 @@ from typing import BinaryIO
 from agentd.errors import ToolFailed
 from agentd.workspace.paths import shown
 
+MAX_READ_BYTES = 64 << 20
+
 _DIRECTORY = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # A FIFO in the place of a file must not hold us up, nor a terminal become ours.
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
@@ -55,11 +57,23 @@ def open_for_reading(path: Path, workspace: Path) -> Iterator[BinaryIO]:
             yield file
 
 
-def replace(path: Path, workspace: Path, data: bytes) -> bool:
+def read(path: Path, workspace: Path) -> tuple[bytes, os.stat_result]:
+    """All of a file, and which version of it that is. Raises ToolFailed if it is larger than MAX_READ_BYTES."""
+    with open_for_reading(path, workspace) as file:
+        version = os.fstat(file.fileno())
+        if version.st_size > MAX_READ_BYTES:
+            raise ToolFailed(f"{shown(path, workspace)} is larger than {MAX_READ_BYTES} bytes; use a command for it")
+        return file.read(), version
+
+
+def replace(path: Path, workspace: Path, data: bytes, version: os.stat_result | None = None) -> bool:
     """Write *data* to *path* in one step: a reader sees the old file or the new one. Mode and owner stay as they were;
-    missing directories are made. Whether there was a file. Raises ToolFailed; then nothing has changed."""
+    missing directories are made. Whether there was a file. Raises ToolFailed, also if the file is no longer the
+    *version* that was read; then nothing has changed."""
     with _told(path, workspace), _parent(path, workspace, create=True) as directory:
         old = _stat(path, workspace, directory)
+        if version is not None and (old is None or _identity(old) != _identity(version)):
+            raise ToolFailed(f"{shown(path, workspace)} was changed by somebody else meanwhile; read it again")
         temporary = f".{secrets.token_hex(8)}.tmp"
         descriptor = os.open(temporary, _CREATE, 0o666, dir_fd=directory)
         try:
@@ -73,6 +87,10 @@ def replace(path: Path, workspace: Path, data: bytes) -> bool:
                 os.unlink(temporary, dir_fd=directory)
             raise
         return old is not None
+
+
+def _identity(version: os.stat_result) -> tuple[int, int, int]:
+    return version.st_ino, version.st_size, version.st_mtime_ns
 
 
 def _write_all(file: BinaryIO, data: bytes) -> None:

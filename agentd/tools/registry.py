@@ -1,0 +1,13 @@
+"""The tools that ship with agentd and need nothing from the machine. Bash is made where commands are contained."""
+
+from __future__ import annotations
+
+from agentd.tools.base import Tool
+from agentd.tools.edit import Edit
+from agentd.tools.glob import Glob
+from agentd.tools.grep import Grep
+from agentd.tools.ls import LS
+from agentd.tools.read import Read
+from agentd.tools.write import Write
+
+FILE_TOOLS: tuple[Tool, ...] = (Read(), Write(), Edit(), Glob(), Grep(), LS())
