@@ -35,6 +35,7 @@ ROOT = Path(__file__).resolve().parent
 OUTPUT = ROOT / "dist" / "agentd.pyz"
 WHEELS = ROOT / ".cache" / "wheels"
 VENV = ROOT / ".venv"
+BASE_PYTHON: str = getattr(sys, "_base_executable", sys.executable)  # outside of any virtual environment
 OLDEST = (3, 11)  # the oldest Python that agentd runs on
 LARGEST = 3_000_000  # bytes of the finished file
 SHEBANG = b"#!/usr/bin/env python3\n"
@@ -86,13 +87,16 @@ def name_and_version(wheel: str) -> tuple[str, str]:
 
 
 def pip(*args: str) -> None:
-    """Run the pip of this Python, with its own configuration. Raises BuildError with what it said."""
+    """Run pip with the user's configuration of it. Raises BuildError with what it said."""
+    python = sys.executable
     if not importlib.util.find_spec("pip"):
-        raise BuildError(
-            f"{sys.executable} has no pip. Install it (Debian: apt install python3-pip; else: python3 -m ensurepip), "
-            "or build without it: python3 build.py --wheelhouse DIR"
-        )
-    command = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "--no-input", *args]
+        if sys.prefix == sys.base_prefix:
+            raise BuildError(
+                f"{python} has no pip. Install it (Debian: apt install python3-pip; else: python3 -m ensurepip), "
+                "or build without it: python3 build.py --wheelhouse DIR"
+            )
+        python = BASE_PYTHON  # .venv has no pip of its own
+    command = [python, "-m", "pip", "--quiet", "--disable-pip-version-check", "--no-input", *args]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     if done.returncode:
         raise BuildError(f"pip failed. It said:\n{done.stdout.strip()}")

@@ -7,18 +7,18 @@ import os
 import socket
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import build
 from tests.bench.table import ROOT, Row
 
 PEERS = ("fastapi", "uvicorn[standard]")
 PYZ = str(ROOT / "dist" / "agentd.pyz")
-PYTHON = sys._base_executable  # type: ignore[attr-defined]  # as a user has it: no virtual environment
+PYTHON = build.BASE_PYTHON  # as a user has it: no virtual environment
 RUNS = 15
 SAMPLE_SECONDS = 0.002
 MIB = 1 << 20

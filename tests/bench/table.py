@@ -18,6 +18,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
 
+import build
+
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 NAMES = sorted(path.stem.removeprefix("bench_") for path in HERE.glob("bench_*.py"))
@@ -76,9 +78,8 @@ def peers_python(packages: Sequence[str]) -> str:
     python = directory / "bin" / "python"
     if not python.exists():
         print(f"installing {', '.join(packages)} into {directory.relative_to(ROOT)}", file=sys.stderr)
-        pip = [sys._base_executable, "-m", "pip"]  # type: ignore[attr-defined]
         subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(directory)], check=True)
-        subprocess.run([*pip, "--python", str(python), "install", "--quiet", *packages], check=True)
+        build.pip("--python", str(python), "install", *packages)
     return str(python)
 
 

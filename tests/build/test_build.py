@@ -31,7 +31,7 @@ NOBODY_SERVES = {
 def run_build(
     directory: Path, *args: str, python: Sequence[str] = (), env: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, *python, str(directory / "build.py"), *args]
+    command = [build.BASE_PYTHON, *python, str(directory / "build.py"), *args]
     return subprocess.run(command, env={**os.environ, **(env or {})}, cwd="/", capture_output=True, text=True)
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
+
+import build
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -17,18 +18,13 @@ COREUTILS = (
 )
 
 
-def base_python() -> str:
-    """The Python of this virtual environment, without what is installed in that."""
-    return str(Path(getattr(sys, "_base_executable", sys.executable)).resolve())
-
-
 @pytest.fixture
 def bare(tmp_path: Path, require: Callable[[str], str]) -> dict[str, str]:
     """The environment of a fresh machine: HOME is empty, and PATH has only python3, git and the coreutils."""
     home, programs = tmp_path / "home", tmp_path / "programs"
     home.mkdir()
     programs.mkdir()
-    (programs / "python3").symlink_to(base_python())
+    (programs / "python3").symlink_to(Path(build.BASE_PYTHON).resolve())
     for name in ("git", *COREUTILS.split()):
         (programs / name).symlink_to(require(name))
     return {"HOME": str(home), "PATH": str(programs)}
