@@ -78,6 +78,13 @@ class IdempotencyKeyReused(AgentdError):
         super().__init__("this Idempotency-Key was used for a job with another payload; use a new key per job")
 
 
+class ReadOnly(AgentdError):
+    code = "READ_ONLY"
+
+    def __init__(self, mode: str) -> None:
+        super().__init__(f"this executor is read-only, and {mode} jobs write; modes that only read work here")
+
+
 class NotARepository(AgentdError):
     code = "NO_GIT"
 
@@ -140,3 +147,10 @@ class ExecutorFailed(AgentdError):
     """The executor process did not start, or died."""
 
     code = "SPAWN_FAILED"
+
+
+def only_cause(exc: Exception) -> Exception:
+    """What happened, out of the groups that nurseries put around it; the group itself where several things did."""
+    while isinstance(exc, ExceptionGroup) and len(exc.exceptions) == 1:
+        exc = exc.exceptions[0]
+    return exc

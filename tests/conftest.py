@@ -11,6 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from agentd.providers.scripted import ScriptedProvider
+from agentd.store.home import make_home
+from tests.workshop import Workshop
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -40,3 +44,10 @@ def pyz(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (source / ".cache").symlink_to(ROOT / ".cache")
     subprocess.run([sys.executable, str(source / "build.py")], check=True, stderr=subprocess.PIPE)
     return source / "dist" / "agentd.pyz"
+
+
+@pytest.fixture
+def workshop(tmp_path: Path) -> Workshop:
+    """An engine for conversations with a scripted model."""
+    (tmp_path / "workspace").mkdir()
+    return Workshop(make_home(tmp_path / "home"), tmp_path / "workspace", ScriptedProvider([]))

@@ -22,6 +22,9 @@ from agentd.domain import (
 INTERRUPTED_CALL = "[interrupted: this call was stopped before it ended; it may or may not have taken effect]"
 
 
+AT_REST = frozenset({"job.created", "ask.opened", "ask.settled"})
+
+
 @attrs.define
 class History:
     """The conversation as a model must see it: every tool_use is followed by exactly one tool_result.
@@ -81,6 +84,7 @@ class JobView:
     first: int  # position of job.created
     created: int
     state: JobState = JobState.QUEUED
+    at_rest: bool = True  # nothing was in flight at its latest record: another process may take it up there
     last: int = 0  # position of its latest record
     ended: int = 0
     turns: int = 0
@@ -110,7 +114,7 @@ class SessionState:
     def apply(self, record: Record) -> None:
         self.pos, self.modified = record.pos, record.ts
         if (job := self.jobs.get(record.job or "")) is not None:
-            job.last = record.pos
+            job.last, job.at_rest = record.pos, _is_at_rest(record)
         if fold := _FOLDS.get(record.type):
             fold(self, record, record.data)
 
@@ -120,6 +124,10 @@ class SessionState:
 
     def open_asks(self, job_id: str | None = None) -> list[AskView]:
         return [ask for ask in self.asks.values() if ask.settled is None and job_id in (None, ask.job)]
+
+
+def _is_at_rest(record: Record) -> bool:
+    return record.type in AT_REST or (record.type == "message" and record.data["role"] == "user")
 
 
 def _session_created(state: SessionState, record: Record, data: Mapping[str, Any]) -> None:

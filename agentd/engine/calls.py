@@ -1,0 +1,179 @@
+"""Answering a model's tool calls: what may run, in which order, what the model is told. One result a call, always."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+
+import attrs
+import trio
+
+from agentd.domain import Entry, Text, ToolClass, ToolPolicy, ToolUse, block_to_json
+from agentd.engine.asks import Asks
+from agentd.engine.permissions import ALLOW_FLAGS, Decision, Verdict, decide
+from agentd.engine.session import Session
+from agentd.errors import AgentdError
+from agentd.providers.assemble import unreadable_input
+from agentd.store.blobs import Blobs
+from agentd.tools.base import Tool, ToolContext, ToolOutcome, ToolState
+
+TOOL_SECONDS = 60.0  # Bash keeps its own time
+READS_AT_ONCE = 8
+
+
+@attrs.frozen
+class Surroundings:
+    """What calls of one job act in."""
+
+    workspace: Path
+    state: ToolState
+    env: Mapping[str, str]
+    off_limits: tuple[Path, ...]
+    blobs: Blobs
+
+
+@attrs.frozen
+class Calls:
+    """Runs the tool calls of one job. *tools* are those on offer, by name."""
+
+    session: Session
+    job: str
+    tools: Mapping[str, Tool]
+    policy: ToolPolicy
+    asks: Asks
+    around: Surroundings
+
+    async def answer(self, calls: Sequence[ToolUse]) -> None:
+        """Give every call its result: reads beside each other, the rest in order and alone."""
+        left = list(calls)
+        while left:
+            reads = self._leading_reads(left)
+            if reads:
+                del left[: len(reads)]
+                await self._answer_reads(reads)
+            else:
+                # No other call is in flight here: an ask may be opened and outlive this process.
+                await self._answer_one(left.pop(0))
+
+    def _leading_reads(self, calls: Sequence[ToolUse]) -> list[ToolUse]:
+        reads: list[ToolUse] = []
+        for call in calls:
+            tool = self.tools.get(call.name)
+            if tool is None or tool.tool_class is not ToolClass.READ:
+                break
+            reads.append(call)
+        return reads
+
+    async def _answer_reads(self, calls: Sequence[ToolUse]) -> None:
+        limit = trio.CapacityLimiter(READS_AT_ONCE)
+
+        async def run(tool: Tool, call: ToolUse) -> None:
+            async with limit:
+                await self._run(tool, call)
+
+        admitted = [(self.tools[call.name], call) for call in calls if self._admits(call)]
+        for _, call in admitted:
+            self._start(call)  # in the order of the calls, which a nursery does not keep
+        async with trio.open_nursery() as nursery:
+            for tool, call in admitted:
+                nursery.start_soon(run, tool, call)
+
+    async def _answer_one(self, call: ToolUse) -> None:
+        if not self._admits(call):
+            return
+        tool = self.tools[call.name]
+        if (reason := await self._refusal(tool, call)) is not None:
+            self._refuse(call, reason)
+        else:
+            self._start(call)
+            await self._run(tool, call)
+
+    def _admits(self, call: ToolUse) -> bool:
+        """Whether the call can be run at all; if not, it has its result."""
+        if call.name not in self.tools:
+            self._refuse(call, f"There is no tool {call.name} here. There are: {', '.join(self.tools)}.")
+        elif (problem := unreadable_input(call)) is not None:
+            self._refuse(call, f"The input of this {call.name} call is not a JSON object: {problem}. Send it again.")
+        else:
+            return True
+        return False
+
+    def _start(self, call: ToolUse) -> None:
+        self._append("tool.started", call=call.id, name=call.name, input=dict(call.input))
+
+    async def _refusal(self, tool: Tool, call: ToolUse) -> str | None:
+        decision = self._decide(tool)
+        if decision.verdict is not Verdict.ASK:
+            return decision.reason or None
+        seconds = self.policy.ask_seconds
+        settled = await self.asks.permission(self.job, call, tool.subject(call.input), seconds)
+        if settled.allowed:
+            return None
+        hint = f" What would allow it: {ALLOW_FLAGS[tool.tool_class]}." if seconds == 0 else ""
+        return f"{call.name} was not executed: permission was refused ({settled.reason or 'no reason given'}).{hint}"
+
+    def _decide(self, tool: Tool) -> Decision:
+        approved: Collection[str] = {*self.policy.allowed, *self.session.state.always}
+        return decide(tool.name, tool.tool_class, self.policy.permission_mode, approved)
+
+    async def _run(self, tool: Tool, call: ToolUse) -> None:
+        started = time.monotonic()
+        artifacts: list[str] = []
+        outcome = await self._outcome(tool, call, artifacts)
+        self._finish(call, outcome, round((time.monotonic() - started) * 1000), artifacts[0] if artifacts else None)
+
+    async def _outcome(self, tool: Tool, call: ToolUse, artifacts: list[str]) -> ToolOutcome:
+        def on_output(text: str) -> None:
+            self._append("tool.output", call=call.id, text=text)
+
+        def keep(path: Path) -> str:
+            sha256 = self.around.blobs.put_file(path)
+            self._append(
+                "artifact",
+                sha256=sha256,
+                size=path.stat().st_size,
+                media_type="text/plain; charset=utf-8",
+                call=call.id,
+            )
+            artifacts.append(sha256)
+            return str(self.around.blobs.path(sha256))
+
+        around = self.around
+        context = ToolContext(around.workspace, around.state, around.env, around.off_limits, on_output, keep)
+        seconds = TOOL_SECONDS if tool.tool_class is not ToolClass.EXEC else float("inf")
+        try:
+            with trio.fail_after(seconds):
+                return await tool.run(call.input, context)
+        except AgentdError as exc:
+            return ToolOutcome((Text(str(exc)),), _first_line(str(exc)), is_error=True)
+        except OSError as exc:
+            # The file system said no in a way the tool did not foresee: the model can cope, the job goes on.
+            text = f"{tool.name} failed: {exc.strerror or exc}"
+            return ToolOutcome((Text(text),), text, is_error=True)
+        except trio.TooSlowError:
+            text = f"{tool.name} took longer than {seconds:g} s and was stopped"
+            return ToolOutcome((Text(text),), text, is_error=True)
+
+    def _refuse(self, call: ToolUse, reason: str) -> None:
+        self._finish(call, ToolOutcome((Text(reason),), _first_line(reason), is_error=True), 0, None)
+
+    def _finish(self, call: ToolUse, outcome: ToolOutcome, duration_ms: int, artifact: str | None) -> None:
+        self._append(
+            "tool.finished",
+            call=call.id,
+            name=call.name,
+            ok=not outcome.is_error,
+            summary=outcome.summary,
+            duration_ms=duration_ms,
+            content=[block_to_json(block) for block in outcome.content],
+            artifact=artifact,
+        )
+
+    def _append(self, kind: str, **data: object) -> None:
+        self.session.append(Entry(kind, data, self.job))
+
+
+def _first_line(text: str) -> str:
+    line = text.strip().split("\n", 1)[0]
+    return line if len(line) <= 120 else line[:119] + "…"

@@ -1,0 +1,251 @@
+"""The data plane: one workspace, its sessions, one job at a time. Everything it promises is in the sessions' logs."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import attrs
+import trio
+
+from agentd.domain import DIALECT, Entry, JobSpec, JobState, Text, block_to_json
+from agentd.engine.asks import Asks, Settlement
+from agentd.engine.job import Bench, JobRun, read_spec
+from agentd.engine.session import Session, Sessions
+from agentd.errors import AskNotFound, IdempotencyKeyReused, InvalidRequest, JobInProgress, JobNotFound, StoreFailed
+from agentd.store.fold import JobView
+
+STOP_SECONDS = 25.0  # for a cancelled job to write its end when the engine closes
+logger = logging.getLogger(__name__)
+
+
+@attrs.frozen
+class Accepted:
+    job: JobView
+    session: Session
+    new: bool
+
+
+@attrs.frozen
+class _Key:
+    """An Idempotency-Key that is taken. *written*: its job is on disk, or was refused after all."""
+
+    payload: str | None
+    job: str
+    written: trio.Event
+
+
+@attrs.define
+class Engine:
+    bench: Bench
+    sessions: Sessions
+    _nursery: trio.Nursery
+    _asks: dict[str, Asks] = attrs.field(factory=dict)  # by session
+    _run: JobRun | None = None
+    _slot_taken: bool = False  # from before a job is accepted until its last record is written
+    _backlog: deque[tuple[Session, JobView]] = attrs.field(factory=deque)  # accepted before the last restart
+    _keys: dict[str, _Key] = attrs.field(factory=dict)  # by the hash of the key
+
+    # --- What clients name ----------------------------------------------------------------------------------------
+
+    @property
+    def active_job(self) -> JobView | None:
+        return self._run.job if self._run else None
+
+    def find_job(self, job_id: str) -> tuple[Session, JobView]:
+        """Raises JobNotFound."""
+        for session in self.sessions:
+            if (job := session.state.jobs.get(job_id)) is not None:
+                return session, job
+        raise JobNotFound(job_id)
+
+    def is_cancelling(self, job_id: str) -> bool:
+        return self._run is not None and self._run.job.id == job_id and self._run.cancelling
+
+    # --- Sessions -------------------------------------------------------------------------------------------------
+
+    async def create_session(self, name: str, face: str) -> Session:
+        """A new, empty session; it becomes the active one. Raises JobInProgress, StoreFailed."""
+        self._check_free()
+        return await self.sessions.create(face, self.bench.workspace, name)
+
+    # --- Jobs -----------------------------------------------------------------------------------------------------
+
+    async def accept(
+        self,
+        spec: JobSpec,
+        *,
+        key: str | None = None,
+        payload: str | None = None,
+        session_id: str | None = None,
+        session_hint: str | None = None,
+    ) -> Accepted:
+        """Start a job, or find the one that this key started. When this returns, the job is on disk and at work.
+
+        *session_id* must be known; *session_hint* is used if it is. Without either it is the active session, made if
+        there is none. Raises IdempotencyKeyReused, InvalidRequest, JobInProgress, StoreFailed: then nothing is kept.
+        """
+        if key is not None and (known := self._keys.get(key)) is not None:
+            return await self._replay(known, payload)
+        if session_id is not None and session_id not in self.sessions:
+            raise InvalidRequest([f"Unknown Session-Id {session_id}"])
+        self._check_free()
+        taken = _Key(payload, str(uuid.uuid4()), trio.Event())
+        self._slot_taken = True
+        if key is not None:
+            self._keys[key] = taken
+        # A client that hangs up now must not leave a job that is on disk and never runs.
+        with trio.CancelScope(shield=True):
+            try:
+                session = await self._session_for(session_id, session_hint)
+                await self._write_job(session, taken.job, spec, key, payload)
+            except BaseException:
+                self._slot_taken = False
+                if key is not None:
+                    del self._keys[key]
+                raise
+            finally:
+                taken.written.set()
+            run = self._start(session, session.state.jobs[taken.job], spec)
+            await run.begun.wait()
+        return Accepted(run.job, session, new=True)
+
+    def cancel(self, job_id: str) -> bool:
+        """Whether there was anything to cancel. Raises JobNotFound."""
+        session, job = self.find_job(job_id)
+        if self._run is not None and self._run.job.id == job_id:
+            self._run.cancel()
+            return True
+        if (session, job) in self._backlog:
+            self._backlog.remove((session, job))
+            error = {"code": "CANCELLED", "message": "cancelled before it started"}
+            session.append(_end_of(job, JobState.CANCELLED, "cancelled", error))
+            return True
+        return False
+
+    async def settle(self, ask_id: str, answer: Settlement) -> None:
+        """Raises AskNotFound, AskSettled, StoreFailed."""
+        session = next((s for s in self.sessions if ask_id in s.state.asks), None)
+        if session is None:
+            raise AskNotFound(ask_id)
+        await self._asks_of(session).settle(ask_id, answer)
+
+    async def diff(self, job_id: str) -> bytes | None:
+        """What the job changed, until now if it is at work; None where there is no repository. Raises JobNotFound."""
+        session, job = self.find_job(job_id)
+        if job.finished is not None and job.finished["diff"] is not None:
+            return session.dir.blobs.get(job.finished["diff"]["sha256"])
+        if self.bench.snapshots is None:
+            return None
+        if job.start_tree is None or job.state.terminal:
+            return b""
+        return await self.bench.snapshots.diff(job.start_tree, await self.bench.snapshots.take())
+
+    # --- Beginning and end ----------------------------------------------------------------------------------------
+
+    async def recover(self) -> None:
+        """Take up what the last process left: jobs it ran are interrupted, those it had accepted are run."""
+        for session in self.sessions:
+            for job in session.state.jobs.values():
+                if job.key is not None:
+                    written = trio.Event()
+                    written.set()
+                    self._keys[job.key] = _Key(job.payload, job.id, written)
+                if job.state.terminal:
+                    continue
+                if job.at_rest:
+                    self._backlog.append((session, job))
+                else:
+                    await self.sessions.open(session)
+                    error = {"code": "INTERRUPTED", "message": "the executor stopped while this job was at work"}
+                    session.append(_end_of(job, JobState.INTERRUPTED, "interrupted", error))
+        await self._start_next()
+
+    async def close(self) -> None:
+        """Cancel the running job and wait until its end is written."""
+        self._backlog.clear()
+        self._slot_taken = True
+        if self._run is not None:
+            run = self._run
+            run.cancel()
+            with trio.move_on_after(STOP_SECONDS, shield=True):
+                await run.done.wait()
+
+    # --- Inside ---------------------------------------------------------------------------------------------------
+
+    def _check_free(self) -> None:
+        if self._slot_taken:
+            raise JobInProgress(self._run.job.state.name if self._run else "RUNNING")
+
+    async def _replay(self, known: _Key, payload: str | None) -> Accepted:
+        if known.payload != payload:
+            raise IdempotencyKeyReused
+        await known.written.wait()
+        session, job = self.find_job(known.job)
+        return Accepted(job, session, new=False)
+
+    async def _session_for(self, session_id: str | None, hint: str | None) -> Session:
+        named = session_id or (hint if hint in self.sessions else None)
+        session = self.sessions.get(named) if named else self.sessions.active
+        if session is None:
+            return await self.sessions.create("executor", self.bench.workspace, "Session")
+        await self.sessions.activate(session)
+        return session
+
+    async def _write_job(self, session: Session, job: str, spec: JobSpec, key: str | None, payload: str | None) -> None:
+        created = {"spec": attrs.asdict(spec), "key": key, "payload": payload, "dialect": DIALECT}
+        said = {"id": str(uuid.uuid4()), "role": "user", "content": [block_to_json(Text(spec.prompt))]}
+        await session.commit(
+            Entry("job.created", created, job), Entry("message", said | {"model": None, "usage": None}, job)
+        )
+
+    def _start(self, session: Session, job: JobView, spec: JobSpec) -> JobRun:
+        self._slot_taken = True
+        self._run = JobRun(self.bench, session, self._asks_of(session), job, spec)
+        self._nursery.start_soon(self._work, self._run)
+        return self._run
+
+    async def _work(self, run: JobRun) -> None:
+        try:
+            await run.run()
+        finally:
+            # In one step with the last record: nobody sees a job that has ended and a slot that is still taken.
+            self._run, self._slot_taken = None, False
+        await self._start_next()
+        try:
+            await run.session.log.synced(run.session.state.pos)
+            self.sessions.save(run.session)
+        except (StoreFailed, OSError):
+            logger.exception("session %s: its state could not be saved", run.session.id)
+
+    async def _start_next(self) -> None:
+        if self._backlog and not self._slot_taken:
+            session, job = self._backlog.popleft()
+            await self.sessions.open(session)
+            self._start(session, job, read_spec(job.spec))
+
+    def _asks_of(self, session: Session) -> Asks:
+        return self._asks.setdefault(session.id, Asks(session))
+
+
+def _end_of(job: JobView, outcome: JobState, stop_reason: str, error: dict[str, str]) -> Entry:
+    data: dict[str, Any] = {"outcome": outcome, "stop_reason": stop_reason, "error": error, "result": None}
+    data |= {"turns": job.turns, "cost": job.cost, "duration_ms": 0, "diff": None}
+    return Entry("job.finished", data, job.id)
+
+
+@asynccontextmanager
+async def open_engine(bench: Bench, sessions: Sessions) -> AsyncIterator[Engine]:
+    """An engine that has recovered; leaving the block ends its job and closes its sessions."""
+    async with trio.open_nursery() as nursery:
+        engine = Engine(bench, sessions, nursery)
+        await engine.recover()
+        try:
+            yield engine
+        finally:
+            await engine.close()
+            nursery.cancel_scope.cancel()
