@@ -1,0 +1,56 @@
+"""Errors as the executor API tells them: {"code", "message", "details"}, always all three. The contract, section 2."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from agentd import errors
+from agentd.wire.messages import Request, Response, json_response
+
+Headers = tuple[tuple[str, str], ...]
+logger = logging.getLogger(__name__)
+
+STATUS: dict[type[errors.AgentdError], int] = {
+    errors.InvalidRequest: 400,
+    errors.JobNotFound: 404,
+    errors.SessionNotFound: 404,
+    errors.AskNotFound: 404,
+    errors.AskSettled: 409,
+    errors.JobInProgress: 409,
+    errors.NotARepository: 409,
+    errors.PayloadTooLarge: 413,
+    errors.IdempotencyKeyReused: 422,
+    errors.StoreFailed: 507,
+}
+
+
+def problem(status: int, code: str, message: str, details: Any = None, headers: Headers = ()) -> Response:
+    return json_response(status, {"code": code, "message": message, "details": details}, headers)
+
+
+def answer_error(exc: Exception) -> Response:
+    """The one place where an exception becomes an answer."""
+    match exc:
+        case errors.JobInProgress():
+            details = {
+                "activeJobId": None,  # withheld on purpose: it may be another client's
+                "activeJobState": exc.state,
+                "readyForJobSubmission": False,
+                "retryAfterMs": 1000,
+            }
+            return problem(409, exc.code, str(exc), details, (("Retry-After", "1"),))
+        case errors.SessionNotFound():
+            return problem(404, "NOT_FOUND", str(exc))
+        case errors.AgentdError() if type(exc) in STATUS:
+            return problem(STATUS[type(exc)], exc.code, str(exc))
+    logger.error("unhandled error", exc_info=exc)  # our bug: the client learns its kind and no more
+    return problem(500, "INTERNAL_ERROR", "internal error", type(exc).__name__)
+
+
+def not_found(request: Request) -> Response:
+    return problem(404, "NOT_FOUND", f"Not found: {request.path}")
+
+
+def method_not_allowed(request: Request) -> Response:
+    return problem(405, "METHOD_NOT_ALLOWED", f"Method not allowed: {request.method} {request.path}")

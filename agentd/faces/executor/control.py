@@ -1,0 +1,113 @@
+"""What an executor offers its daemon alone, under /_/: whole JobSpecs, raw records, asks, shutdown."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable
+from typing import Literal
+
+import attrs
+import trio
+
+from agentd.domain import JobSpec
+from agentd.engine.asks import Settlement
+from agentd.engine.engine import Engine
+from agentd.engine.session import Session
+from agentd.faces.executor.answers import problem
+from agentd.faces.executor.requests import whole_number
+from agentd.wire.feed import Feed
+from agentd.wire.messages import NDJSON_TYPE, Answer, Request, Response, StreamResponse, json_response
+from agentd.wire.routing import Routes
+from agentd.wire.typed import decode
+
+FRAME_BYTES = 64 * 1024
+
+routes = Routes()
+
+
+@attrs.define
+class Control:
+    """For one session, the one of the hello."""
+
+    engine: Engine
+    session_id: str
+    token: str
+    stop: trio.Event = attrs.field(factory=trio.Event)
+    _feed: Feed | None = None
+
+    def guard(self, request: Request) -> Response | None:
+        given = request.headers.get("authorization")
+        if hmac.compare_digest(given.encode(), f"Bearer {self.token}".encode()):
+            return None
+        return problem(401, "UNAUTHORIZED", "Unauthorized")
+
+    @property
+    def feed(self) -> Feed:
+        if self._feed is None:
+            self._feed = Feed(RecordLines(self.engine.sessions.get(self.session_id)), keepalive=b"\n")
+        return self._feed
+
+
+@attrs.frozen
+class RecordLines:
+    """A session's log as a source of frames: its own lines, numbered by position. It never ends."""
+
+    session: Session
+
+    def read(self, after: int) -> tuple[bytes, int]:
+        lines = self.session.view.read_lines(after, max_bytes=FRAME_BYTES)
+        return lines, after + lines.count(b"\n")
+
+    def ended(self, after: int) -> bool:
+        return False
+
+    def subscribe(self, callback: Callable[[], object]) -> Callable[[], None]:
+        return self.session.subscribe(callback)
+
+
+@attrs.frozen
+class SettleAsk:
+    decision: Literal["allow", "deny", "always"]
+    reason: str = ""
+    by: str = "client"
+
+
+@routes.get("/_/health")
+async def health(control: Control, request: Request) -> Response:
+    """What it works at, and the position of the session's last record."""
+    job, session = control.engine.active_job, control.engine.sessions.get(control.session_id)
+    return json_response(200, {"session": session.id, "job": job.id if job else None, "position": session.state.pos})
+
+
+@routes.post("/_/jobs")
+async def create_job(control: Control, request: Request) -> Response:
+    """A whole JobSpec. 201 and the id of the job, which is on disk by then; 409 while another runs."""
+    spec = decode(request.body, JobSpec)
+    accepted = await control.engine.accept(spec, session_id=control.session_id)
+    return json_response(201, {"job": accepted.job.id})
+
+
+@routes.get("/_/log")
+async def log(control: Control, request: Request) -> Answer:
+    """Records after ?after=, one JSON object a line, for as long as the reader stays."""
+    return StreamResponse(control.feed, max(whole_number(request, "after", 0), 0), NDJSON_TYPE)
+
+
+@routes.post("/_/asks/{ask_id}")
+async def settle_ask(control: Control, request: Request, ask_id: str) -> Response:
+    """200; 404 no such ask; 409 it was settled before."""
+    answer = decode(request.body, SettleAsk)
+    await control.engine.settle(ask_id, Settlement(answer.decision, answer.reason, answer.by))
+    return json_response(200, {"id": ask_id, "decision": answer.decision})
+
+
+@routes.post("/_/jobs/{job_id}/cancel")
+async def cancel_job(control: Control, request: Request, job_id: str) -> Response:
+    return json_response(202, {"job": job_id, "cancelling": control.engine.cancel(job_id)})
+
+
+@routes.post("/_/shutdown")
+async def shutdown(control: Control, request: Request) -> Response:
+    """202: the running job is cancelled, everything is written, and the process ends."""
+    control.stop.set()
+    return json_response(202, {"stopping": True})
