@@ -1,0 +1,180 @@
+"""`agentd executor`: one workspace, served over HTTP. Standalone, or supervised by the process that started it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import trio
+
+from agentd.config import Option, Settings, data_dir, read_settings
+from agentd.domain import Models
+from agentd.engine.engine import open_engine
+from agentd.engine.job import Bench
+from agentd.engine.session import Sessions
+from agentd.errors import AgentdError, InvalidSetting
+from agentd.faces.executor import routes
+from agentd.providers.registry import Registry
+from agentd.sandbox.contain import probe
+from agentd.store.home import Home, make_home
+from agentd.tools.base import Tool, ToolState
+from agentd.tools.bash import Bash
+from agentd.tools.registry import FILE_TOOLS
+from agentd.wire.listeners import Listener, open_tcp_listeners, open_unix_listener
+from agentd.wire.routing import Mount
+from agentd.wire.server import serve
+from agentd.workspace.git import repository_root
+from agentd.workspace.snapshot import Snapshots
+
+OPTIONS = {
+    "listen-addr": Option("LISTEN_ADDR"),
+    "auth-token": Option("AUTH_TOKEN"),
+    "workspace-dir": Option("WORKSPACE_DIR"),
+    "exec-id": Option("EXEC_ID"),
+    "model-alias": Option("MODEL_ALIASES", many=True),
+    "default-code-model": Option("DEFAULT_CODE_MODEL"),
+    "default-scan-model": Option("DEFAULT_SCAN_MODEL"),
+    "exit-on-stdin-eof": Option("EXIT_ON_STDIN_EOF", switch=True),
+    "read-only": Option("READ_ONLY", switch=True),
+    "data-dir": Option("AGENTD_DATA_DIR"),
+    "supervised": Option(switch=True),
+}
+
+
+def main(argv: list[str]) -> int:
+    if any(word in ("-h", "--help") for word in argv):
+        from agentd.cli.help import page, show
+
+        show(page("executor"))
+        return 0
+    logging.basicConfig(format="agentd executor: %(levelname)s %(message)s", level=logging.WARNING)
+    try:
+        settings = read_settings(OPTIONS, argv, os.environ)
+        trio.run(serve_supervised if settings.switch("supervised") else serve_standalone, settings)
+    except AgentdError as exc:
+        print(f"agentd executor: {exc}", file=sys.stderr)
+        if isinstance(exc, InvalidSetting):
+            print("`agentd help executor` shows how it is used", file=sys.stderr)
+        return 1
+    return 0
+
+
+# --- Standalone ---------------------------------------------------------------------------------------------------
+
+
+async def serve_standalone(settings: Settings) -> None:
+    """Serve until SIGTERM, SIGINT or, if asked for, the end of standard input. Raises AgentdError."""
+    workspace = _workspace(settings)
+    token = settings.required("auth-token")
+    exec_id = _exec_id(settings)
+    address = settings.required("listen-addr")
+    home = open_home(settings, workspace)
+    with home.lock():
+        home.sweep()
+        async with trio.open_nursery() as nursery:
+            sessions = Sessions(home, nursery)
+            sessions.load(home.sessions())
+            async with open_engine(await _bench(settings, workspace, home.root), sessions) as engine:
+                app = routes.App(engine, exec_id, token)
+                async with serving(_listeners(address), [routes.public_mount(app)]) as listeners:
+                    print(f"agentd executor {exec_id} listening on {listeners[0].address}", flush=True)
+                    await _wait_for_the_end(exit_on_stdin_eof=settings.switch("exit-on-stdin-eof"))
+                    app.ready = False
+                    await engine.close()
+                    app.close_feeds()
+            nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def serving(listeners: list[Listener], mounts: list[Mount]) -> AsyncIterator[list[Listener]]:
+    async with trio.open_nursery() as nursery:
+        await nursery.start(lambda *, task_status: serve(listeners, mounts, task_status=task_status))
+        yield listeners
+        nursery.cancel_scope.cancel()
+
+
+def _workspace(settings: Settings) -> Path:
+    path = Path(settings.required("workspace-dir")).resolve()
+    if not path.is_dir():
+        raise InvalidSetting(f"--workspace-dir: {path} is not a directory")
+    return path
+
+
+def _exec_id(settings: Settings) -> str:
+    text = settings.text("exec-id")
+    try:
+        return str(uuid.UUID(text)) if text else str(uuid.uuid4())
+    except ValueError:
+        raise InvalidSetting(f"--exec-id: {text} is not a UUID") from None
+
+
+def open_home(settings: Settings, workspace: Path) -> Home:
+    """`.agentd` in the workspace, unless a place is named or the workspace cannot be written. Raises StoreFailed."""
+    if (named := settings.text("data-dir")) is not None:
+        return make_home(Path(named).absolute())
+    if os.access(workspace, os.W_OK) or (workspace / ".agentd").is_dir():
+        return make_home(workspace / ".agentd", ignored_by_git=True)
+    name = uuid.uuid5(uuid.NAMESPACE_URL, workspace.as_uri())  # the same place at the next start
+    return make_home(data_dir(None, os.environ) / "workspaces" / str(name))
+
+
+def _listeners(address: str) -> list[Listener]:
+    if address.startswith("unix:"):
+        return [open_unix_listener(Path(address.removeprefix("unix:")))]
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > 65535:
+        raise InvalidSetting(f"--listen-addr: {address} is neither host:port nor unix:/path")
+    return open_tcp_listeners(host.strip("[]"), int(port))
+
+
+async def _wait_for_the_end(*, exit_on_stdin_eof: bool) -> None:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_wait_for_signal, nursery.cancel_scope)
+        if exit_on_stdin_eof:
+            nursery.start_soon(_wait_for_eof, nursery.cancel_scope)
+
+
+async def _wait_for_signal(done: trio.CancelScope) -> None:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async for _ in signals:
+            done.cancel()
+
+
+async def _wait_for_eof(done: trio.CancelScope) -> None:
+    while await trio.to_thread.run_sync(os.read, 0, 4096, abandon_on_cancel=True):
+        pass
+    done.cancel()
+
+
+# --- Supervised ---------------------------------------------------------------------------------------------------
+
+
+async def serve_supervised(settings: Settings) -> None:
+    """Serve the session of the hello on standard input, until that input ends. Raises AgentdError."""
+
+
+# --- What both have in common -------------------------------------------------------------------------------------
+
+
+async def _bench(settings: Settings, workspace: Path, state_dir: Path) -> Bench:
+    """What jobs work with here. Raises InvalidRequest for an alias that leads nowhere."""
+    containment = await probe()
+    tools: dict[str, Tool] = {tool.name: tool for tool in (*FILE_TOOLS, Bash(containment))}
+    repository = await repository_root(workspace)
+    defaults = Models(code=settings.text("default-code-model"), scan=settings.text("default-scan-model"))
+    return Bench(
+        workspace=workspace,
+        registry=Registry(aliases=settings.aliases("model-alias"), roles=defaults),
+        tools=tools,
+        containment=containment.level,
+        off_limits=tuple({state_dir, data_dir(None, os.environ)}),
+        state=ToolState(workspace),
+        read_only=settings.switch("read-only"),
+        snapshots=Snapshots(workspace, state_dir / "objects") if repository is not None else None,
+    )
