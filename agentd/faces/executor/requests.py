@@ -37,6 +37,8 @@ class CreateJob:
     codeModel: str | None = None  # noqa: N815
     scanModel: str | None = None  # noqa: N815
     tags: Mapping[str, str] | None = None
+    contextText: list[str] | None = None  # noqa: N815
+    context: Mapping[str, list[str]] | None = None
 
 
 def session_name(body: bytes) -> str:
@@ -56,6 +58,9 @@ def job_request(body: bytes) -> CreateJob:
         raise InvalidRequest(["plannerModel is required @ $.plannerModel"])
     if _blank(asked.taskInput):
         raise InvalidRequest(["taskInput is required @ $.taskInput"])
+    if asked.contextText or asked.context:
+        # To leave it out without a word would answer another question than the one that was asked.
+        raise InvalidRequest(["job-scoped texts are not taken by this version; put them into taskInput @ $.contextText"])
     mode_of(asked)
     return asked
 

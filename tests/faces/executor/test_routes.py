@@ -125,6 +125,7 @@ async def test_a_job_is_running_when_it_is_answered_and_has_a_session(workshop: 
         ({"plannerModel": 5}, "expected a string"),
         ({"taskInput": ""}, "taskInput is required"),
         ({"autoCommit": "yes"}, "$.autoCommit"),
+        ({"contextText": ["a note"]}, "job-scoped texts are not taken"),
         ({"tags": {"mode": "ARCHITEKT"}}, "mode ARCHITEKT is not known here; there are ASK, CODE"),
     ],
 )
