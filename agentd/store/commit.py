@@ -6,6 +6,7 @@ others wait for it (leader and followers). `run` adds the syncs that nobody wait
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 
 import trio
@@ -22,14 +23,11 @@ class GroupCommit:
         self._sync = sync
         self._written = written
         self._limiter = trio.CapacityLimiter(1)  # of its own: tools that block threads do not delay it
+        self._syncing = threading.Lock()
         self._leader: trio.Event | None = None  # set when the sync in flight has ended
         self._wake: trio.Event | None = None
         self.synced_pos = 0
         self.failure: str | None = None  # of a sync; there is no second try, which might claim what is not true
-
-    @property
-    def in_flight(self) -> bool:
-        return self._leader is not None
 
     def poke(self) -> None:
         """Something was written."""
@@ -54,10 +52,10 @@ class GroupCommit:
             else:
                 await self._leader.wait()
 
-    def sync_now(self) -> None:
-        """Blocks this thread instead. Not while a sync is in flight. Raises StoreFailed."""
-        self.check()
-        if self.synced_pos < self._written():
+    def sync_last(self) -> None:
+        """The last sync, blocking: what it covers needs no other, not even one that a waiter has begun. Raises
+        StoreFailed if it fails; nothing happens if one has failed already."""
+        if self.failure is None:
             self._do(self._written())
 
     async def run(self) -> None:
@@ -82,9 +80,13 @@ class GroupCommit:
             ended.set()
 
     def _do(self, pos: int) -> None:
-        try:
-            self._sync()
-        except OSError as exc:
-            self.failure = exc.strerror or str(exc)
-            raise StoreFailed(f"the session log could not be synced: {self.failure}") from exc
-        self.synced_pos = max(self.synced_pos, pos)
+        with self._syncing:
+            self.check()
+            if self.synced_pos >= pos:
+                return
+            try:
+                self._sync()
+            except OSError as exc:
+                self.failure = exc.strerror or str(exc)
+                raise StoreFailed(f"the session log could not be synced: {self.failure}") from exc
+            self.synced_pos = pos

@@ -105,16 +105,14 @@ class SessionLog(LogView):
         return unsubscribe
 
     def close(self) -> None:
-        """Sync and unlock. The tasks that use the log have ended. Raises StoreFailed if the sync fails. Safe twice."""
-        if self._commit.in_flight:
-            raise RuntimeError("a log is closed after the tasks that use it")
-        fd = self._fd
-        if fd < 0:
+        """Sync, which blocks, and unlock; whoever waits for a sync has it then. Raises StoreFailed if that fails. Safe
+        to call twice."""
+        if self._fd < 0:
             return
         try:
-            self._commit.sync_now()
+            self._commit.sync_last()
         finally:
-            self._fd = -1
+            fd, self._fd = self._fd, -1
             os.close(fd)
             self._lock.release()
 
@@ -128,6 +126,8 @@ class SessionLog(LogView):
         if self._announcing:
             raise RuntimeError("a subscriber must not append: the others would hear of the later records first")
         self._commit.check()
+        if self._fd < 0:
+            raise StoreFailed("the session log is closed")
         if self._broken is not None:
             raise StoreFailed(self._broken)
 

@@ -272,10 +272,20 @@ def test_the_log_is_for_its_owner_only(log_path: Path) -> None:
     assert all(path.stat().st_mode & 0o077 == 0 for path in log_path.parent.iterdir())
 
 
-def test_a_closed_log_can_be_closed_again(log_path: Path) -> None:
+def test_a_closed_log_can_be_closed_again_and_takes_nothing_more(log_path: Path) -> None:
     log = open_log(log_path)
     log.close()
     log.close()
+    with pytest.raises(StoreFailed, match="is closed"):
+        log.append([note(1)])
+
+
+def test_closing_tells_of_a_failed_sync_and_unlocks_all_the_same(log_path: Path) -> None:
+    log = open_log(log_path, ops=FileOps(sync=refuse))
+    log.append([note(1)])
+    with pytest.raises(StoreFailed, match="could not be synced: Input/output error"):
+        log.close()
+    open_log(log_path).close()
 
 
 def test_closing_syncs(log_path: Path) -> None:
