@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import importlib
+import os
 import re
 import subprocess
 import sys
@@ -84,9 +85,11 @@ def peers_python(packages: Sequence[str]) -> str:
 
 
 def measure(modules: Iterable[ModuleType], peers: str | None) -> Iterator[Row]:
+    cores = os.sched_getaffinity(0)
     for module in modules:
         print(f"measuring: {module.__name__.rpartition('_')[2]}", file=sys.stderr, flush=True)
         yield from module.rows(peers)
+        os.sched_setaffinity(0, cores)  # some keep to one core, to leave the other to what they measure
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from importlib import import_module
 
 import pytest
 
@@ -38,6 +39,19 @@ def test_a_page_names_only_pages_that_exist(topic: str) -> None:
 @pytest.mark.parametrize("topic", PAGES)
 def test_a_page_fits_a_wide_terminal(topic: str) -> None:
     assert max(map(len, plain(page(topic)).splitlines())) <= 130
+
+
+@pytest.mark.parametrize("verb", [verb for verb in VERBS if verb != "help"])
+def test_the_page_of_a_verb_lists_its_flags_and_no_others(verb: str) -> None:
+    options = import_module(f"agentd.cli.{verb}").OPTIONS
+    listed = re.findall(r"^--([a-z-]+)", page(verb), re.MULTILINE)
+    assert sorted(listed) == sorted(set(options) - {"help"})
+
+
+@pytest.mark.parametrize("verb", [verb for verb in VERBS if verb != "help"])
+def test_the_page_of_a_verb_names_its_variables(verb: str) -> None:
+    variables = {option.variable for option in import_module(f"agentd.cli.{verb}").OPTIONS.values()} - {None}
+    assert not {variable for variable in variables if variable not in page(verb)}
 
 
 def test_code_is_indented_and_a_heading_is_bare() -> None:

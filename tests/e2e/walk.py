@@ -24,8 +24,8 @@ PYZ = ROOT / "dist" / "agentd.pyz"
 TOKEN = "test-secret-token"
 ALIASES = ",".join(f"{name}=builtin" for name in ("gpt-5", "gpt-5-mini", "sonnet", "haiku", "opus"))
 TO_COME = re.compile(
-    "Import Session|Download Session|to Context#|Workflow|free-form text|Free-form text|Each entry must be"
-    "|ARCHITECT|LUTZ|Complex refactoring|SEARCH|scan model"
+    "(Import|Download) Session|to Context#|Pre-seed Context, Then Ask#[12]|(?i:free-form text)"
+    "|ARCHITECT|an unknown `plannerModel`|with planning#[123]|SEARCH"  # an absent mode means ARCHITECT
 )
 
 
