@@ -80,7 +80,7 @@ def _bracket(pattern: str, at: int) -> tuple[str, int]:
     first = True
     while first or pattern[at : at + 1] != "]":
         first = False
-        named = re.compile(r"\[:(.*?):\]", re.DOTALL).match(pattern, at)
+        named = re.compile(r"\[:([^\]]*):\]").match(pattern, at)
         if named:
             if named[1] not in _CLASSES:
                 return _NOTHING, at
@@ -94,8 +94,8 @@ def _bracket(pattern: str, at: int) -> tuple[str, int]:
             high, at = _member(pattern, at + 1)
         if not low or not high:
             return _NOTHING, at
-        ranges.append((low, high))
-    inside = "".join(f"{_code(low)}-{_code(high)}" for low, high in ranges if low <= high)
+        ranges.append((low, max(low, high)))  # where a range is upside down its first character still counts
+    inside = "".join(f"{_code(low)}-{_code(high)}" for low, high in ranges)
     if negated:
         return f"[^/{inside}]", at + 1
     return (f"(?!/)[{inside}]" if inside else _NOTHING), at + 1

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from agentd.workspace.globs import translate
 
 _WILD = re.compile(rb"[*?\[\\]")
+_PLAIN = re.compile(rb"[^*?\[\\]*")
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -53,9 +54,7 @@ class IgnoreFile:
         elif on_name and pattern[:2] == b"*." and not _WILD.search(pattern, 1) and b"." not in pattern[2:]:
             self._suffixes[only_directories][pattern[1:]] = number
         else:
-            # Latin-1 maps bytes to characters one to one, so the translation never sees half a character.
-            source = translate(pattern.decode("latin-1")).encode("latin-1")
-            self._rest.append((number, re.compile(source, re.DOTALL), on_name, only_directories))
+            self._rest.append((number, _compile(pattern), on_name, only_directories))
 
     def verdict(self, path: bytes, name: bytes, is_dir: bool) -> bool | None:
         """True: ignored; False: taken back in; None: nothing here is about it. *path* is relative to the root."""
@@ -77,6 +76,15 @@ class IgnoreFile:
                 last = number
                 break
         return None if last < 0 else self._takes_out[last]
+
+
+def _compile(pattern: bytes) -> re.Pattern[bytes]:
+    # Git compares what is before the first wildcard by itself, and only then looks at the rest as a pattern of its own:
+    # so the stars of `a**/b` count as being at the beginning.
+    plain = _PLAIN.match(pattern)[0]  # type: ignore[index]  # it may be empty, but matches
+    # Latin-1 maps bytes to characters one to one, so the translation never sees half a character.
+    rest = translate(pattern[len(plain) :].decode("latin-1")).encode("latin-1")
+    return re.compile(re.escape(plain) + rest, re.DOTALL)
 
 
 def _without_trailing_spaces(line: bytes) -> bytes:

@@ -116,6 +116,9 @@ def test_a_walk_of_a_subdirectory_knows_the_rules_above_it(tree: Path, git: Git,
         ("a/**/b", "a/b", True),
         ("a/**/b", "a/x/y/b", True),
         ("a**b", "a/b", False),
+        ("a**/b", "a/x/b", True),  # surprising, but git's
+        ("[c-a]", "c", True),  # so is this
+        ("[c-a]", "b", False),
         ("a*b", "axxb", True),
         ("foo ", "foo", True),
         ("foo\\ ", "foo ", True),
