@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -87,6 +88,19 @@ def test_whatever_was_appended_is_there_when_the_log_is_opened_again(
         assert log.repairs == ()
         assert log.read(0) == before
         assert len(before) == sum(map(len, batches))
+
+
+async def test_ctrl_c_does_not_come_between_a_write_and_its_announcement(log_path: Path) -> None:
+    protected: list[bool] = []
+
+    def write(fd: int, data: bytes) -> int:
+        protected.append(trio.lowlevel.currently_ki_protected())
+        return os.write(fd, data)
+
+    with open_log(log_path, ops=FileOps(write=write)) as log:
+        log.append([note(1)])
+    assert protected == [True]
+    assert not trio.lowlevel.currently_ki_protected()
 
 
 def test_a_batch_is_one_write(log_path: Path) -> None:
