@@ -189,18 +189,15 @@ def compile_all(tree: Path) -> None:
 
 def pack(tree: Path, output: Path) -> None:
     """An executable zip of *tree* in which nothing depends on when, where and by whom it was made."""
+    names = sorted(path.relative_to(tree).as_posix() for path in tree.rglob("*") if path.is_file())
     partial = output.with_suffix(".partial")
     with partial.open("wb") as file:
         file.write(SHEBANG)
-        with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
-            for path in sorted(tree.rglob("*"), key=lambda path: path.relative_to(tree).as_posix()):
-                if path.is_file():
-                    entry = zipfile.ZipInfo(
-                        path.relative_to(tree).as_posix()
-                    )  # its time is 1980, the zip format's zero
-                    entry.external_attr = 0o100644 << 16
-                    entry.compress_type = zipfile.ZIP_DEFLATED
-                    archive.writestr(entry, path.read_bytes())
+        with zipfile.ZipFile(file, "w") as archive:
+            for name in names:
+                entry = zipfile.ZipInfo(name)  # dated 1980, the zero of the format
+                entry.external_attr = 0o100644 << 16
+                archive.writestr(entry, (tree / name).read_bytes(), zipfile.ZIP_DEFLATED, compresslevel=9)
     partial.chmod(0o755)
     partial.replace(output)
 
@@ -294,12 +291,9 @@ def main(argv: list[str]) -> int:
     if sys.version_info < OLDEST:
         say("agentd needs Python {}.{} or later; this is {}".format(*OLDEST, sys.version.split()[0]))
         return 1
-    parser = argparse.ArgumentParser(
-        prog="build.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--wheelhouse", type=Path, metavar="DIR", help="take the locked wheels from DIR, not the network"
-    )
+    as_written = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(prog="build.py", description=__doc__, formatter_class=as_written)
+    parser.add_argument("--wheelhouse", type=Path, metavar="DIR", help="take the locked wheels from there")
     parser.add_argument("verb", nargs="?", default="build", choices=VERBS, help="what to do (build)")
     parser.add_argument("args", nargs=argparse.REMAINDER, help="passed on to it")
     options = parser.parse_args(argv)
