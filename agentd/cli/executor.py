@@ -7,22 +7,23 @@ import os
 import signal
 import sys
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import trio
 
 from agentd.config import Option, Settings, data_dir, read_settings
-from agentd.domain import Models
+from agentd.domain import Hello, Models
 from agentd.engine.engine import open_engine
 from agentd.engine.job import Bench
 from agentd.engine.session import Sessions
-from agentd.errors import AgentdError, InvalidSetting
-from agentd.faces.executor import routes
+from agentd.errors import AgentdError, InvalidSetting, only_cause
+from agentd.faces.executor import control, routes
 from agentd.providers.registry import Registry
 from agentd.sandbox.contain import probe
-from agentd.store.home import Home, make_home
+from agentd.sandbox.leash import read_hello, ready_line, watch_leash
+from agentd.store.home import Home, SessionDir, make_home
 from agentd.tools.base import Tool, ToolState
 from agentd.tools.bash import Bash
 from agentd.tools.registry import FILE_TOOLS
@@ -56,8 +57,14 @@ def main(argv: list[str]) -> int:
     logging.basicConfig(format="agentd executor: %(levelname)s %(message)s", level=logging.WARNING)
     try:
         settings = read_settings(OPTIONS, argv, os.environ)
-        trio.run(serve_supervised if settings.switch("supervised") else serve_standalone, settings)
-    except AgentdError as exc:
+        if settings.switch("supervised"):
+            trio.run(serve_supervised, settings, read_hello())
+        else:
+            trio.run(serve_standalone, settings)
+    except (AgentdError, ExceptionGroup) as group:
+        exc = only_cause(group)
+        if not isinstance(exc, AgentdError):
+            raise
         print(f"agentd executor: {exc}", file=sys.stderr)
         if isinstance(exc, InvalidSetting):
             print("`agentd help executor` shows how it is used", file=sys.stderr)
@@ -82,9 +89,10 @@ async def serve_standalone(settings: Settings) -> None:
             sessions.load(home.sessions())
             async with open_engine(await _bench(settings, workspace, home.root), sessions) as engine:
                 app = routes.App(engine, exec_id, token)
-                async with serving(_listeners(address), [routes.public_mount(app)]) as listeners:
+                async with serving(_listeners(address), [app.mount()]) as listeners:
                     print(f"agentd executor {exec_id} listening on {listeners[0].address}", flush=True)
-                    await _wait_for_the_end(exit_on_stdin_eof=settings.switch("exit-on-stdin-eof"))
+                    leash = [watch_leash] if settings.switch("exit-on-stdin-eof") else []
+                    await _wait_for_the_first(_wait_for_signal, *leash)
                     app.ready = False
                     await engine.close()
                     app.close_feeds()
@@ -133,30 +141,44 @@ def _listeners(address: str) -> list[Listener]:
     return open_tcp_listeners(host.strip("[]"), int(port))
 
 
-async def _wait_for_the_end(*, exit_on_stdin_eof: bool) -> None:
+async def _wait_for_the_first(*waits: Callable[[], Awaitable[object]]) -> None:
+    async def wait(one: Callable[[], Awaitable[object]]) -> None:
+        await one()
+        nursery.cancel_scope.cancel()
+
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(_wait_for_signal, nursery.cancel_scope)
-        if exit_on_stdin_eof:
-            nursery.start_soon(_wait_for_eof, nursery.cancel_scope)
+        for one in waits:
+            nursery.start_soon(wait, one)
 
 
-async def _wait_for_signal(done: trio.CancelScope) -> None:
+async def _wait_for_signal() -> None:
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async for _ in signals:
-            done.cancel()
-
-
-async def _wait_for_eof(done: trio.CancelScope) -> None:
-    while await trio.to_thread.run_sync(os.read, 0, 4096, abandon_on_cancel=True):
-        pass
-    done.cancel()
+            return
 
 
 # --- Supervised ---------------------------------------------------------------------------------------------------
 
 
-async def serve_supervised(settings: Settings) -> None:
-    """Serve the session of the hello on standard input, until that input ends. Raises AgentdError."""
+async def serve_supervised(settings: Settings, hello: Hello) -> None:
+    """Serve the hello's session until standard input ends, a signal, or /_/shutdown. Raises AgentdError."""
+    workspace, directory = _workspace(settings), SessionDir(Path(hello.session_dir))
+    async with trio.open_nursery() as nursery:
+        sessions = Sessions(None, nursery)
+        sessions.load([directory])
+        session = sessions.get(hello.session)
+        await sessions.open(session)
+        bench = await _bench(settings, workspace, directory.path)
+        async with open_engine(bench, sessions) as engine:
+            app = control.Control(engine, session, hello.token)
+            listeners = [open_unix_listener(directory.path / "executor.sock")]
+            async with serving(listeners, [app.mount()]):
+                sys.stdout.buffer.write(ready_line(hello, listeners[0].address, bench.containment))
+                sys.stdout.buffer.flush()
+                await _wait_for_the_first(watch_leash, _wait_for_signal, app.stop.wait)
+                await engine.close()
+                app.feed.close()
+        nursery.cancel_scope.cancel()
 
 
 # --- What both have in common -------------------------------------------------------------------------------------

@@ -35,11 +35,14 @@ def money(cost: float | None) -> str:
     return "no price known" if cost is None else f"${cost:.4f}".rstrip("0").rstrip(".") if cost else "$0"
 
 
-def subject(call_input: Mapping[str, Any]) -> str:
-    """What a tool call is about: the first of the usual inputs that is there."""
+def subject(call_input: Mapping[str, Any], width: int) -> str:
+    """What a tool call is about, on one line: a pattern and where it is looked for, or the first usual input."""
     names = ("command", "pattern", "file_path", "notebook_path", "path", "url", "description", "query")
     words = [str(call_input[name]) for name in names if call_input.get(name)]
-    return " in ".join(words[:2]) if "pattern" in call_input else next(iter(words), "")
+    if "pattern" in call_input and len(words) > 1:
+        place = f" in {one_line(words[1], width // 2)}"
+        return one_line(words[0], width - len(place)) + place
+    return one_line(next(iter(words), ""), width)
 
 
 @attrs.define
@@ -55,7 +58,7 @@ class Screen:
     _status: str = ""
     _shown: bool = False  # the status line is on the screen
     _midline: bool = False  # the answer's last line has no end yet
-    _calls: dict[str, str] = attrs.field(factory=dict)
+    _calls: dict[str, Mapping[str, Any]] = attrs.field(factory=dict)
     _totals: list[int] = attrs.field(factory=lambda: [0, 0])
     _streamed: bool = False
 
@@ -90,8 +93,8 @@ class Screen:
         self._end_line()
 
     def _tool_started(self, data: Mapping[str, Any]) -> None:
-        self._calls[data["call"]] = subject(data["input"])
-        self.status(f"{data['name']} {self._calls[data['call']]}")
+        self._calls[data["call"]] = data["input"]
+        self.status(f"{data['name']} {subject(data['input'], 200)}")
 
     def _tool_output(self, data: Mapping[str, Any]) -> None:
         last = data["text"].rstrip().rsplit("\n", 1)[-1]
@@ -99,10 +102,10 @@ class Screen:
             self.status(last)
 
     def _tool_finished(self, data: Mapping[str, Any]) -> None:
-        about = self._calls.pop(data["call"], "")
+        about = self._calls.pop(data["call"], {})
         mark, style = ("•", CYAN) if data["ok"] else ("✗", RED)
         width = max(shutil.get_terminal_size().columns - len(data["name"]) - len(data["summary"]) - 6, 20)
-        self.line(f"{mark} {data['name']} ", style, (one_line(about, width), ""), (f"  {data['summary']}", DIM))
+        self.line(f"{mark} {data['name']} ", style, (subject(about, width), ""), (f"  {data['summary']}", DIM))
         self.status("thinking")
 
     def _notice(self, data: Mapping[str, Any]) -> None:

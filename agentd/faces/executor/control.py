@@ -13,11 +13,11 @@ from agentd.domain import JobSpec
 from agentd.engine.asks import Settlement
 from agentd.engine.engine import Engine
 from agentd.engine.session import Session
-from agentd.faces.executor.answers import problem
+from agentd.faces.executor.answers import answer_error, method_not_allowed, not_found, problem
 from agentd.faces.executor.requests import whole_number
 from agentd.wire.feed import Feed
 from agentd.wire.messages import NDJSON_TYPE, Answer, Request, Response, StreamResponse, json_response
-from agentd.wire.routing import Routes
+from agentd.wire.routing import Mount, Routes
 from agentd.wire.typed import decode
 
 FRAME_BYTES = 64 * 1024
@@ -30,22 +30,29 @@ class Control:
     """For one session, the one of the hello."""
 
     engine: Engine
-    session_id: str
+    session: Session
     token: str
     stop: trio.Event = attrs.field(factory=trio.Event)
-    _feed: Feed | None = None
+    feed: Feed = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.feed = Feed(RecordLines(self.session), keepalive=b"\n")
+
+    def mount(self) -> Mount:
+        return Mount(
+            routes,
+            self,
+            guard=self.guard,
+            answer_error=answer_error,
+            not_found=not_found,
+            method_not_allowed=method_not_allowed,
+        )
 
     def guard(self, request: Request) -> Response | None:
         given = request.headers.get("authorization")
         if hmac.compare_digest(given.encode(), f"Bearer {self.token}".encode()):
             return None
         return problem(401, "UNAUTHORIZED", "Unauthorized")
-
-    @property
-    def feed(self) -> Feed:
-        if self._feed is None:
-            self._feed = Feed(RecordLines(self.engine.sessions.get(self.session_id)), keepalive=b"\n")
-        return self._feed
 
 
 @attrs.frozen
@@ -75,7 +82,7 @@ class SettleAsk:
 @routes.get("/_/health")
 async def health(control: Control, request: Request) -> Response:
     """What it works at, and the position of the session's last record."""
-    job, session = control.engine.active_job, control.engine.sessions.get(control.session_id)
+    job, session = control.engine.active_job, control.session
     return json_response(200, {"session": session.id, "job": job.id if job else None, "position": session.state.pos})
 
 
@@ -83,7 +90,7 @@ async def health(control: Control, request: Request) -> Response:
 async def create_job(control: Control, request: Request) -> Response:
     """A whole JobSpec. 201 and the id of the job, which is on disk by then; 409 while another runs."""
     spec = decode(request.body, JobSpec)
-    accepted = await control.engine.accept(spec, session_id=control.session_id)
+    accepted = await control.engine.accept(spec, session_id=control.session.id)
     return json_response(201, {"job": accepted.job.id})
 
 

@@ -52,6 +52,16 @@ class App:
         for _, feed in self._indexes.values():
             feed.close()
 
+    def mount(self) -> Mount:
+        return Mount(
+            routes,
+            self,
+            guard=self.guard,
+            answer_error=answer_error,
+            not_found=not_found,
+            method_not_allowed=method_not_allowed,
+        )
+
     def guard(self, request: Request) -> Response | None:
         """None for who may go on. It looks at nothing but the path and the token."""
         if request.path.rstrip("/") in PUBLIC or not request.path.startswith(("/v1/", "/health/")):
@@ -164,14 +174,3 @@ def _status(app: App, job_id: str) -> dict[str, Any]:
     _, job = app.engine.find_job(job_id)
     last_seq = app.events(job_id)[0].count if job.state.terminal else 0
     return status(job, cancelling=app.engine.is_cancelling(job_id), last_seq=last_seq)
-
-
-def public_mount(app: App) -> Mount:
-    return Mount(
-        routes,
-        app,
-        guard=app.guard,
-        answer_error=answer_error,
-        not_found=not_found,
-        method_not_allowed=method_not_allowed,
-    )

@@ -12,7 +12,7 @@ import attrs
 import pytest
 import trio
 
-from agentd.faces.executor.routes import App, public_mount
+from agentd.faces.executor.routes import App
 from agentd.providers.scripted import Hang, call, reply
 from agentd.wire.messages import Request, Response
 from agentd.wire.routing import respond
@@ -30,7 +30,7 @@ class Api:
     async def ask(self, method: str, path: str, body: Any = None, **headers: str) -> Response:
         fields = {"authorization": "Bearer secret"} | {name.replace("_", "-"): value for name, value in headers.items()}
         raw = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
-        answer = await respond([public_mount(self.app)], Request(method, path, fields, raw))
+        answer = await respond([self.app.mount()], Request(method, path, fields, raw))
         assert isinstance(answer, Response)
         return answer
 
