@@ -41,7 +41,7 @@ _POSIX = {
 }
 # What looks beyond the text it matches, or keeps a match from being shortened: with these a line has to be alone.
 _OUTLOOK = {"ASSERT", "ASSERT_NOT", "ATOMIC_GROUP", "POSSESSIVE_REPEAT", "FAILURE"}
-_WHOLE_TEXT = {"AT_BEGINNING_STRING", "AT_END_STRING"}
+_WHOLE_TEXT = {"AT_BEGINNING_STRING", "AT_END_STRING", "AT_NON_BOUNDARY"}  # (the last is never in an empty text)
 REPEATS = ("MAX_REPEAT", "MIN_REPEAT", "POSSESSIVE_REPEAT")
 _CR, _LF = 13, 10
 

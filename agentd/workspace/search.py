@@ -65,6 +65,7 @@ class Search:
         self._done: dict[int, list[FileHits]] = {}  # what waits for an earlier piece
         self._delivered = 0
         self._enough = trio.CancelScope()
+        self._failed: ToolFailed | None = None
 
     async def run(self) -> None:
         """Cancellable at any time. Raises ToolFailed if a worker process dies."""
@@ -75,6 +76,8 @@ class Search:
                     nursery.start_soon(self._search_pieces, receive.clone())
                 receive.close()
                 await self._feed(send)
+        if self._failed:
+            raise self._failed
 
     async def _feed(self, send: trio.MemorySendChannel[tuple[int, list[bytes]]]) -> None:
         numbers = itertools.count()
@@ -99,6 +102,9 @@ class Search:
                 else:
                     found = await worker.search(paths, self._keep)
                 self._deliver(number, [FileHits(piece[index], count, lines) for index, (count, lines) in found])
+        except ToolFailed as exc:  # raised here it would reach the caller in an exception group
+            self._failed = exc
+            self._enough.cancel()
         finally:
             await worker.end()
 
@@ -144,7 +150,7 @@ class _Sieve:
             self._usable = False  # it has gone, or takes fewer arguments than we thought
             return []
         # It exits with 2 for an unreadable file, too, but then says nothing: it was told not to.
-        self._usable = done.returncode in (0, 1) or (done.returncode == 2 and not done.stderr)
+        self._usable = done.returncode in (0, 1, 2) and not done.stderr
         return done.stdout.split(b"\0")
 
 

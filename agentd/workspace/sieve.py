@@ -19,8 +19,6 @@ _CATEGORIES = {
 _UNICODE_SPACE = frozenset(range(0x1C, 0x20))  # for Python, not for ASCII nor for Rust
 _LF = 10
 _ENDLESS = 4294967295  # re's MAXREPEAT
-_LINE_START = r"(?:^|\xef\xbb\xbf)"  # a byte order mark is no part of the first line
-_LINE_END = r"\r?$"
 
 
 class _NoSieve(Exception):
@@ -31,10 +29,18 @@ def sieve(pattern: Pattern) -> str | None:
     """The wider expression; None if there is none worth having."""
     if pattern.folded and pattern.unicode:
         return None
+    parts = items(pattern.tree)
+    # The ends of a line are only looked at where the pattern begins or ends; elsewhere they have seldom a meaning.
+    start = r"(?:^|\xef\xbb\xbf)" if parts and _is_place(parts[0], "AT_BEGINNING") else ""  # or after the BOM
+    end = r"\r?$" if parts and _is_place(parts[-1], "AT_END") else ""
     try:
-        return f"(?{'im' if pattern.folded else 'm'}-u){_Writer(pattern).sequence(pattern.tree)}"
+        return f"(?{'im' if pattern.folded else 'm'}-u){start}{_Writer(pattern).sequence(pattern.tree)}{end}"
     except _NoSieve:
         return None
+
+
+def _is_place(part: tuple[str, Any], name: str) -> bool:
+    return part[0] == "AT" and str(part[1]).startswith(name)
 
 
 class _Writer:
@@ -64,20 +70,11 @@ class _Writer:
             case "MAX_REPEAT" | "MIN_REPEAT" | "POSSESSIVE_REPEAT":
                 low, high, repeated = av
                 return f"(?:{self.sequence(repeated)}){{{int(low)},{int(high) if high < _ENDLESS else ''}}}"
-            case "AT":
-                return self._place(str(av))
-            case "ASSERT" | "ASSERT_NOT":
+            case "AT" if str(av) == "AT_BOUNDARY" and not self._pattern.unicode:
+                return r"\b"
+            case "AT" | "ASSERT" | "ASSERT_NOT":
                 return ""
         raise _NoSieve(op)
-
-    def _place(self, place: str) -> str:
-        if place.startswith("AT_BEGINNING"):
-            return _LINE_START
-        if place.startswith("AT_END"):
-            return _LINE_END
-        if self._pattern.unicode:
-            return ""
-        return r"\B" if "NON" in place else r"\b"
 
     def _members(self, listed: Any) -> tuple[frozenset[int], bool]:
         """The ASCII characters of a class, and whether it may hold others."""
