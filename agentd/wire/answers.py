@@ -8,11 +8,10 @@ from contextlib import suppress
 from os import fstat
 from typing import Protocol
 
-import attrs
 import trio
 
 from agentd.wire.feed import FeedFailed, Hub, Reader
-from agentd.wire.head import LAST_CHUNK, chunk, has_body, response_head
+from agentd.wire.head import LAST_CHUNK, Form, chunk
 from agentd.wire.messages import Answer, ChunkedResponse, FileResponse, Response, StreamResponse
 from agentd.wire.routing import default_answer_error
 from agentd.wire.transport import GONE, RECEIVE_BYTES, Transport
@@ -31,63 +30,41 @@ class Client(Protocol):
     def transport(self) -> Transport: ...
     @property
     def hub(self) -> Hub: ...
-    @property
-    def failed(self) -> Callable[[Exception], Answer]: ...
+    def failed(self, exc: Exception) -> Answer: ...
     async def wait_gone(self) -> None: ...
-
-
-@attrs.frozen
-class Form:
-    """What the request says of how it is answered."""
-
-    method: str
-    modern: bool  # knows chunks; else HTTP/1.0, whose bodies of unknown length end when we hang up
-    keep_alive: bool
-
-    def has_body(self, answer: Answer) -> bool:
-        return has_body(self.method, answer.status)
-
-    def head(self, answer: Answer, length: int | None) -> bytes:
-        """*length* None: nobody knows it. Raises ValueError for a header field that cannot be sent."""
-        if answer.status in (204, 304):
-            length, chunked = None, False
-        else:
-            chunked = length is None and self.modern
-        kind = answer.content_type if answer.status != 204 else None
-        return response_head(
-            answer.status, kind, answer.headers, length=length, chunked=chunked, keep_alive=self.keep_alive
-        )
-
-    def whole(self, answer: Response) -> bytes:
-        head = self.head(answer, len(answer.body))
-        return head + answer.body if self.has_body(answer) else head
 
 
 async def send_answer(client: Client, answer: Answer, form: Form) -> None:
     """Raises Hangup, transport.GONE. What goes wrong before the first byte is out still becomes an answer."""
-    if isinstance(answer, Response):
-        await _send_whole(client.transport, answer, form)
-    elif isinstance(answer, FileResponse):
-        await _open_and_send(client, answer, form)
-    elif isinstance(answer, ChunkedResponse):
-        await _send_pieces(client, answer, form)
-    else:
-        await _send_stream(client, answer, form)
+    match answer:
+        case Response():
+            await send_whole(client.transport, answer, form)
+        case FileResponse():
+            await _open_and_send(client, answer, form)
+        case ChunkedResponse():
+            await _send_pieces(client, answer, form)
+        case StreamResponse():
+            await _send_stream(client, answer, form)
 
 
-async def _send_whole(transport: Transport, answer: Response, form: Form) -> None:
+async def send_whole(transport: Transport, answer: Response, form: Form) -> None:
     try:
-        data = form.whole(answer)
+        data = _whole(answer, form)
     except ValueError as exc:
-        data = form.whole(default_answer_error(exc))
+        data = _whole(default_answer_error(exc), form)
     sent = transport.send_nowait(data)
     if sent < len(data):
         await transport.send_all(memoryview(data)[sent:])
 
 
+def _whole(answer: Response, form: Form) -> bytes:
+    head = form.head(answer.status, answer.content_type, answer.headers, len(answer.body))
+    return head + answer.body if form.has_body(answer.status) else head
+
+
 async def _send_error(client: Client, exc: Exception, form: Form) -> None:
     answer = client.failed(exc)
-    await _send_whole(client.transport, answer if isinstance(answer, Response) else default_answer_error(exc), form)
+    await send_whole(client.transport, answer if isinstance(answer, Response) else default_answer_error(exc), form)
 
 
 async def _open_and_send(client: Client, answer: FileResponse, form: Form) -> None:
@@ -98,8 +75,8 @@ async def _open_and_send(client: Client, answer: FileResponse, form: Form) -> No
         return
     with file:
         size = fstat(file.fileno()).st_size
-        head = form.head(answer, size)
-        first = file.read(min(size, RECEIVE_BYTES)) if form.has_body(answer) else b""
+        head = form.head(answer.status, answer.content_type, answer.headers, size)
+        first = file.read(min(size, RECEIVE_BYTES)) if form.has_body(answer.status) else b""
         await client.transport.send_all(head + first)
         if first:
             await client.transport.send_file(file, len(first), size)
@@ -107,7 +84,7 @@ async def _open_and_send(client: Client, answer: FileResponse, form: Form) -> No
 
 async def _send_pieces(client: Client, answer: ChunkedResponse, form: Form) -> None:
     pieces, transport = answer.chunks, client.transport
-    unsent = form.head(answer, None)
+    unsent = form.head(answer.status, answer.content_type, answer.headers, None)
 
     async def copy() -> None:
         nonlocal unsent
@@ -118,7 +95,7 @@ async def _send_pieces(client: Client, answer: ChunkedResponse, form: Form) -> N
         await transport.send_all(unsent + LAST_CHUNK if form.modern else unsent)
 
     try:
-        if not form.has_body(answer):
+        if not form.has_body(answer.status):
             await transport.send_all(unsent)
             return
         await _while_there(client, copy)
@@ -161,8 +138,8 @@ async def _while_there(client: Client, work: Callable[[], Awaitable[None]]) -> N
 
 
 async def _send_stream(client: Client, answer: StreamResponse, form: Form) -> None:
-    head = form.head(answer, None)
-    if not form.has_body(answer):
+    head = form.head(answer.status, answer.content_type, answer.headers, None)
+    if not form.has_body(answer.status):
         await client.transport.send_all(head)
         return
     reader = Reader(client.transport, answer.after, chunked=form.modern, head=head)

@@ -170,7 +170,7 @@ class Client:
 
 
 class ClientStream:
-    """A body as it comes: take chunks(), lines() or events(). They raise RequestFailed when it breaks or falls silent."""
+    """A body as it comes: take chunks(), lines() or events(). They raise RequestFailed when it breaks or stalls."""
 
     def __init__(self, status: int, headers: Headers, wire: _Wire, what: str, idle_seconds: float) -> None:
         self.status = status

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
 from contextlib import suppress
 from enum import Enum, auto
 from typing import Protocol
@@ -15,9 +14,9 @@ from typing import Protocol
 import trio
 
 from agentd.errors import PayloadTooLarge
-from agentd.wire.answers import Form, Hangup, send_answer
+from agentd.wire.answers import Hangup, send_answer, send_whole
 from agentd.wire.feed import Hub
-from agentd.wire.head import CONTINUE
+from agentd.wire.head import CONTINUE, Form
 from agentd.wire.hosts import ForeignRequest, HostCheck
 from agentd.wire.limits import Limits
 from agentd.wire.messages import Answer, BadMessage, Request, Response
@@ -51,20 +50,27 @@ class Service(Protocol):
 
 class Connection:
     __slots__ = (
-        *("_check", "_continued", "_head", "_parser", "_peer", "_service", "_size"),
-        *("failed", "hub", "phase", "scope", "transport"),
+        *("_check", "_head", "_mount", "_parser", "_peer", "_service", "_size"),
+        *("phase", "scope", "transport"),
     )
 
     def __init__(self, service: Service, transport: Transport, peer: str, check: HostCheck | None) -> None:
         self.transport = transport
-        self.hub = service.hub
-        self.failed: Callable[[Exception], Answer] = default_answer_error  # how the mount in charge shows an error
         self.phase = Phase.IDLE
         self.scope = trio.CancelScope()
         self._service = service
         self._peer = peer
         self._check = check
         self._parser = Parser(service.limits)
+        self._mount: Mount | None = None  # in charge of the request
+
+    @property
+    def hub(self) -> Hub:
+        return self._service.hub
+
+    def failed(self, exc: Exception) -> Answer:
+        """An error as whoever is in charge shows it."""
+        return default_answer_error(exc) if self._mount is None else self._mount.failed(exc)
 
     async def run(self) -> None:
         """Serve the client until one of us hangs up. Nothing that a client does raises here."""
@@ -89,7 +95,7 @@ class Connection:
         self.phase = Phase.ANSWER
         answer = default_answer_error(why)
         answer.headers = fields
-        await send_answer(self, answer, Form("GET", modern=True, keep_alive=False))
+        await send_whole(self.transport, answer, Form("GET", modern=True, keep_alive=False))
 
     async def _linger(self) -> None:
         # Closing with unread bytes makes the system send a reset, which may overtake the answer. So: say that no more
@@ -119,8 +125,8 @@ class Connection:
         self.transport.deadline = trio.current_time() + idle_seconds
         if parser.started:
             await trio.lowlevel.checkpoint()  # a client that pipelines must not keep the others waiting
-        while (head := parser.next_head()) is None:
-            if parser.started and self.phase is Phase.IDLE:
+        while not parser.started or (head := parser.next_head()) is None:
+            if self.phase is Phase.IDLE and parser.started:
                 self.phase = Phase.REQUEST
                 self.transport.deadline = trio.current_time() + self._service.limits.head_seconds
             if self.phase is Phase.IDLE and self._service.draining:
@@ -135,38 +141,36 @@ class Connection:
 
     async def _exchange(self, head: Head) -> bool:
         """Answer one request. False: the connection ends with it."""
-        self._head, self._size, self._continued = head, 0, False
-        self.failed = default_answer_error
+        self._head, self._size = head, 0
         request = Request(head.method, head.target, head.headers, peer=self._peer, read=self._read_body)
         answer = await self._answer(request)
         del request  # a stream may last for hours
-        keep_alive = head.keep_alive and not self._service.draining and self._can_go_on(head)
+        if self._service.draining or (self._parser.in_body and not self._is_rest_small(head)):
+            head.keep_alive = False
         self.phase = Phase.ANSWER
-        await send_answer(self, answer, Form(head.method, head.modern, keep_alive))
-        if not keep_alive:
-            return False
-        while await self._read_body(None):  # what is left of a body that was not wanted
+        if type(answer) is Response:
+            await send_whole(self.transport, answer, head)
+        else:
+            await send_answer(self, answer, head)
+        while head.keep_alive and self._parser.in_body and await self._read_body(None):
             pass
-        return True
+        return head.keep_alive
 
-    def _can_go_on(self, head: Head) -> bool:
-        """Another request may follow: what is left of this one's body is little, and surely comes."""
-        if not self._parser.in_request:
-            return True
+    def _is_rest_small(self, head: Head) -> bool:
+        """What is left of a body that nobody wanted is little, and surely comes."""
         return head.length is not None and head.length <= DISCARD_BYTES and not self._parser.expects_continue
 
     async def _answer(self, request: Request) -> Answer:
-        mount = find_mount(self._service.mounts, request.raw_path)
+        mount = self._mount = find_mount(self._service.mounts, request.raw_path)
         if mount is None or request.target == "*":
             return Response(204, content_type=None) if request.target == "*" else default_not_found(request)
-        self.failed = mount.failed
         try:
             if self._check is not None:
                 self._check.check(request.headers)
             route = mount.admit(request)
             if not isinstance(route, Route):
                 return route
-            if self._parser.in_request:
+            if self._parser.in_body:
                 await self._take_body(request, route)
         except (ForeignRequest, PayloadTooLarge) as exc:
             return mount.failed(exc)
@@ -197,8 +201,8 @@ class Connection:
         phase = self.phase
         if phase is not Phase.ANSWER:  # once a head is out there is no second answer
             self.phase = Phase.REQUEST
-            if self._parser.expects_continue and not self._continued:
-                self._continued = True
+            if self._parser.expects_continue:
+                self._parser.expects_continue = False
                 await self.transport.send_all(CONTINUE)
         self.transport.deadline = trio.current_time() + self._service.limits.body_seconds
         data = await self.transport.receive(BULK_BYTES)

@@ -11,6 +11,8 @@ from agentd.wire.messages import Fields
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 LAST_CHUNK = b"0\r\n\r\n"
 
+_BODILESS = frozenset({204, 304})
+
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
@@ -20,28 +22,37 @@ def chunk(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
-def response_head(
-    status: int, content_type: str | None, fields: Fields, *, length: int | None, chunked: bool, keep_alive: bool
-) -> bytes:
-    """*length* None: no Content-Length. Raises ValueError for a field that would break out of its line."""
-    parts = [_opening(status, content_type), http_date(int(time.time()))]
-    if length is not None:
-        parts.append(f"\r\nContent-Length: {length}")
-    if chunked:
-        parts.append("\r\nTransfer-Encoding: chunked")
-    if not keep_alive:
-        parts.append("\r\nConnection: close")
-    for name, value in fields:
-        if not (value.isprintable() and name.isprintable()):
-            raise ValueError(f"control characters in the response field {name!r}")
-        parts.append(f"\r\n{name}: {value}")
-    parts.append("\r\n\r\n")
-    return "".join(parts).encode("latin-1")
+class Form:
+    """What a request says of how it is answered."""
 
+    __slots__ = ("keep_alive", "method", "modern")
 
-def has_body(method: str, status: int) -> bool:
-    """RFC 9112, 6.3: what never has one, whatever its head says."""
-    return method != "HEAD" and status not in (204, 304) and status >= 200
+    def __init__(self, method: str, modern: bool, keep_alive: bool) -> None:
+        self.method = method
+        self.modern = modern  # knows chunks; else HTTP/1.0, whose bodies of unknown length end when we hang up
+        self.keep_alive = keep_alive
+
+    def has_body(self, status: int) -> bool:
+        """RFC 9112, 6.3: what has none, whatever its head says."""
+        return self.method != "HEAD" and status not in _BODILESS
+
+    def head(self, status: int, content_type: str | None, fields: Fields, length: int | None) -> bytes:
+        """*length* None: nobody knows it. Raises ValueError for a field that would break out of its line."""
+        if status in _BODILESS:
+            content_type = length = None
+        parts = [_opening(status, content_type), http_date(int(time.time()))]
+        if length is not None:
+            parts.append(f"\r\nContent-Length: {length}")
+        elif self.modern and status not in _BODILESS:
+            parts.append("\r\nTransfer-Encoding: chunked")
+        if not self.keep_alive:
+            parts.append("\r\nConnection: close")
+        for name, value in fields:
+            if not (value.isprintable() and name.isprintable()):
+                raise ValueError(f"control characters in the response field {name!r}")
+            parts.append(f"\r\n{name}: {value}")
+        parts.append("\r\n\r\n")
+        return "".join(parts).encode("latin-1")
 
 
 @lru_cache(maxsize=256)

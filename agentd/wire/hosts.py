@@ -33,12 +33,12 @@ class HostCheck:
     def check(self, headers: Headers) -> None:
         """Raises ForeignRequest."""
         host = headers.get("host")
-        if host and host not in self._good:  # HTTP/1.0 may have none; browsers always send it
+        if host not in self._good and host:  # HTTP/1.0 may have none; browsers always send it
             if not self._is_ours(_name(host)):
                 raise ForeignRequest(f"this server does not answer for the host {host!r}; see allowed_hosts")
             if len(self._good) < REMEMBERED:
                 self._good.add(host)
-        if "origin" in headers and not self._is_own_origin(headers["origin"].lower(), host.lower()):
+        if b"origin" in headers.raw and not self._is_own_origin(headers["origin"].lower(), host.lower()):
             raise ForeignRequest("requests from pages of other origins are not accepted; see allowed_hosts")
 
     def _is_ours(self, name: str) -> bool:

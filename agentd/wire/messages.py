@@ -6,7 +6,6 @@ import json
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from enum import Enum
-from functools import cached_property
 from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,40 +41,59 @@ class BadMessage(AgentdError):
 class Headers:
     """Header fields by case-insensitive name; a field that came more than once is joined by commas (RFC 9110, 5.3)."""
 
-    __slots__ = ("_values",)
+    __slots__ = ("raw",)
+
+    raw: dict[bytes, bytes]  # by name in lower case
 
     def __init__(self, fields: Mapping[str, str] | Iterable[tuple[str, str]] = ()) -> None:
-        values: dict[str, str] = {}
-        for name, value in fields.items() if isinstance(fields, Mapping) else fields:
-            key = name.lower()
-            if key in values:
-                value = values[key] + ("; " if key == "cookie" else ", ") + value
-            values[key] = value
-        self._values = values
+        pairs = fields.items() if isinstance(fields, Mapping) else fields
+        self.raw = _joined([(name.encode("ascii"), value.encode("latin-1")) for name, value in pairs])
+
+    @classmethod
+    def from_wire(cls, fields: Sequence[tuple[bytes, bytes]]) -> Headers:
+        """As they came. Most are never looked at, so that nothing is decoded before it is asked for."""
+        made = cls.__new__(cls)
+        made.raw = {name.lower(): value for name, value in fields}
+        if len(made.raw) < len(fields):
+            made.raw = _joined(fields)
+        return made
 
     def get(self, name: str, default: str = "") -> str:
-        return self._values.get(name.lower(), default)
+        value = self.raw.get(name.lower().encode())
+        return default if value is None else value.decode("latin-1")
 
     def __getitem__(self, name: str) -> str:
-        return self._values[name.lower()]
+        return self.raw[name.lower().encode()].decode("latin-1")
 
     def __contains__(self, name: str) -> bool:
-        return name.lower() in self._values
+        return name.lower().encode() in self.raw
 
     def items(self) -> Iterable[tuple[str, str]]:
         """Names in lower case."""
-        return self._values.items()
+        return [(name.decode("ascii"), value.decode("latin-1")) for name, value in self.raw.items()]
 
     def tokens(self, name: str) -> list[str]:
         """The members of a comma-separated field, in lower case."""
         return [token.strip() for token in self.get(name).lower().split(",")]
 
     def __repr__(self) -> str:  # values may be credentials
-        return f"Headers({', '.join(self._values)})"
+        return f"Headers({', '.join(name for name, _ in self.items())})"
+
+
+def _joined(fields: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    values: dict[bytes, bytes] = {}
+    for name, value in fields:
+        key = name.lower()
+        if key in values:
+            value = values[key] + (b"; " if key == b"cookie" else b", ") + value
+        values[key] = value
+    return values
 
 
 class Request:
     """One request. *body* is whole when a handler gets it; if its route is `streamed`, chunks() or save() read it."""
+
+    __slots__ = ("_query", "_read", "body", "headers", "method", "params", "peer", "raw_path", "raw_query", "target")
 
     def __init__(
         self,
@@ -94,18 +112,21 @@ class Request:
         self.peer = peer  # "127.0.0.1:51000", or "unix"
         self.params: dict[str, Any] = {}  # of the path; set when a route was found
         self.raw_path, _, self.raw_query = target.partition("?")
+        self._query: dict[str, str] | None = None
         self._read = read or self._read_body
 
-    @cached_property
+    @property
     def path(self) -> str:
         """Percent-decoded. For people and guards: routes match the raw segments, so that %2F is part of one."""
         return unquote(self.raw_path)
 
-    @cached_property
+    @property
     def query(self) -> dict[str, str]:
         """Percent and `+` decoded; a key without a value is "", and of duplicates the last one counts."""
-        pairs = (part.partition("=") for part in self.raw_query.split("&") if part)
-        return {unquote_plus(key): unquote_plus(value) for key, _, value in pairs}
+        if self._query is None:
+            pairs = (part.partition("=") for part in self.raw_query.split("&") if part)
+            self._query = {unquote_plus(key): unquote_plus(value) for key, _, value in pairs}
+        return self._query
 
     def chunks(self, *, limit: int | None = None) -> AsyncIterator[bytes]:
         """The body as it comes, once. Raises PayloadTooLarge beyond *limit* bytes, BadMessage when it breaks off."""

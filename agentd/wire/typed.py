@@ -49,14 +49,10 @@ def decode(body: bytes, kind: type[T], converter: Converter | None = None) -> T:
 
 def structure(value: Any, kind: type[T], converter: Converter | None = None) -> T:
     """Parsed JSON as *kind*: an attrs class, or what its fields may be. Raises InvalidRequest, see decode()."""
-    from cattrs import BaseValidationError, transform_error
-
     try:
         return (converter or _default_converter()).structure(value, kind)
-    except BaseValidationError as exc:
-        raise InvalidRequest(transform_error(exc, format_exception=_explain)) from exc
-    except (ValueError, TypeError, RecursionError) as exc:
-        raise InvalidRequest([f"{_explain(exc, None)} @ $"]) from exc
+    except (ExceptionGroup, ValueError, TypeError, RecursionError) as exc:  # cattrs makes a group of all misfits
+        raise InvalidRequest(_problems(exc)) from exc
 
 
 def parse(body: bytes) -> Any:
@@ -64,7 +60,7 @@ def parse(body: bytes) -> Any:
     into UTF-8 later, becomes U+FFFD. Raises InvalidRequest."""
     try:
         text = body.decode("utf-8-sig")
-        value = json.loads(text, parse_constant=_no_number, parse_float=_finite)
+        value = _decoder.decode(text)
         return _without_surrogates(value) if "\\ud" in text or "\\uD" in text else value
     except (ValueError, RecursionError) as exc:
         raise InvalidRequest(["not valid JSON @ $"]) from exc
@@ -79,6 +75,9 @@ def _finite(text: str) -> float:
     if math.isinf(value):
         raise ValueError("the number is too large")
     return value
+
+
+_decoder = json.JSONDecoder(parse_constant=_no_number, parse_float=_finite)
 
 
 def _without_surrogates(value: Any) -> Any:
@@ -206,6 +205,12 @@ def _is(*bases: Any) -> Callable[[Any], bool]:
 
 def _is_enum(kind: Any) -> bool:
     return isinstance(kind, type) and issubclass(kind, Enum)
+
+
+def _problems(exc: Exception) -> list[str]:
+    from cattrs import transform_error
+
+    return transform_error(exc, format_exception=_explain)
 
 
 def _explain(exc: BaseException, kind: type | None) -> str:
