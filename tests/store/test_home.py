@@ -171,7 +171,7 @@ def test_a_state_is_not_used_when_its_record_is_another(folded: SessionDir) -> N
     assert fold_of(folded) is None
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_a_damaged_state_is_not_used(folded: SessionDir, data: st.DataObject) -> None:
     with LogReader(folded.log_path) as log:

@@ -7,7 +7,7 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agentd.domain import Record
@@ -47,6 +47,7 @@ def nested(depth: int) -> dict[str, Any]:
     return {"deep": value}
 
 
+@settings(deadline=None)
 @given(st.dictionaries(ANY_TEXT, JSON, max_size=4), ANY_TEXT, st.none() | ANY_TEXT)
 def test_a_record_survives_its_line(data: dict[str, Any], kind: str, job: str | None) -> None:
     record = Record(7, 12, job, kind, data, parent=job)
@@ -94,6 +95,7 @@ def test_a_line_with_keys_of_a_later_version_is_whole() -> None:
     assert decode_line(line, 1) == Record(1, 1, None, "x", {})
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_a_flipped_byte_costs_no_more_than_the_records_it_touches(data: st.DataObject) -> None:
     lines = lines_of(12)
@@ -111,6 +113,7 @@ def test_a_flipped_byte_costs_no_more_than_the_records_it_touches(data: st.DataO
     assert index.size == len(raw)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 5), st.integers(1, 400), st.binary(max_size=300))
 def test_damage_of_any_size_leaves_the_records_around_it(start: int, size: int, garbage: bytes) -> None:
     lines = lines_of(20)
@@ -142,6 +145,7 @@ def test_a_notice_in_place_of_a_damaged_record_has_the_time_of_the_one_before() 
     assert [record.ts for record in records] == [1001, 1001, 1003]
 
 
+@settings(deadline=None)
 @given(st.integers(-1, 12), st.none() | st.integers(0, 12), st.integers(1, 500))
 def test_a_span_is_what_was_asked_for_and_never_nothing_while_there_is_more(
     after: int, limit: int | None, max_bytes: int

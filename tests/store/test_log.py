@@ -74,7 +74,7 @@ def test_append_returns_what_a_reader_gets(log_path: Path) -> None:
         assert log.read(0) == written
 
 
-@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(batches=st.lists(st.lists(ENTRIES, max_size=4), max_size=4))
 def test_whatever_was_appended_is_there_when_the_log_is_opened_again(
     tmp_path: Path, batches: list[list[Entry]]

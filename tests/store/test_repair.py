@@ -54,7 +54,7 @@ def test_a_torn_end_may_be_all_there_is(log_path: Path) -> None:
         assert (log.last_pos, log.size) == (0, 0)
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_a_flipped_byte_in_the_middle_reads_as_a_notice_and_leaves_no_gap(
     log_path: Path, filled: Fill, data: st.DataObject
@@ -161,7 +161,7 @@ def test_where_there_is_no_room_to_set_damage_aside_the_log_stays_as_it_is(log_p
     open_log(log_path).close()
 
 
-@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_whatever_a_power_cut_leaves_of_the_unsynced_part_what_was_synced_is_there(
     log_path: Path, filled: Fill, data: st.DataObject
