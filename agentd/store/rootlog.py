@@ -15,7 +15,7 @@ import attrs
 
 from agentd.domain import Entry
 from agentd.store.create import Clock, epoch_ms
-from agentd.store.files import PRIVATE_FILE, FileLock, disk, fsync_dir, write_whole
+from agentd.store.files import PRIVATE_DIR, PRIVATE_FILE, FileLock, disk, fsync_dir, write_whole
 from agentd.store.lines import encode_json
 
 LOCK_SECONDS = 5.0  # others hold the lock for the time of one sync
@@ -47,6 +47,8 @@ class RootLog:
         """
         ts = self._clock()
         data = b"".join(encode_json({"ts": ts, "type": entry.type, "data": entry.data}) + b"\n" for entry in entries)
+        with disk(f"make {self.path.parent}"):
+            self.path.parent.mkdir(PRIVATE_DIR, parents=True, exist_ok=True)
         lock = FileLock.acquire(self.path.with_suffix(".lock"), self.path.name, wait_seconds=LOCK_SECONDS)
         with lock, disk(f"write {self.path.name}"):
             self._append(data)

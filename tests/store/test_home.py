@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -43,6 +44,16 @@ def test_reading_makes_nothing(home: Home) -> None:
     assert home.root_log.read().records == []
     home.sweep()
     assert not home.root.exists()
+
+
+def test_the_first_thing_written_makes_the_directory(home: Home) -> None:
+    home.root_log.append([Entry("session.active", {"id": "a"})])
+    assert home.root.stat().st_mode & 0o777 == 0o700
+
+
+def test_sessions_are_made_and_listed_without_trio() -> None:
+    program = "import sys, agentd.store.home; sys.exit('trio' in sys.modules)"
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 def test_the_directories_are_for_their_owner_only(home: Home, session: SessionDir) -> None:

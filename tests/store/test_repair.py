@@ -13,14 +13,23 @@ from hypothesis import strategies as st
 from agentd.domain import Entry, Record
 from agentd.errors import StoreFailed
 from agentd.store.lines import DAMAGED
-from agentd.store.log import LogReader, SessionLog, open_log
+from agentd.store.log import FileOps, LogReader, SessionLog, open_log
 from agentd.store.repair import quarantine_path
 
 Fill = Callable[[int], SessionLog]
+UNSYNCED = FileOps(sync=lambda _: None)  # hundreds of syncs take their time
 
 
 def note(n: int) -> Entry:
     return Entry("notice", {"n": n})
+
+
+@pytest.fixture
+def eight(log_path: Path, filled: Fill) -> tuple[list[Record], bytes]:
+    """Eight records at `log_path`, and the bytes of them."""
+    filled(8)
+    with LogReader(log_path) as reader:
+        return reader.read(0), log_path.read_bytes()
 
 
 def quarantined(log_path: Path) -> list[bytes]:
@@ -39,11 +48,11 @@ def test_cut_after_any_byte_a_log_has_the_records_that_were_whole(log_path: Path
     for cut in range(len(b"".join(lines[:3])), len(raw) + 1):
         log_path.write_bytes(raw[:cut])
         whole = raw[:cut].count(b"\n")
-        with open_log(log_path) as log:
+        with open_log(log_path, ops=UNSYNCED) as log:
             assert log.read_lines(0) == b"".join(lines[:whole])
             assert len(log.repairs) == (0 if raw[:cut].endswith(b"\n") else 1)
             assert log.append([note(7)])[0].pos == whole + 1
-        with open_log(log_path) as log:
+        with open_log(log_path, ops=UNSYNCED) as log:
             assert (log.repairs, log.last_pos) == ((), whole + 1)
         assert not quarantine_path(log_path).exists()
 
@@ -54,21 +63,19 @@ def test_a_torn_end_may_be_all_there_is(log_path: Path) -> None:
         assert (log.last_pos, log.size) == (0, 0)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_a_flipped_byte_in_the_middle_reads_as_a_notice_and_leaves_no_gap(
-    log_path: Path, filled: Fill, data: st.DataObject
+    log_path: Path, eight: tuple[list[Record], bytes], data: st.DataObject
 ) -> None:
-    for path in log_path.parent.iterdir():
-        path.unlink()
-    filled(8)
-    raw = bytearray(log_path.read_bytes())
-    before = LogReader(log_path).read(0)
-    raw[data.draw(st.integers(0, len(before) * 80))] ^= data.draw(st.integers(1, 255))
+    quarantine_path(log_path).unlink(missing_ok=True)
+    before, whole = eight
+    raw = bytearray(whole)
+    raw[data.draw(st.integers(0, len(raw) * 3 // 4))] ^= data.draw(st.integers(1, 255))
     log_path.write_bytes(raw)
     with LogReader(log_path) as reader:
         unrepaired = reader.read(0)
-    with open_log(log_path) as log:
+    with open_log(log_path, ops=UNSYNCED) as log:
         records = log.read(0)
         assert [record.pos for record in records] == list(range(1, 9))
         assert records == unrepaired
@@ -161,23 +168,19 @@ def test_where_there_is_no_room_to_set_damage_aside_the_log_stays_as_it_is(log_p
     open_log(log_path).close()
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_whatever_a_power_cut_leaves_of_the_unsynced_part_what_was_synced_is_there(
-    log_path: Path, filled: Fill, data: st.DataObject
+    log_path: Path, eight: tuple[list[Record], bytes], data: st.DataObject
 ) -> None:
-    for path in log_path.parent.iterdir():
-        path.unlink()
-    synced = filled(3)
-    with open_log(log_path) as log:
-        log.append([note(n) for n in range(4, 10)])
-        end = log.size
+    _, whole = eight
+    synced, end = len(b"".join(whole.splitlines(keepends=True)[:3])), len(whole)
     # File systems write blocks in any order: what was not synced may be there, be zeros, or be missing.
-    raw = bytearray(log_path.read_bytes())
-    hole = sorted(data.draw(st.tuples(*[st.integers(synced.size, end)] * 2)))
+    raw = bytearray(whole)
+    hole = sorted(data.draw(st.tuples(*[st.integers(synced, end)] * 2)))
     raw[hole[0] : hole[1]] = bytes(hole[1] - hole[0])
-    log_path.write_bytes(raw[: data.draw(st.integers(synced.size, end))])
-    with open_log(log_path) as log:
+    log_path.write_bytes(raw[: data.draw(st.integers(synced, end))])
+    with open_log(log_path, ops=UNSYNCED) as log:
         records = log.read(0)
         assert [record.pos for record in records] == list(range(1, len(records) + 1))
         assert [record.data["n"] for record in records[:3]] == [1, 2, 3]
