@@ -1,0 +1,94 @@
+"""Grep without ripgrep, beside ripgrep: a repository of 10 000 files and 100 MB, in the page cache."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import statistics
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from agentd.tools.base import ToolContext, ToolState
+from agentd.tools.grep import Grep
+from tests.bench.table import Row
+
+FILES = 10_000
+RARE_EVERY = 1000  # files
+ROUNDS = 5
+CASES: tuple[tuple[str, dict[str, Any], list[str], str], ...] = (
+    ("rare literal", {"pattern": "needle_in_haystack"}, ["-l", "needle_in_haystack"], "≤ 4×"),
+    ("no match", {"pattern": "absent_from_all"}, ["-l", "absent_from_all"], "≤ 4×"),
+    ("rare, ignoring case", {"pattern": "NEEDLE_in_haystack", "-i": True}, ["-li", "NEEDLE_in_haystack"], "≤ 8×"),
+    ("common literal, files", {"pattern": "return"}, ["-l", "return"], "≤ 8×"),
+    ("common literal, count", {"pattern": "return", "output_mode": "count", "head_limit": 0}, ["-c", "return"], "≤ 8×"),
+    (r"\w+_haystack", {"pattern": r"\w+_haystack"}, ["-l", r"\w+_haystack"], "≤ 8×"),
+    (r"def \w+\(self", {"pattern": r"def \w+\(self"}, ["-l", r"def \w+\(self"], "≤ 8×"),
+    ("needle|thimble", {"pattern": "needle_in|thimble_in"}, ["-l", "needle_in|thimble_in"], "≤ 8×"),
+    ("[A-Z]{5}[0-9]{3}", {"pattern": "[A-Z]{5}[0-9]{3}"}, ["-l", "[A-Z]{5}[0-9]{3}"], "≤ 8×"),
+    (r"^\s*\w+ = \d+$", {"pattern": r"^\s*\w+ = \d{3}$"}, ["-l", r"^\s*\w+ = \d{3}$"], "≤ 8×"),
+)
+
+
+def rows(_peers: str | None = None) -> Iterator[Row]:
+    rg = shutil.which("rg")
+    with tempfile.TemporaryDirectory() as directory:
+        top = Path(directory).resolve()
+        plant(top)
+        for what, asked, arguments, target in CASES:
+            theirs = typical(lambda args=arguments: ripgrep(rg, top, args)) if rg else None  # type: ignore[misc]
+            ours = typical(lambda asked=asked: grep(top, asked))  # type: ignore[misc]
+            yield Row(f"grep: {what}", ours, "ms", target, "ripgrep", theirs)
+
+
+def plant(top: Path) -> None:
+    """About 10 KB a file, of lines as code has them; each directory has a few files, each thousandth a needle."""
+    dice = random.Random(1)
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    words = ["".join(dice.choices(letters, k=dice.randint(2, 10))) for _ in range(3000)]
+    words += ["return", "import", "def", "self", "value", "name"] * 20
+    ends = ("", "", ":", "()", " = 12", "(self, name):")
+    lines = [
+        "    " * dice.randint(0, 3) + " ".join(dice.choices(words, k=dice.randint(2, 10))) + dice.choice(ends)
+        for _ in range(20_000)
+    ]
+    (top / ".gitignore").write_text("*.pyc\n__pycache__/\n/build\n/dist\n*.egg-info\n.venv/\nnode_modules/\n*.so\n")
+    (top / ".git").mkdir()
+    for number in range(FILES):
+        path = top / f"package{number % 20}" / f"part{number // 20 % 25}" / f"module{number}.py"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        chosen = dice.choices(lines, k=dice.randint(90, 350))
+        if number % RARE_EVERY == 7:
+            chosen.insert(len(chosen) // 2, "needle_in_haystack here 42")
+        path.write_text("\n".join(chosen) + "\n")
+
+
+def typical(run: Callable[[], object]) -> float:
+    """Milliseconds: the median of some rounds after a first one."""
+    times = []
+    run()
+    for _ in range(ROUNDS):
+        began = time.perf_counter()
+        run()
+        times.append((time.perf_counter() - began) * 1000)
+    return statistics.median(times)
+
+
+def ripgrep(rg: str, top: Path, arguments: list[str]) -> None:
+    subprocess.run([rg, "--no-config", *arguments], cwd=top, stdout=subprocess.DEVNULL, check=False)
+
+
+def grep(top: Path, asked: dict[str, Any]) -> None:
+    context = ToolContext(top, ToolState(top), {}, (), lambda _: None, str)
+    trio.run(Grep(lambda: None).run, asked, context)
+
+
+if __name__ == "__main__":
+    from tests.bench.table import table
+
+    print(table(rows()))
