@@ -166,7 +166,7 @@ class JobRun:
 
     def _calls(self, tools: Mapping[str, Tool]) -> Calls:
         bench = self.bench
-        env = tool_environment(PASS_ENV, {**self.spec.env})
+        env = tool_environment(PASS_ENV, {})
         around = Surroundings(bench.workspace, bench.state, env, bench.off_limits, self.session.dir.blobs)
         return Calls(self.session, self.job.id, tools, self.spec.tools, self.asks, around)
 

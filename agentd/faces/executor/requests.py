@@ -83,7 +83,6 @@ def job_spec(asked: CreateJob) -> JobSpec:
         models=Models(_name(asked.plannerModel), _name(asked.codeModel), _name(asked.scanModel)),
         tools=ToolPolicy(permission_mode=PermissionMode.BYPASS),
         auto_commit=bool(asked.autoCommit),
-        tags=dict(asked.tags or {}),
     )
 
 
