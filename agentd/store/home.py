@@ -139,10 +139,13 @@ class Home:
         return session
 
     def sweep(self) -> None:
-        """Remove sessions that were never finished because their maker was killed. Raises StoreFailed."""
+        """Remove what processes left, here and in all sessions, that were killed while they made it. What others are
+        making stays. Raises StoreFailed."""
         with disk("tidy up the sessions"):
             sweep(self.root)
             sweep(self.sessions_path)
+        for session in self.sessions():
+            session.sweep()
 
 
 def make_home(path: Path, *, ignored_by_git: bool = False) -> Home:

@@ -168,7 +168,11 @@ def open_log(path: Path, *, clock: Clock = epoch_ms, ops: FileOps = FileOps()) -
     try:
         with disk("open the session log"):
             fd, index, repairs = open_repaired(path)
-            begin_generation(path, index.last_pos)
+            try:
+                begin_generation(path, index.last_pos)
+            except BaseException:
+                os.close(fd)
+                raise
     except BaseException:
         lock.release()
         raise

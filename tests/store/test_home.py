@@ -122,13 +122,15 @@ def test_what_is_no_session_is_not_listed(home: Home, session: SessionDir) -> No
     assert home.sessions() == [session]
 
 
-def test_a_sweep_takes_half_made_sessions_and_leaves_the_others(home: Home, session: SessionDir) -> None:
+def test_a_sweep_takes_what_was_never_finished_and_leaves_the_rest(home: Home, session: SessionDir) -> None:
     (home.sessions_path / f"{TEMP_PREFIX}1").mkdir()
     (session.path / f"{TEMP_PREFIX}2").touch()
+    session.blobs.put(b"kept")
+    (session.blobs.directory / f"{TEMP_PREFIX}3").touch()
     home.sweep()
-    session.sweep()
     assert [path.name for path in home.sessions_path.iterdir()] == [session.id]
-    assert not list(session.path.glob(f"{TEMP_PREFIX}*"))
+    assert not list(home.root.rglob(f"{TEMP_PREFIX}*"))
+    assert len(session.blobs.sizes()) == 1
 
 
 def test_secrets_are_kept_for_the_owner_only(session: SessionDir) -> None:

@@ -53,6 +53,12 @@ class Disk:
         return FileOps(write=self.write)
 
 
+def lowest_free_descriptor() -> int:
+    fd = os.dup(0)
+    os.close(fd)
+    return fd
+
+
 def refuse(*_: Any) -> None:
     raise OSError(errno.EIO, "Input/output error")
 
@@ -349,6 +355,20 @@ def test_a_cursor_beyond_what_survived_a_power_cut_cannot_go_on(
         assert [pos for pos in range(10) if log.can_resume(pos, 2)] == [0, 1, 2, 3, 4, 5, 6]
         assert [pos for pos in range(10) if log.can_resume(pos, 3)] == [0, 1, 2, 3, 4, 5, 6, 7, 8]
         assert not log.can_resume(1, 4)
+
+
+def test_a_generation_that_cannot_be_noted_keeps_the_log_closed(
+    log_path: Path, filled: Callable[[int], SessionLog], reboot: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filled(1)
+    reboot()
+    free = lowest_free_descriptor()
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", refuse)
+        with pytest.raises(StoreFailed, match="cannot open the session log"):
+            open_log(log_path)
+    assert lowest_free_descriptor() == free
+    open_log(log_path).close()
 
 
 def test_a_cursor_without_a_generation_is_only_held_against_the_end(
