@@ -47,7 +47,7 @@ def missing(path: Path, workspace: Path) -> ToolFailed:
 def open_for_reading(path: Path, workspace: Path) -> Iterator[BinaryIO]:
     """The regular file at *path*, unbuffered. Raises ToolFailed, saying what is there instead, if anything."""
     with _told(path, workspace), _parent(path, workspace) as directory:
-        descriptor = os.open(path.name, _READ, dir_fd=directory)
+        descriptor = os.open("." if path == workspace else path.name, _READ, dir_fd=directory)
         with os.fdopen(descriptor, "rb", buffering=0) as file:
             mode = os.fstat(descriptor).st_mode
             if stat.S_ISDIR(mode):
@@ -125,8 +125,8 @@ def _dress_like(descriptor: int, old: os.stat_result) -> None:
 
 @contextlib.contextmanager
 def _parent(path: Path, workspace: Path, *, create: bool = False) -> Iterator[int]:
-    """A descriptor of the directory that *path* is in."""
-    parts = path.relative_to(workspace).parts or (".",)
+    """A descriptor of the directory that *path* is in; of the workspace for the workspace itself."""
+    parts = path.relative_to(workspace).parts
     directory = os.open(workspace, _DIRECTORY)
     try:
         for part in parts[:-1]:

@@ -159,7 +159,7 @@ def compile_filter(pattern: str) -> re.Pattern[str]:
     """As compile_glob, with the rules of an ignore file: without a slash a pattern is about names at any depth, a slash
     at its end means all that is below, and commas outside braces separate patterns."""
     globs: list[str] = []
-    for one in expand_braces("{" + pattern + "}" if "," in pattern else pattern):
+    for one in (part for expanded in expand_braces(pattern) for part in expanded.split(",") if part):
         below = one + "**" if one.endswith("/") else one
         globs.append(below.removeprefix("/") if "/" in one.rstrip("/") else f"**/{below}")
     return re.compile("|".join(map(translate, globs)), re.DOTALL)

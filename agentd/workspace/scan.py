@@ -221,7 +221,7 @@ class _Gathered:
 def _excerpt(text: str, start: int, end: int, at: int) -> str:
     """A line, or of a long one the part around *at*."""
     if end - start <= SHOWN_CHARACTERS:
-        return printable(text[start:end].removesuffix("\r"))
+        return printable(text[start:end].rstrip("\r"))
     first = max(start, min(at - SHOWN_CHARACTERS // 4, end - SHOWN_CHARACTERS))
     last = min(end, first + SHOWN_CHARACTERS)
     return "…" * (first > start) + printable(text[first:last]) + "…" * (last < end)

@@ -29,8 +29,8 @@ def sieve(pattern: Pattern) -> str | None:
     """The wider expression; None if there is none worth having."""
     if pattern.folded and pattern.unicode:
         return None
-    parts = items(pattern.tree)
     # The ends of a line are only looked at where the pattern begins or ends; elsewhere they have seldom a meaning.
+    parts = [] if pattern.multiline else items(pattern.tree)
     start = r"(?:^|\xef\xbb\xbf)" if parts and _is_place(parts[0], "AT_BEGINNING") else ""  # or after the BOM
     end = r"\r?$" if parts and _is_place(parts[-1], "AT_END") else ""
     try:
