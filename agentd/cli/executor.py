@@ -102,7 +102,8 @@ async def serve_standalone(settings: Settings) -> None:
 @asynccontextmanager
 async def serving(listeners: list[Listener], mounts: list[Mount]) -> AsyncIterator[list[Listener]]:
     async with trio.open_nursery() as nursery:
-        await nursery.start(lambda *, task_status: serve(listeners, mounts, task_status=task_status))
+        # Any Host: this listener answers for its token alone, and proxies and tunnels put all kinds of names before it.
+        await nursery.start(lambda *, task_status: serve(listeners, mounts, hosts=None, task_status=task_status))
         yield listeners
         nursery.cancel_scope.cancel()
 
@@ -163,6 +164,7 @@ async def _wait_for_signal() -> None:
 async def serve_supervised(settings: Settings, hello: Hello) -> None:
     """Serve the hello's session until standard input ends, a signal, or /_/shutdown. Raises AgentdError."""
     workspace, directory = _workspace(settings), SessionDir(Path(hello.session_dir))
+    directory.sweep()
     async with trio.open_nursery() as nursery:
         sessions = Sessions(None, nursery)
         sessions.load([directory])

@@ -113,8 +113,11 @@ class SessionState:
 
     def apply(self, record: Record) -> None:
         self.pos, self.modified = record.pos, record.ts
-        if (job := self.jobs.get(record.job or "")) is not None:
+        job = self.jobs.get(record.job or "")
+        if job is not None:
             job.last, job.at_rest = record.pos, _is_at_rest(record)
+        elif record.job is not None and record.type != "job.created":
+            return  # damage took the record that made its job
         if fold := _FOLDS.get(record.type):
             fold(self, record, record.data)
 

@@ -93,6 +93,11 @@ def test_the_fold_survives_being_kept_as_json() -> None:
     assert state_from_json(json.loads(json.dumps(state_to_json(state)))) == state
 
 
+def test_records_of_a_job_whose_creation_is_lost_are_passed_over() -> None:
+    state = fold(said("user", Text("q")), Entry("job.started", {}, JOB), answered("a"), ended())
+    assert (state.jobs, state.pos) == ({}, 4)
+
+
 ids = st.sampled_from("abcd")
 events = st.lists(
     st.one_of(

@@ -6,7 +6,7 @@ import logging
 from typing import Any
 
 from agentd import errors
-from agentd.wire.messages import Request, Response, json_response
+from agentd.wire.messages import BadMessage, Request, Response, json_response
 
 Headers = tuple[tuple[str, str], ...]
 logger = logging.getLogger(__name__)
@@ -40,6 +40,8 @@ def answer_error(exc: Exception) -> Response:
                 "retryAfterMs": 1000,
             }
             return problem(409, exc.code, str(exc), details, (("Retry-After", "1"),))
+        case BadMessage():
+            return problem(exc.status, exc.code, str(exc))
         case errors.SessionNotFound():
             return problem(404, "NOT_FOUND", str(exc))
         case errors.AgentdError() if type(exc) in STATUS:
