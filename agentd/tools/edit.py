@@ -30,8 +30,8 @@ class EditInput:
 class Edit:
     name = "Edit"
     description = (
-        "Replace a piece of a file. old_string has to be in the file exactly, with its white space and without the line "
-        "numbers that Read shows, and only once unless replace_all is set. An empty old_string creates a new file. "
+        "Replace a piece of a file. old_string has to be in the file exactly, with its white space but without the "
+        "line numbers that Read shows, and only once unless replace_all is set. Empty, it creates a new file. "
         "The file keeps its line ends (CRLF or LF) and its encoding."
     )
     input_schema: Mapping[str, Any] = input_schema(EditInput)

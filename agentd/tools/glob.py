@@ -16,6 +16,7 @@ from agentd.domain import Text, ToolClass
 from agentd.errors import ToolFailed
 from agentd.tools.base import ToolContext, ToolOutcome
 from agentd.tools.schema import arg, input_schema, parse, subject
+from agentd.workspace.files import missing
 from agentd.workspace.globs import compile_glob
 from agentd.workspace.paths import resolve, shown
 from agentd.workspace.text import printable
@@ -50,7 +51,10 @@ class Glob:
         asked = parse(GlobInput, call_input)
         fixed, wild = split(asked.pattern)
         top = resolve(os.path.join(asked.path or ".", fixed), context.workspace, context.off_limits)  # noqa: PTH118
-        if asked.path is not None and not resolve(asked.path, context.workspace, context.off_limits).is_dir():
+        base = resolve(asked.path or ".", context.workspace, context.off_limits)
+        if not base.exists():
+            raise missing(base, context.workspace)
+        if not base.is_dir():
             raise ToolFailed(f"{asked.path} is not a directory; path has to be one, the rest goes into pattern")
         found, cut = await trio.to_thread.run_sync(_find, top, wild, context)
         return _outcome([shown(top / name, context.workspace) for name in found], cut, asked.pattern)

@@ -46,12 +46,10 @@ class LS:
     async def run(self, call_input: Mapping[str, Any], context: ToolContext) -> ToolOutcome:
         asked = parse(LSInput, call_input)
         path = resolve(asked.path, context.workspace, context.off_limits)
+        if not path.exists():
+            raise missing(path, context.workspace)
         if not path.is_dir():
-            raise (
-                ToolFailed(f"{asked.path} is a file; Read shows it")
-                if path.exists()
-                else missing(path, context.workspace)
-            )
+            raise ToolFailed(f"{asked.path} is a file; Read shows it")
         return await trio.to_thread.run_sync(_list, path, context, asked.ignore)
 
 

@@ -39,5 +39,6 @@ class Write:
         path = resolve_for_writing(asked.file_path, context.workspace, context.off_limits)
         existed = await trio.to_thread.run_sync(files.replace, path, context.workspace, data)
         lines = len(asked.content.splitlines())
-        told = f"{'Replaced all of' if existed else 'Created'} {shown(path, context.workspace)}: {lines} lines"
+        done = "Replaced all of" if existed else "Created"
+        told = f"{done} {shown(path, context.workspace)}: {lines} line{'s'[: lines != 1]}"
         return ToolOutcome((Text(told),), told[:120])

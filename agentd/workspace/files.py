@@ -48,13 +48,16 @@ def open_for_reading(path: Path, workspace: Path) -> Iterator[BinaryIO]:
     """The regular file at *path*, unbuffered. Raises ToolFailed, saying what is there instead, if anything."""
     with _told(path, workspace), _parent(path, workspace) as directory:
         descriptor = os.open("." if path == workspace else path.name, _READ, dir_fd=directory)
-        with os.fdopen(descriptor, "rb", buffering=0) as file:
+        try:
             mode = os.fstat(descriptor).st_mode
             if stat.S_ISDIR(mode):
                 raise ToolFailed(f"{shown(path, workspace)} is a directory; LS lists it, Glob and Grep search in it")
             if not stat.S_ISREG(mode):
                 raise ToolFailed(f"{shown(path, workspace)} is no regular file, but a device, a pipe or a socket")
-            yield file
+            with os.fdopen(descriptor, "rb", buffering=0, closefd=False) as file:
+                yield file
+        finally:
+            os.close(descriptor)
 
 
 def read(path: Path, workspace: Path) -> tuple[bytes, os.stat_result]:
