@@ -11,9 +11,9 @@ always present unless marked `?`; sizes are bytes, durations milliseconds, times
     text.delta        message, block, text               thinking.delta the same
     input.delta       message, block, call, text         text: a piece of the call's JSON input
     message           id, role, content, model, usage    one complete message; of role user only what a person said
-    tool.started      call, name, input
+    tool.started      call, name, input, subject       subject: what it is about, on one line, for people
     tool.output       call, text
-    tool.finished     call, name, ok, summary, duration_ms, content, artifact   content: what the model is told
+    tool.finished     call, name, subject, ok, summary, duration_ms, content, artifact   content: what the model is told
     ask.opened        id, kind, call, tool, input, question, options, deadline
     ask.settled       id, decision, reason, by
     notice            level (info, warning, error), text, code
@@ -211,8 +211,6 @@ class JobSpec:
     tools: ToolPolicy = ToolPolicy()
     limits: Limits = Limits()
     auto_commit: bool = False
-    tags: Mapping[str, str] = attrs.field(factory=dict)
-    env: Mapping[str, str] = attrs.field(factory=dict)
 
 
 @attrs.frozen
@@ -235,3 +233,34 @@ class Entry:
     data: dict[str, Any]
     job: str | None = None
     parent: str | None = None
+
+
+# --- Between a daemon and its executors ---------------------------------------------------------------------------
+
+
+@attrs.frozen
+class Hello:
+    """What an executor is told in one line on its standard input. All that is secret goes here: argv and environment
+    of a process can be read by others. Paths are absolute, and the same on both sides."""
+
+    session: str  # id
+    session_dir: str
+    token: str = attrs.field(default="", repr=False)  # what every request has to carry; made at launch if empty
+    epoch: int = 1  # of the session's executors, this is the how manyth
+    lease: float | None = None  # seconds without an authenticated request after which it ends; None: no such limit
+    nonce_file: str = ""  # what is in it is told in Ready, as proof that both see the same files; made at launch
+    parent: int | None = None  # the process to die with; None where a launcher is between the two
+    providers: Mapping[str, Any] = attrs.field(factory=dict, repr=False)  # settings of services, with their keys
+
+
+@attrs.frozen
+class Ready:
+    """What an executor answers, in one line on its standard output, once it takes requests."""
+
+    address: str  # unix:/path or host:port
+    pid: int
+    starttime: int  # of that pid, in clock ticks after boot: together they name a process for ever. 0: unknown
+    boot_id: str
+    protocol: int
+    nonce: str
+    sandbox: str  # the level of containment that commands get

@@ -21,6 +21,7 @@ import attrs
 import trio
 from trio.lowlevel import FdStream
 
+from agentd.errors import only_cause
 from agentd.sandbox.child import CHUNK
 from agentd.sandbox.trees import Group, Guarded, Namespace, Tree
 
@@ -133,10 +134,8 @@ async def _follow(tree: Tree, on_output: Callable[[bytes], object]) -> None:
             nursery.start_soon(_pump, _output(tree), on_output)
             await tree.child.wait()
             nursery.cancel_scope.cancel()
-    except BaseExceptionGroup as group:
-        if len(group.exceptions) == 1:  # what on_output raised, as it raised it
-            raise group.exceptions[0] from None
-        raise
+    except ExceptionGroup as group:
+        raise only_cause(group) from None  # what on_output raised, as it raised it
 
 
 async def _pump(stdout: FdStream, on_output: Callable[[bytes], object]) -> None:

@@ -1,0 +1,271 @@
+"""Starting one executor and keeping it: hello, ready, leash, and a death that is noticed. DESIGN, Executors.
+
+Launchers are foreign programs: what they print before the ready line is noise, what they say on stderr is the only word
+on why nothing happens, and their exit codes are hints. So an executor counts as dead when its stdout ends.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import signal
+from collections import deque
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import attrs
+import trio
+from trio.lowlevel import FdStream
+
+from agentd.config import PASS_ENV, tool_environment
+from agentd.daemon.launchers import LOCAL, Launcher
+from agentd.domain import PROTOCOL, Hello, Ready
+from agentd.errors import ExecutorFailed, InvalidRequest, only_cause
+from agentd.sandbox.child import PIPE, Child, spawn
+from agentd.wire.typed import structure
+
+LEASH_SECONDS = 25.0  # for an executor to end its job when its stdin ends: it may have a diff and a commit to write
+TERM_SECONDS = 5.0
+LAST_WORDS_SECONDS = 1.0  # between the end of stdout and the exit code, or the other way round
+LINE_LIMIT, LINE_CHARACTERS = 1 << 16, 500
+STATUS_LINES, SHOWN_LINES = 20, 3
+NO_VALUES: Mapping[str, str] = {}
+EXECUTOR_ENV = (*PASS_ENV, "AGENTD_DATA_DIR", "HARNESS_DATA_DIR", "XDG_*_HOME", "SSL_CERT_FILE", "SSL_CERT_DIR")
+
+
+@attrs.frozen(eq=False)
+class Launched:
+    """An executor that takes requests at its address, until wait_dead() returns."""
+
+    ready: Ready
+    token: str = attrs.field(repr=False)
+    _process: _Process
+
+    @property
+    def address(self) -> str:
+        return self.ready.address
+
+    @property
+    def pid(self) -> int:
+        return self.ready.pid
+
+    async def wait_dead(self) -> str:
+        """Why it is dead, in words, once it is."""
+        await self._process.ended.wait()
+        return self._process.obituary()
+
+
+@asynccontextmanager
+async def launch(
+    argv: Sequence[str],
+    hello: Hello,
+    *,
+    ready_seconds: float,
+    launcher: Launcher = LOCAL,
+    values: Mapping[str, str] = NO_VALUES,
+    env: Mapping[str, str] | None = None,
+) -> AsyncIterator[Launched]:
+    """Start *argv* by *launcher*; leaving the block ends it: stdin is closed, then SIGTERM, then SIGKILL.
+
+    What *hello* leaves empty (token, nonce file, parent) is filled in. *values* are for the launcher's template. *env*
+    is the whole environment; if it is None, what commands may see of ours, and where data and certificates are.
+    Raises ExecutorFailed, with what stderr said: it was not ready within *ready_seconds*, or not what we expect.
+    """
+    command = launcher.command(argv, values)
+    hello = _fill_in(hello, launcher)
+    with _nonce(Path(hello.nonce_file)) as nonce:
+        async with _open_process(command, tool_environment(EXECUTOR_ENV, {}) if env is None else env) as process:
+            ready = await _shake_hands(process, hello, nonce, ready_seconds)
+            process.watch()
+            yield Launched(ready, hello.token, process)
+
+
+def _fill_in(hello: Hello, launcher: Launcher) -> Hello:
+    return attrs.evolve(
+        hello,
+        token=hello.token or secrets.token_urlsafe(32),
+        nonce_file=hello.nonce_file or str(Path(hello.session_dir, "nonce")),
+        parent=os.getpid() if launcher.is_local else None,
+    )
+
+
+@contextmanager
+def _nonce(path: Path) -> Iterator[str]:
+    """A file of the session whose content only someone with the same file system can tell."""
+    nonce = secrets.token_hex(16)
+    try:
+        path.unlink(missing_ok=True)
+        path.touch(0o600)
+        path.write_text(nonce)
+    except OSError as exc:
+        raise ExecutorFailed(f"{path} could not be written: {exc.strerror}") from exc
+    try:
+        yield nonce
+    finally:
+        path.unlink(missing_ok=True)
+
+
+# --- The handshake ------------------------------------------------------------------------------------------------
+
+
+async def _shake_hands(process: _Process, hello: Hello, nonce: str, seconds: float) -> Ready:
+    """Say hello, and wait for the ready line. Raises ExecutorFailed."""
+    try:
+        with trio.fail_after(seconds):
+            await process.tell(json.dumps(attrs.asdict(hello)).encode() + b"\n")
+            while (line := await process.stdout.next()) is not None:
+                if (told := _ready_in(line)) is not None:
+                    process.was_ready = True
+                    return _check(told, hello, nonce)
+    except trio.TooSlowError:
+        raise ExecutorFailed(f"the executor was not ready within {seconds:g} s{process.last_words()}") from None
+    await process.finish()
+    raise ExecutorFailed(f"the executor did not start: {process.obituary()}")
+
+
+def _ready_in(line: str) -> Mapping[str, Any] | None:
+    """What a ready line tells; None for a launcher's noise."""
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    told = value.get("ready") if isinstance(value, dict) else None
+    return told if isinstance(told, dict) else None
+
+
+def _check(told: Mapping[str, Any], hello: Hello, nonce: str) -> Ready:
+    if told.get("protocol") != PROTOCOL:
+        raise ExecutorFailed(
+            f"the executor speaks protocol {told.get('protocol')}, and this daemon {PROTOCOL}: "
+            "both sides have to run the same agentd.pyz"
+        )
+    try:
+        ready = structure(told, Ready)
+    except InvalidRequest as exc:
+        raise ExecutorFailed(f"the executor's ready line does not say what it has to: {exc}") from exc
+    if ready.nonce != nonce:
+        raise ExecutorFailed(
+            f"the executor does not see the same {hello.session_dir}: the session's directory and the workspace "
+            "have to be the same paths where it runs"
+        )
+    return ready
+
+
+# --- The process --------------------------------------------------------------------------------------------------
+
+
+class _Lines:
+    """The lines of a stream that is not to be trusted with our memory."""
+
+    def __init__(self, stream: FdStream) -> None:
+        self._stream = stream
+        self._rest = b""
+
+    async def next(self) -> str | None:
+        """The next line, or what there is of one at the end; of a very long one the beginning. None after the end."""
+        while b"\n" not in self._rest:
+            try:
+                chunk = await self._stream.receive_some()
+            except (trio.ClosedResourceError, trio.BrokenResourceError):
+                chunk = b""
+            if not chunk:
+                last, self._rest = self._rest, b""
+                return last.decode(errors="replace") if last else None
+            self._rest = self._rest[:LINE_LIMIT] + chunk
+        line, _, self._rest = self._rest.partition(b"\n")
+        return line.decode(errors="replace")
+
+
+class _Process:
+    """The executor, or the launcher in front of it."""
+
+    def __init__(self, child: Child, nursery: trio.Nursery) -> None:
+        assert child.stdout is not None
+        assert child.stderr is not None
+        self.stdout = _Lines(child.stdout)
+        self.ended = trio.Event()
+        self.was_ready = False
+        self._child = child
+        self._nursery = nursery
+        self._stderr = _Lines(child.stderr)
+        self._status: deque[str] = deque(maxlen=STATUS_LINES)
+        self._stderr_ended = trio.Event()
+        nursery.start_soon(self._keep_status)
+
+    async def tell(self, line: bytes) -> None:
+        assert self._child.stdin is not None
+        try:
+            await self._child.stdin.send_all(line)
+        except trio.BrokenResourceError:  # it is dead, and will say why elsewhere
+            return
+
+    def watch(self) -> None:
+        """Have *ended* set at the end of its stdout or at its exit, whichever comes first."""
+        self._nursery.start_soon(self._wait_for_end_of_stdout)
+        self._nursery.start_soon(self._wait_for_exit)
+
+    async def finish(self) -> None:
+        """Give it a moment to exit and to say its last words, now that its end is certain."""
+        with trio.move_on_after(LAST_WORDS_SECONDS):
+            await self._child.wait()
+            await self._stderr_ended.wait()
+
+    def obituary(self) -> str:
+        code = self._child.returncode
+        if code is None:
+            how = "its standard output ended"
+        else:
+            how = f"exit code {code}" if code >= 0 else f"killed by {signal.Signals(-code).name}"
+        return how + self.last_words()
+
+    def last_words(self) -> str:
+        return "".join(f"\n  {line}" for line in list(self._status)[-SHOWN_LINES:])
+
+    async def say_goodbye(self) -> None:
+        assert self._child.stdin is not None
+        self._child.stdin.close()
+        with trio.move_on_after(LEASH_SECONDS if self.was_ready else LAST_WORDS_SECONDS):
+            await self._child.wait()
+        await self._child.end(TERM_SECONDS)
+        await self.finish()
+        self.ended.set()
+
+    async def _keep_status(self) -> None:
+        with trio.CancelScope(shield=True):  # also while it is being ended: a full pipe would stop it
+            while (line := await self._stderr.next()) is not None:
+                self._status.append(line[:LINE_CHARACTERS])
+        self._stderr_ended.set()
+
+    async def _wait_for_end_of_stdout(self) -> None:
+        while await self.stdout.next() is not None:
+            pass
+        await self.finish()
+        self.ended.set()
+
+    async def _wait_for_exit(self) -> None:
+        await self._child.wait()
+        await self.finish()
+        self.ended.set()
+
+
+@asynccontextmanager
+async def _open_process(command: Sequence[str], env: Mapping[str, str]) -> AsyncIterator[_Process]:
+    try:
+        child = spawn(command, env=env, stdin=PIPE, stdout=PIPE, stderr=PIPE)
+    except OSError as exc:
+        raise ExecutorFailed(f"{command[0]} could not be started: {exc.strerror}") from exc
+    try:
+        async with trio.open_nursery() as nursery:
+            process = _Process(child, nursery)
+            try:
+                yield process
+            finally:
+                with trio.CancelScope(shield=True):  # bounded inside
+                    await process.say_goodbye()
+                child.close()  # which ends the tasks that read from it
+                nursery.cancel_scope.cancel()
+    except ExceptionGroup as group:
+        raise only_cause(group) from None
