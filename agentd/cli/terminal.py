@@ -35,16 +35,6 @@ def money(cost: float | None) -> str:
     return "no price known" if cost is None else f"${cost:.4f}".rstrip("0").rstrip(".") if cost else "$0"
 
 
-def subject(call_input: Mapping[str, Any], width: int) -> str:
-    """What a tool call is about, on one line: a pattern and where it is looked for, or the first usual input."""
-    names = ("command", "pattern", "file_path", "notebook_path", "path", "url", "description", "query")
-    words = [str(call_input[name]) for name in names if call_input.get(name)]
-    if "pattern" in call_input and len(words) > 1:
-        place = f" in {one_line(words[1], width // 2)}"
-        return one_line(words[0], width - len(place)) + place
-    return one_line(next(iter(words), ""), width)
-
-
 @attrs.define
 class Screen:
     """Progress goes to *err*, the answer to *out*: `agentd run … > answer.txt` keeps just the answer."""
@@ -58,7 +48,6 @@ class Screen:
     _status: str = ""
     _shown: bool = False  # the status line is on the screen
     _midline: bool = False  # the answer's last line has no end yet
-    _calls: dict[str, Mapping[str, Any]] = attrs.field(factory=dict)
     _totals: list[int] = attrs.field(factory=lambda: [0, 0])
     _streamed: bool = False
 
@@ -93,8 +82,7 @@ class Screen:
         self._end_line()
 
     def _tool_started(self, data: Mapping[str, Any]) -> None:
-        self._calls[data["call"]] = data["input"]
-        self.status(f"{data['name']} {subject(data['input'], 200)}")
+        self.status(f"{data['name']} {data['subject']}")
 
     def _tool_output(self, data: Mapping[str, Any]) -> None:
         last = data["text"].rstrip().rsplit("\n", 1)[-1]
@@ -102,10 +90,11 @@ class Screen:
             self.status(last)
 
     def _tool_finished(self, data: Mapping[str, Any]) -> None:
-        about = self._calls.pop(data["call"], {})
         mark, style = ("•", CYAN) if data["ok"] else ("✗", RED)
         width = max(shutil.get_terminal_size().columns - len(data["name"]) - len(data["summary"]) - 6, 20)
-        self.line(f"{mark} {data['name']} ", style, (subject(about, width), ""), (f"  {data['summary']}", DIM))
+        self.line(
+            f"{mark} {data['name']} ", style, (one_line(data["subject"], width), ""), (f"  {data['summary']}", DIM)
+        )
         self.status("thinking")
 
     def _notice(self, data: Mapping[str, Any]) -> None:
@@ -123,7 +112,7 @@ class Screen:
 
     def _finished(self, data: Mapping[str, Any]) -> None:
         self._end_line()
-        self._clear()
+        self.clear()
         if data["result"] and not self._streamed:
             self.out.write(printable(data["result"]).rstrip("\n") + "\n")
         self.out.flush()

@@ -73,8 +73,8 @@ class Calls:
                 await self._run(tool, call)
 
         admitted = [(self.tools[call.name], call) for call in calls if self._admits(call)]
-        for _, call in admitted:
-            self._start(call)  # in the order of the calls, which a nursery does not keep
+        for tool, call in admitted:
+            self._start(tool, call)  # in the order of the calls, which a nursery does not keep
         async with trio.open_nursery() as nursery:
             for tool, call in admitted:
                 nursery.start_soon(run, tool, call)
@@ -86,7 +86,7 @@ class Calls:
         if (reason := await self._refusal(tool, call)) is not None:
             self._refuse(call, reason)
         else:
-            self._start(call)
+            self._start(tool, call)
             await self._run(tool, call)
 
     def _admits(self, call: ToolUse) -> bool:
@@ -99,8 +99,9 @@ class Calls:
             return True
         return False
 
-    def _start(self, call: ToolUse) -> None:
-        self._append("tool.started", call=call.id, name=call.name, input=dict(call.input))
+    def _start(self, tool: Tool, call: ToolUse) -> None:
+        about = tool.subject(call.input)
+        self._append("tool.started", call=call.id, name=call.name, input=dict(call.input), subject=about)
 
     async def _refusal(self, tool: Tool, call: ToolUse) -> str | None:
         decision = self._decide(tool)
@@ -163,6 +164,7 @@ class Calls:
             "tool.finished",
             call=call.id,
             name=call.name,
+            subject=self.tools[call.name].subject(call.input) if call.name in self.tools else "",
             ok=not outcome.is_error,
             summary=outcome.summary,
             duration_ms=duration_ms,

@@ -22,7 +22,6 @@ from agentd.tools.schema import arg, input_schema, parse, subject
 
 OUTPUT_CHARACTERS = 30_000
 DEFAULT_TIMEOUT, MAX_TIMEOUT = 120_000, 600_000  # milliseconds
-SUMMARY_CHARACTERS = 120
 
 DESCRIPTION = f"""\
 Run a shell command (bash; sh where there is none) in the workspace. You get stdout and stderr merged, and the exit code
@@ -141,8 +140,7 @@ def _outcome(asked: BashInput, done: Finished, output: Output, notices: list[str
         )
     if done.exit_code:
         lines.append(f"[exit code {done.exit_code}]")
-    ended = "timed out" if done.timed_out else f"exit code {done.exit_code}"
-    summary = f"{ended}: {subject(attrs.asdict(asked), 'command')}"[:SUMMARY_CHARACTERS]
+    summary = "timed out" if done.timed_out else f"exit code {done.exit_code}"
     return ToolOutcome((Text("\n".join(lines)),), summary, is_error=done.timed_out or done.exit_code != 0)
 
 

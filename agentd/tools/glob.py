@@ -45,7 +45,7 @@ class Glob:
     tool_class = ToolClass.READ
 
     def subject(self, call_input: Mapping[str, Any]) -> str:
-        return subject(call_input, "pattern")
+        return " in ".join(filter(None, (subject(call_input, "pattern"), subject(call_input, "path"))))
 
     async def run(self, call_input: Mapping[str, Any], context: ToolContext) -> ToolOutcome:
         asked = parse(GlobInput, call_input)

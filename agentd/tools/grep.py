@@ -69,7 +69,7 @@ class Grep:
         self._find_rg = find_rg
 
     def subject(self, call_input: Mapping[str, Any]) -> str:
-        return subject(call_input, "pattern")
+        return " in ".join(filter(None, (subject(call_input, "pattern"), subject(call_input, "path"))))
 
     async def run(self, call_input: Mapping[str, Any], context: ToolContext) -> ToolOutcome:
         asked = parse(GrepInput, call_input)

@@ -29,8 +29,8 @@ class Terminal:
 def test_without_a_terminal_only_the_answer_goes_to_standard_output() -> None:
     terminal = Terminal()
     terminal.show("text.delta", message="m", block=0, text="Let me look. ")
-    terminal.show("tool.started", call="c", name="Read", input={"file_path": "a.py"})
-    terminal.show("tool.finished", call="c", name="Read", ok=True, summary="read 3 lines")
+    terminal.show("tool.started", call="c", name="Read", input={"file_path": "a.py"}, subject="a.py")
+    terminal.show("tool.finished", call="c", name="Read", subject="a.py", ok=True, summary="read 3 lines")
     terminal.finish()
     assert terminal.out.getvalue() == "The answer.\n"
     assert "• Read a.py  read 3 lines\n" in terminal.err.getvalue()
@@ -55,8 +55,8 @@ def test_the_status_line_is_wiped_before_anything_else_is_written() -> None:
 @pytest.mark.parametrize("evil", ["\033]0;title\007", "\033[2J", "\r", "\u202e", "\x9b31m"])
 def test_nothing_a_model_says_drives_the_terminal(evil: str) -> None:
     terminal = Terminal()
-    terminal.show("tool.started", call="c", name="Bash", input={"command": f"echo {evil}"})
-    terminal.show("tool.finished", call="c", name="Bash", ok=False, summary=evil)
+    terminal.show("tool.started", call="c", name="Bash", input={}, subject=f"echo {evil}")
+    terminal.show("tool.finished", call="c", name="Bash", subject=evil, ok=False, summary=evil)
     terminal.finish(result=f"done {evil}")
     written = terminal.out.getvalue() + terminal.err.getvalue()
     assert evil not in written

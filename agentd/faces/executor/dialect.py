@@ -89,7 +89,7 @@ def _tool_finished(record: Record, data: Mapping[str, Any], fresh: bool) -> list
     text = "".join(block["text"] for block in data["content"] if block["type"] == "text")
     events = []
     if data["name"] in COMMAND_TOOLS:
-        result = {"stage": "command", "command": data["summary"], "success": data["ok"], "output": text[-OUTPUT_CHARS:]}
+        result = {"stage": "command", "command": data["subject"], "success": data["ok"], "output": text[-OUTPUT_CHARS:]}
         events.append(Event("COMMAND_RESULT", result | {"outputTruncated": len(text) > OUTPUT_CHARS}))
     status = "SUCCESS" if data["ok"] else "REQUEST_ERROR"
     events.append(

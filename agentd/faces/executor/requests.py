@@ -60,9 +60,7 @@ def job_request(body: bytes) -> CreateJob:
         raise InvalidRequest(["taskInput is required @ $.taskInput"])
     if asked.contextText or asked.context:
         # To leave it out without a word would answer another question than the one that was asked.
-        raise InvalidRequest(
-            ["job-scoped texts are not taken by this version; use taskInput @ $.contextText"]
-        )
+        raise InvalidRequest(["job-scoped texts are not taken by this version; use taskInput @ $.contextText"])
     mode_of(asked)
     return asked
 

@@ -30,18 +30,19 @@ def test_text_is_a_string_in_the_array_and_a_structure_elsewhere() -> None:
 
 
 def test_a_tool_call_carries_its_input_as_json_text() -> None:
-    [(kind, data)] = plain("tool.started", call="c", name="Read", input={"file_path": "a"})
+    [(kind, data)] = plain("tool.started", call="c", name="Read", input={"file_path": "a"}, subject="a")
     assert (kind, json.loads(data["arguments"]), data["destructive"]) == ("TOOL_CALL", {"file_path": "a"}, False)
 
 
 def test_a_command_is_also_told_as_one() -> None:
-    started = plain("tool.started", call="c", name="Bash", input={"command": "ls"})
+    started = plain("tool.started", call="c", name="Bash", input={"command": "ls"}, subject="ls")
     assert [kind for kind, _ in started] == ["TOOL_CALL", "COMMAND_START"]
     finished: dict[str, Any] = {
         "call": "c",
         "name": "Bash",
         "ok": False,
-        "summary": "ls",
+        "subject": "ls",
+        "summary": "",
         "content": [{"type": "text", "text": "x"}],
     }
     told = plain("tool.finished", **finished)
