@@ -149,5 +149,5 @@ class Server:
             await trio.sleep(self.limits.tick_seconds)
             now = trio.current_time()
             for connection in (*self._connections, *self._refused):
-                if connection.transport.deadline <= now:
+                if connection.transport.deadline <= now and not connection.transport.is_taken_from():
                     connection.scope.cancel()

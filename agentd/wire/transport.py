@@ -6,9 +6,12 @@ of them once a second: a cancel scope and a timer per read would cost more than 
 
 from __future__ import annotations
 
+import fcntl
 import math
 import os
 import socket
+import sys
+import termios
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 import trio
@@ -27,6 +30,9 @@ Bytes = bytes | bytearray | memoryview
 
 class Transport(Protocol):
     deadline: float  # trio time; math.inf: none
+
+    def is_taken_from(self) -> bool:
+        """The deadline is past, but the client has taken something meanwhile: the deadline was moved."""
 
     async def receive(self, max_bytes: int) -> bytes:
         """b"" when the client sends no more. Raises GONE."""
@@ -50,12 +56,21 @@ class Transport(Protocol):
 class SocketTransport(trio.abc.Stream):
     """A non-blocking stdlib socket. It is a trio stream too, for TLS on top."""
 
-    __slots__ = ("_sock", "_stall_seconds", "deadline")
+    __slots__ = ("_queued", "_sock", "_stall_seconds", "deadline")
 
     def __init__(self, sock: socket.socket, stall_seconds: float) -> None:
         self.deadline = math.inf
         self._sock = sock
         self._stall_seconds = stall_seconds
+        self._queued = -1  # bytes that waited in the system when we began to wait for room; -1: we do not
+
+    def is_taken_from(self) -> bool:
+        # The system tells of room when a good part of its buffer is free, which takes a slow reader minutes.
+        before, self._queued = self._queued, _queued(self._sock)
+        if self._queued >= before:
+            return False
+        self.deadline = trio.current_time() + self._stall_seconds
+        return True
 
     async def receive(self, max_bytes: int) -> bytes:
         while True:
@@ -78,20 +93,24 @@ class SocketTransport(trio.abc.Stream):
             if sent := self.send_nowait(view):
                 view = view[sent:]
             else:
-                self.deadline = min(before, trio.current_time() + self._stall_seconds)
-                await trio.lowlevel.wait_writable(self._sock)
+                await self._wait_for_room(before)
         self.deadline = before
 
     async def send_file(self, file: BinaryIO, start: int, end: int) -> None:
         at, before = start, self.deadline
         while at < end:
-            await trio.lowlevel.wait_writable(self._sock)  # also lets the others run, however fast the client is
             try:
                 at += _sendfile(self._sock, file, at, min(FILE_PIECE, end - at))
+                await trio.lowlevel.checkpoint()  # a fast client must not keep the others waiting
             except BlockingIOError:
-                continue
-            self.deadline = min(before, trio.current_time() + self._stall_seconds)
+                await self._wait_for_room(before)
         self.deadline = before
+
+    async def _wait_for_room(self, latest: float) -> None:
+        self.deadline = min(latest, trio.current_time() + self._stall_seconds)
+        self._queued = _queued(self._sock)
+        await trio.lowlevel.wait_writable(self._sock)
+        self._queued = -1
 
     def end_sending(self) -> None:
         self._sock.shutdown(socket.SHUT_WR)
@@ -106,6 +125,14 @@ class SocketTransport(trio.abc.Stream):
 
     async def wait_send_all_might_not_block(self) -> None:
         await trio.lowlevel.wait_writable(self._sock)
+
+
+def _queued(sock: socket.socket) -> int:
+    """Bytes that we have sent and the client's side has not taken; 0 where the system does not say."""
+    try:
+        return int.from_bytes(fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
+    except OSError:
+        return 0
 
 
 def _sendfile(sock: socket.socket, file: BinaryIO, at: int, size: int) -> int:
@@ -127,6 +154,9 @@ class StreamTransport:
         self.deadline = math.inf
         self._stream = stream
         self._stall_seconds = stall_seconds
+
+    def is_taken_from(self) -> bool:
+        return False
 
     async def receive(self, max_bytes: int) -> bytes:
         return bytes(await self._stream.receive_some(max_bytes))
@@ -171,6 +201,9 @@ class TlsTransport(StreamTransport):
     @deadline.setter
     def deadline(self, at: float) -> None:
         self._below.deadline = at
+
+    def is_taken_from(self) -> bool:
+        return self._below.is_taken_from()
 
     async def send_all(self, data: Bytes) -> None:
         await self._stream.send_all(data)

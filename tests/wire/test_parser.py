@@ -1,0 +1,198 @@
+"""Request heads and bodies out of bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agentd.wire.limits import Limits
+from agentd.wire.messages import BadMessage
+from agentd.wire.parser import Parser
+
+LIMITS = Limits(target=200, head=1000, fields=10)
+GET = b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n"
+POST = b"POST /b HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello"
+CHUNKED = (
+    b"PUT /c HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nhel\r\n2;x=y\r\nlo\r\n0\r\nT: t\r\n\r\n"
+)
+
+
+def parse(pieces: Sequence[bytes], limits: Limits = LIMITS) -> list[tuple[str, str, bytes] | int]:
+    """Every request in the stream as (method, target, body), and the status of the error that ended it."""
+    parser, found = Parser(limits), list[tuple[str, str, bytes] | int]()
+    coming = iter(pieces)
+    try:
+        while True:
+            while (head := parser.next_head()) is None:
+                if (piece := next(coming, None)) is None:
+                    return found
+                parser.feed(piece)
+            body = b""
+            while (chunk := parser.next_chunk()) != b"":
+                if chunk is None:
+                    if (piece := next(coming, None)) is None:
+                        return [*found, (head.method, head.target, body + b"...")]
+                    parser.feed(piece)
+                else:
+                    body += chunk
+            found.append((head.method, head.target, body))
+    except BadMessage as exc:
+        return [*found, exc.status]
+
+
+def split(stream: bytes, cuts: Sequence[int]) -> list[bytes]:
+    edges = sorted({0, len(stream), *(cut % (len(stream) + 1) for cut in cuts)})
+    return [stream[start:end] for start, end in pairwise(edges)]
+
+
+def test_pipelined_requests_come_out_in_order() -> None:
+    assert parse([GET + POST + CHUNKED + GET]) == [
+        ("GET", "/a", b""),
+        ("POST", "/b", b"hello"),
+        ("PUT", "/c", b"hello"),
+        ("GET", "/a", b""),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("stream", "status"),
+    [
+        (b"nonsense\r\n\r\n", 400),
+        (b"\x16\x03\x01\x02\x00\x01", 400),
+        (b"GET / HTTP/1.1\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost : a\r\n\r\n", 400),
+        (b"GET example.org HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+        (b"CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n", 501),
+        (b"GET /" + b"a" * 300 + b" HTTP/1.1\r\nHost: x\r\n\r\n", 414),
+        (b"GET /" + b"a" * 2000, 414),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nA: " + b"a" * 2000 + b"\r\n\r\n", 431),
+        (b"GET / HTTP/1.1\r\nHost: x\r\n" + b"A: a\r\n" * 20 + b"\r\n", 431),
+    ],
+)
+def test_what_is_no_request_is_refused_with_the_right_status(stream: bytes, status: int) -> None:
+    assert parse([stream]) == [status]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        b"Content-Length: 5\r\nTransfer-Encoding: chunked",
+        b"Transfer-Encoding: chunked\r\nContent-Length: 5",
+        b"Content-Length: 5\r\nContent-Length: 6",
+        b"Content-Length: 5, 6",
+        b"Content-Length: +5",
+        b"Content-Length: 5_0",
+        b"Content-Length: -1",
+        b"Content-Length: 0x5",
+        b"Transfer-Encoding: chunked\r\n folded: yes",
+        b"X: a\r\n\tTransfer-Encoding: chunked",
+        b"Transfer-Encoding : chunked",
+        b"Transfer-Encoding: chunked\x00",
+        b"X: a\rTransfer-Encoding: chunked",
+    ],
+)
+def test_shapes_that_smuggle_requests_are_refused(fields: bytes) -> None:
+    assert parse([b"POST / HTTP/1.1\r\nHost: x\r\n" + fields + b"\r\n\r\n0\r\n\r\n"]) in ([400], [501])
+
+
+@pytest.mark.parametrize("coding", [b"gzip", b"gzip, chunked", b"chunked, chunked", b"identity", b"xchunked"])
+def test_an_unknown_transfer_coding_is_not_implemented(coding: bytes) -> None:
+    assert parse([b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: " + coding + b"\r\n\r\n0\r\n\r\n"]) == [501]
+
+
+def test_chunks_from_an_http_1_0_client_are_refused() -> None:
+    assert parse([b"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"]) == [400]
+
+
+@pytest.mark.parametrize("chunk", [b"x\r\n", b"-1\r\n", b"1 \r\nab\r\n", b"5\r\nhelloX\r\n", b"1\nab\r\n0\r\n\r\n"])
+def test_a_malformed_chunk_is_refused(chunk: bytes) -> None:
+    assert parse([b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk + b"x" * 2000]) == [400]
+
+
+def test_the_same_length_told_twice_is_one_length() -> None:
+    fields = b"Content-Length: 2\r\nContent-Length: 2"
+    assert parse([b"POST / HTTP/1.1\r\nHost: x\r\n" + fields + b"\r\n\r\nhi"]) == [("POST", "/", b"hi")]
+
+
+def test_empty_lines_before_a_request_are_ignored() -> None:
+    assert parse([b"\r\n", b"\r", b"\n" + POST + b"\r\n" + GET]) == [("POST", "/b", b"hello"), ("GET", "/a", b"")]
+
+
+def test_an_absolute_target_goes_before_host() -> None:
+    parser = Parser(LIMITS)
+    parser.feed(b"GET HTTP://b.example:80/p?q HTTP/1.1\r\nHost: a.example\r\n\r\n")
+    head = parser.next_head()
+    assert head is not None
+    assert (head.target, head.headers["host"]) == ("/p?q", "b.example:80")
+
+
+def test_an_absolute_target_without_a_path_means_the_root() -> None:
+    assert parse([b"GET http://b.example HTTP/1.1\r\nHost: x\r\n\r\n"]) == [("GET", "/", b"")]
+
+
+@pytest.mark.parametrize(
+    ("version", "connection", "kept"),
+    [
+        (b"1.1", b"keep-alive", True),
+        (b"1.1", b"close", False),
+        (b"1.1", b"x, CLOSE", False),
+        (b"1.1", b"x\r\nConnection: close", False),
+        (b"1.0", b"keep-alive", False),
+    ],
+)
+def test_who_keeps_the_connection(version: bytes, connection: bytes, kept: bool) -> None:
+    parser = Parser(LIMITS)
+    parser.feed(b"GET / HTTP/" + version + b"\r\nHost: x\r\nConnection: " + connection + b"\r\n\r\n")
+    head = parser.next_head()
+    assert head is not None
+    assert head.keep_alive == kept
+
+
+def test_a_client_expects_a_100_until_a_byte_of_the_body_comes() -> None:
+    parser = Parser(LIMITS)
+    parser.feed(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n")
+    assert parser.next_head() is not None
+    assert parser.expects_continue
+    parser.feed(b"h")
+    assert parser.next_chunk() == b"h"
+    assert not parser.expects_continue
+
+
+def test_a_head_of_exactly_the_limit_passes() -> None:
+    fill = b"a" * (LIMITS.head - len(GET) - len(b"F: \r\n"))
+    stream = GET[:-2] + b"F: " + fill + b"\r\n\r\n"
+    assert len(stream) == LIMITS.head
+    assert parse([stream + GET]) == [("GET", "/a", b"")] * 2
+
+
+STREAMS = st.sampled_from(
+    [
+        GET,
+        POST,
+        CHUNKED,
+        b"\r\n",
+        b"garbage\r\n\r\n",
+        b"GET /" + b"a" * 1500 + b" HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nA: " + b"a" * 1500 + b"\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"PO",
+        b"\x00",
+    ]
+)
+
+
+@given(st.lists(STREAMS | st.binary(max_size=40), max_size=6), st.lists(st.integers(0, 10_000), max_size=12))
+def test_any_split_of_a_stream_gives_the_same_requests(parts: list[bytes], cuts: list[int]) -> None:
+    stream = b"".join(parts)
+    assert parse(split(stream, cuts)) == parse([stream])
+
+
+@given(st.lists(STREAMS, min_size=1, max_size=4))
+def test_a_stream_fed_one_byte_at_a_time_gives_the_same_requests(parts: list[bytes]) -> None:
+    stream = b"".join(parts)
+    assert parse([stream[i : i + 1] for i in range(len(stream))]) == parse([stream])
