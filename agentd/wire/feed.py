@@ -105,6 +105,8 @@ class Feed:
 
         Raises transport.GONE, FeedFailed, and what the source raises.
         """
+        if not self._readers:
+            self._failed = False
         self._readers += 1
         try:
             while not await self._catch_up(reader):
@@ -158,7 +160,7 @@ class Feed:
 
     def _start_flushing(self, hub: Hub) -> None:
         if not self._flushing:
-            self._flushing, self._failed = True, False
+            self._flushing = True
             hub.start(self)
 
     async def flush_until_alone(self) -> None:
