@@ -70,11 +70,9 @@ def split(pattern: str) -> tuple[str, str]:
 def _find(top: Path, pattern: str, context: ToolContext) -> tuple[list[str], bool]:
     """Names relative to *top*, newest first, and whether the walk was cut short."""
     regex = compile_glob(pattern)
-    walk = Walk(top, off_limits=context.off_limits)
+    walk = Walk(top, off_limits=context.off_limits, check=trio.from_thread.check_cancelled)
     found: list[tuple[int, str]] = []
-    for number, path in enumerate(walk):
-        if number % 1000 == 0:
-            trio.from_thread.check_cancelled()
+    for path in walk:
         name = os.fsdecode(path)
         if regex.fullmatch(name):
             found.append((_changed(top / name), name))

@@ -114,8 +114,10 @@ def _files(path: Path, asked: GrepInput, context: ToolContext) -> tuple[Path, It
     if not path.is_dir():
         if not path.exists():
             raise missing(path, context.workspace)
+        if not path.is_file():
+            raise ToolFailed(f"{asked.path} is no regular file, but a device, a pipe or a socket")
         return path.parent, iter([os.fsencode(path.name)]), None
-    walk = Walk(path, off_limits=context.off_limits)
+    walk = Walk(path, off_limits=context.off_limits, check=trio.from_thread.check_cancelled)
     negated = bool(asked.glob) and asked.glob.startswith("!")  # type: ignore[union-attr]
     return path, _wanted(walk, filters, negated), walk
 

@@ -34,7 +34,7 @@ class LS:
     name = "LS"
     description = (
         "List a directory as an indented tree, directories with a slash at the end. What git ignores is left out, "
-        "unless the path itself is ignored. Deep levels are left out where the tree gets long. "
+        "unless the path itself is ignored; so are symbolic links. Deep levels are left out where the tree gets long. "
         "To find files by name use Glob."
     )
     input_schema: Mapping[str, Any] = input_schema(LSInput)
@@ -55,7 +55,8 @@ class LS:
 
 def _list(top: Path, context: ToolContext, ignore: tuple[str, ...]) -> ToolOutcome:
     left_out = [compile_filter(glob) for glob in ignore]
-    levels, deeper = _levels(Walk(top, off_limits=context.off_limits), left_out)
+    walk = Walk(top, off_limits=context.off_limits, check=trio.from_thread.check_cancelled)
+    levels, deeper = _levels(walk, left_out)
     children: dict[bytes, list[Entry]] = {}
     for entry in (entry for level in levels for entry in level):
         children.setdefault(entry.path.rpartition(b"/")[0], []).append(entry)
@@ -74,7 +75,6 @@ def _levels(walk: Walk, left_out: list[re.Pattern[str]]) -> tuple[list[list[Entr
     room = MAX_ENTRIES
     parents = [b""]
     while parents:
-        trio.from_thread.check_cancelled()
         level: list[Entry] = []
         for parent in parents:
             level += (entry for entry in walk.entries(parent) if not _matches(entry, left_out))

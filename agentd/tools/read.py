@@ -19,7 +19,7 @@ from agentd.tools.base import ToolContext, ToolOutcome
 from agentd.tools.schema import arg, input_schema, parse, subject
 from agentd.workspace.files import open_for_reading
 from agentd.workspace.paths import resolve, shown
-from agentd.workspace.text import PROBE_BYTES, printable, sniff
+from agentd.workspace.text import PROBE_BYTES, sniff
 
 DEFAULT_LINES = 2000
 MAX_LINE_CHARACTERS = 2000
@@ -148,7 +148,7 @@ def _line(file: BinaryIO) -> str | None:
     rest = 0 if data.endswith(b"\n") else _skip_line(file)
     text = data.decode("utf-8", "replace").removesuffix("\n").removesuffix("\r")
     if rest == 0 and len(text) <= MAX_LINE_CHARACTERS:
-        return printable(text)
+        return text
     return f"{text[:MAX_LINE_CHARACTERS]} [line cut: it is {len(data) + rest} bytes long]"
 
 

@@ -8,7 +8,6 @@ import difflib
 import errno
 import itertools
 import os
-import secrets
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -77,7 +76,7 @@ def replace(path: Path, workspace: Path, data: bytes, version: os.stat_result | 
         old = _stat(path, workspace, directory)
         if version is not None and (old is None or _identity(old) != _identity(version)):
             raise ToolFailed(f"{shown(path, workspace)} was changed by somebody else meanwhile; read it again")
-        temporary = f".{secrets.token_hex(8)}.tmp"
+        temporary = f".{os.urandom(8).hex()}.tmp"
         descriptor = os.open(temporary, _CREATE, 0o666, dir_fd=directory)
         try:
             with os.fdopen(descriptor, "wb", buffering=0) as file:

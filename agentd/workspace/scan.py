@@ -38,15 +38,17 @@ class Scan:
         self._literals = tuple(sorted(pattern.literals))
         self._only = self._literals[0].decode() if len(self._literals) == 1 and not pattern.folded else ""
 
-    def file(self, path: bytes, keep: int, check: Callable[[], None]) -> Found | None:
-        """What is in the file; at most *keep* lines of it are kept, all are counted. None: nothing, or it is binary or
-        unreadable. *check* is called now and then, and may raise to end it."""
+    def file(self, top: bytes, path: bytes, keep: int, check: Callable[[], None]) -> Found | None:
+        """What is in the file *path* below *top* (a real path that ends in a slash); at most *keep* lines of it are
+        kept, all are counted. None: nothing, or it is binary, unreadable, or has come to be somewhere else. *check* is
+        called now and then, and may raise to end it."""
         try:
-            descriptor = os.open(path, _FLAGS)
+            descriptor = os.open(top + path, _FLAGS)
         except OSError:
             return None
         try:
-            return self._blocks(_blocks(descriptor, whole=self.pattern.multiline), keep, check)
+            found = self._blocks(_blocks(descriptor, whole=self.pattern.multiline), keep, check)
+            return found if found and _is_below(top, descriptor) else None
         except OSError:
             return None  # a directory, or the disk failed
         finally:
@@ -96,6 +98,14 @@ class Scan:
         if self.pattern.alone:
             return _lines_one_by_one(text, self.pattern.regex)
         return _lines_matching(text, self.pattern.regex)
+
+
+def _is_below(top: bytes, descriptor: int) -> bool:
+    """Whether an open file is where it was found: a directory on the way may have been swapped for a link meanwhile."""
+    try:
+        return os.readlink(b"/proc/self/fd/%d" % descriptor).startswith(top)  # noqa: PTH115 - bytes
+    except OSError:
+        return True  # no /proc here
 
 
 def _end(text: str) -> int:

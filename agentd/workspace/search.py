@@ -55,7 +55,7 @@ class Search:
         keep: int,
         rg: str | None = None,
     ) -> None:
-        self._top = os.fsencode(top) + b"/"
+        self._top = os.path.join(os.fsencode(top), b"")  # noqa: PTH118 - bytes, ending in a slash
         self._files = files
         self._scan = scan
         self._sink = sink
@@ -95,12 +95,11 @@ class Search:
         worker = _Worker(self._scan)
         try:
             async for number, piece in pieces:
-                paths = [self._top + path for path in piece]
-                if self._scan.pattern.quick and len(paths) <= SMALL_PIECE:
+                if self._scan.pattern.quick and len(piece) <= SMALL_PIECE:
                     check = trio.from_thread.check_cancelled
-                    found = await trio.to_thread.run_sync(search, self._scan, paths, self._keep, check)
+                    found = await trio.to_thread.run_sync(search, self._scan, self._top, piece, self._keep, check)
                 else:
-                    found = await worker.search(paths, self._keep)
+                    found = await worker.search(self._top, piece, self._keep)
                 self._deliver(number, [FileHits(piece[index], count, lines) for index, (count, lines) in found])
         except ToolFailed as exc:  # raised here it would reach the caller in an exception group
             self._failed = exc
@@ -174,8 +173,8 @@ class _Worker:
         self._process: trio.Process | None = None
         self._received = bytearray()
 
-    async def search(self, paths: list[bytes], keep: int) -> list[tuple[int, Found]]:
-        request = pack((paths, keep))
+    async def search(self, top: bytes, paths: list[bytes], keep: int) -> list[tuple[int, Found]]:
+        request = pack((top, paths, keep))
         if self._process is None:
             self._process = await trio.lowlevel.open_process(
                 [sys.executable, "-I", "-S", "-c", _WORKER, _HOME], stdin=PIPE, stdout=PIPE, stderr=DEVNULL, cwd="/"

@@ -9,7 +9,7 @@ whose machine this is.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,10 +28,19 @@ class Entry(NamedTuple):
 
 class Walk:
     """Iterate over it for the regular files below *top*, as paths relative to it. *top* itself may be ignored: who
-    names it wants it. *off_limits*: directories that are not entered."""
+    names it wants it. *off_limits*: directories that are not entered. *check* is called in each directory, and may
+    raise to end the walk."""
 
-    def __init__(self, top: Path, *, off_limits: Iterable[Path] = (), max_files: int = MAX_FILES) -> None:
+    def __init__(
+        self,
+        top: Path,
+        *,
+        off_limits: Iterable[Path] = (),
+        max_files: int = MAX_FILES,
+        check: Callable[[], None] = lambda: None,
+    ) -> None:
         self.cut = False
+        self._check = check
         self._top = os.path.join(os.fsencode(top), b"")  # noqa: PTH118 - bytes, ending in a slash
         self._off_limits = frozenset(os.fsencode(path) for path in off_limits)
         self._max_files = max_files
@@ -58,6 +67,7 @@ class Walk:
     def entries(self, directory: bytes) -> list[Entry]:
         """The files and directories in *directory* (b"" for the top), by name. Directories are asked for after the one
         they are in. Empty if it cannot be read."""
+        self._check()
         listed = self._scan(directory)
         rules = self._rules_in(directory, any(name == b".gitignore" for name, _ in listed))
         inside = directory + b"/" if directory else b""

@@ -41,11 +41,11 @@ def describe(scan: Scan) -> tuple[Any, ...]:
     return pattern.source, pattern.ignore_case, pattern.multiline, scan.mode, scan.before, scan.after, os.getpid()
 
 
-def search(scan: Scan, paths: list[bytes], keep: int, check: Callable[[], None]) -> list[tuple[int, Found]]:
+def search(scan: Scan, top: bytes, paths: list[bytes], keep: int, check: Callable[[], None]) -> list[tuple[int, Found]]:
     """What is found in which of *paths*, by index; at most *keep* lines in all."""
     results = []
     for index, path in enumerate(paths):
-        found = scan.file(path, keep, check)
+        found = scan.file(top, path, keep, check)
         if found:
             results.append((index, found))
             keep = max(0, keep - len(found[1]))
@@ -61,8 +61,8 @@ def serve(stdin: BinaryIO, stdout: BinaryIO) -> None:
     _leave_with(parent)
     scan = Scan(Pattern(source, ignore_case=ignore_case, multiline=multiline), mode, before, after)
     while (request := unpack(stdin.read)) is not None:
-        paths, keep = request
-        stdout.write(pack(search(scan, paths, keep, lambda: None)))
+        top, paths, keep = request
+        stdout.write(pack(search(scan, top, paths, keep, lambda: None)))
         stdout.flush()
 
 

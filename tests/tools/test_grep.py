@@ -233,10 +233,12 @@ async def test_an_offset_past_the_end_is_said(workspace: Path, told: Told) -> No
         ({"pattern": "x", "-A": "1"}, "@ -A"),
         ({"pattern": "x", "output_mode": "lines"}, "output_mode"),
         ({"path": "."}, "pattern"),
+        ({"pattern": "x", "path": "pipe"}, "no regular file"),
         ({"pattern": "a\\nb"}, "multiline"),
     ],
 )
 async def test_what_cannot_be_searched_is_said(workspace: Path, call: Call, asked: dict[str, Any], says: str) -> None:
+    os.mkfifo(workspace / "pipe")
     with pytest.raises(ToolFailed, match=says):
         await call(GREP, asked)
 

@@ -73,7 +73,7 @@ def write(path: Path, text: str) -> bytes:
 def look(
     path: bytes, pattern: Pattern, mode: str = "content", keep: int = 1000, before: int = 0, after: int = 0
 ) -> Found:
-    return Scan(pattern, mode, before, after).file(path, keep, lambda: None) or (0, [])
+    return Scan(pattern, mode, before, after).file(b"/", path.removeprefix(b"/"), keep, lambda: None) or (0, [])
 
 
 def numbers(lines: list[Line]) -> list[int]:
@@ -244,6 +244,16 @@ def test_what_is_no_readable_file_holds_nothing(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for name in (".", "missing", "link", "pipe"):
         assert look(os.fsencode(tmp_path / name), Pattern("foo")) == (0, [])
+
+
+def test_a_file_that_came_to_be_elsewhere_holds_nothing(tmp_path: Path) -> None:
+    for name in ("inside", "outside"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").write_text("foo\n")
+    (tmp_path / "inside/swapped").symlink_to("../outside")
+    scan, top = Scan(Pattern("foo"), "count"), os.fsencode(tmp_path / "inside") + b"/"
+    assert scan.file(top, b"file", 0, lambda: None) == (1, [])
+    assert scan.file(top, b"swapped/file", 0, lambda: None) is None
 
 
 def test_of_a_long_line_the_part_around_the_match_is_shown(tmp_path: Path) -> None:

@@ -98,8 +98,8 @@ def test_a_worker_answers_until_its_input_ends(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(signal, "signal", lambda *_: None)
     monkeypatch.setattr(signal, "setitimer", lambda *_: None)
     (tmp_path / "a").write_text("x\nneedle\n")
-    paths = [os.fsencode(tmp_path / "missing"), os.fsencode(tmp_path / "a")]
-    asked = pack(describe(Scan(Pattern(QUICK), "content"))) + pack((paths, 5)) + pack((paths, 0))
+    top, paths = os.fsencode(tmp_path) + b"/", [b"missing", b"a"]
+    asked = pack(describe(Scan(Pattern(QUICK), "content"))) + pack((top, paths, 5)) + pack((top, paths, 0))
     answers = io.BytesIO()
     serve(io.BytesIO(asked), answers)
     answers.seek(0)
@@ -121,7 +121,7 @@ from agentd.workspace.worker import describe, pack
 reader, writer = os.pipe()
 child = subprocess.Popen([sys.executable, "-I", "-S", "-c", _WORKER, _HOME], stdin=reader, stdout=3, pass_fds=[3])
 os.set_inheritable(writer, True)
-os.write(writer, pack(describe(Scan(Pattern("(a|aa)+$"), "count"))) + pack(([sys.argv[1].encode()], 0)))
+os.write(writer, pack(describe(Scan(Pattern("(a|aa)+$"), "count"))) + pack((b"/", [sys.argv[1][1:].encode()], 0)))
 print(child.pid, flush=True)
 sys.stdin.read()
 """
