@@ -19,9 +19,11 @@ from agentd.cli.permission import ask_person
 from agentd.cli.self import own_argv
 from agentd.cli.terminal import DIM, RED, Screen
 from agentd.config import Option, Settings, data_dir, read_settings
-from agentd.daemon.launch import Launched, launch
+from agentd.daemon.launch import Launched, executor_environment, launch
 from agentd.domain import Hello, JobSpec, JobState, Limits, Mode, Models, PermissionMode, Record, ToolPolicy
 from agentd.errors import AgentdError, ExecutorFailed, InvalidSetting, SessionNotFound, only_cause
+from agentd.sandbox.child import Child
+from agentd.sandbox.fork import fork
 from agentd.store.home import Home, SessionDir
 from agentd.wire.client import Client, RequestFailed, connect
 from agentd.wire.messages import to_json
@@ -76,7 +78,9 @@ def main(argv: list[str]) -> int:
         show(page("run"))
         return DONE
     try:
-        return trio.run(run, read_order(read_settings(OPTIONS, argv, os.environ, words=True)))
+        order = read_order(read_settings(OPTIONS, argv, os.environ, words=True))
+        session = open_session(order)
+        return trio.run(run, order, session, fork_executor(order))
     except (InvalidSetting, SessionNotFound) as exc:
         print(f"agentd run: {exc}\n`agentd help run` shows how it is used", file=sys.stderr)
         return USAGE_ERROR
@@ -158,17 +162,32 @@ def _positive(settings: Settings, name: str, kind: type[NUMBERS]) -> NUMBERS | N
 # --- The job ------------------------------------------------------------------------------------------------------
 
 
-async def run(order: Order) -> int:
-    """Start an executor, have it do the job, show it, and end it. The exit code. Raises AgentdError."""
+def open_session(order: Order) -> SessionDir:
     home = Home(order.data_dir)
-    session = home.session(order.resume) if order.resume else home.create_session("run", order.repo, "agentd run")
-    argv = own_argv("executor", "--supervised", "--workspace-dir", str(order.repo))
-    for name, model in order.aliases.items():
-        argv += ["--model-alias", f"{name}={model}"]
+    return home.session(order.resume) if order.resume else home.create_session("run", order.repo, "agentd run")
+
+
+def executor_words(order: Order) -> list[str]:
+    aliases = [word for name, model in order.aliases.items() for word in ("--model-alias", f"{name}={model}")]
+    return ["--supervised", "--workspace-dir", str(order.repo), *aliases]
+
+
+def fork_executor(order: Order) -> Child | None:
+    """An executor that waits for its hello; None where forking is not safe. Before there is an event loop."""
+    if sys.platform != "linux":
+        return None
+    from agentd.cli import executor
+
+    return fork(lambda: executor.main(executor_words(order)), executor_environment())
+
+
+async def run(order: Order, session: SessionDir, forked: Child | None) -> int:
+    """Have an executor do the job, show it, and end it. The exit code. Raises AgentdError."""
     screen = Screen(sys.stdout, sys.stderr, live=sys.stderr.isatty(), stream=sys.stdout.isatty())
-    hello = Hello(session.id, str(session.path), parent=os.getpid())
+    argv = own_argv("executor", *executor_words(order))
+    hello = Hello(session.id, str(session.path))
     try:
-        async with launch(argv, hello, ready_seconds=READY_SECONDS) as executor:
+        async with launch(argv, hello, ready_seconds=READY_SECONDS, forked=forked) as executor:
             client = await connect(executor.address)
             return await Watch(order, session, executor, client, screen).follow()
     except Exception as exc:

@@ -67,17 +67,20 @@ async def launch(
     launcher: Launcher = LOCAL,
     values: Mapping[str, str] = NO_VALUES,
     env: Mapping[str, str] | None = None,
+    forked: Child | None = None,
 ) -> AsyncIterator[Launched]:
     """Start *argv* by *launcher*; leaving the block ends it: stdin is closed, then SIGTERM, then SIGKILL.
 
     What *hello* leaves empty (token, nonce file, parent) is filled in. *values* are for the launcher's template. *env*
-    is the whole environment; if it is None, what commands may see of ours, and where data and certificates are.
+    is the whole environment; if it is None, that of executor_environment(). *forked* is a local executor that waits for
+    its hello already: nothing is started then.
     Raises ExecutorFailed, with what stderr said: it was not ready within *ready_seconds*, or not what we expect.
     """
     command = launcher.command(argv, values)
     hello = _fill_in(hello, launcher)
     with _nonce(Path(hello.nonce_file)) as nonce:
-        async with _open_process(command, tool_environment(EXECUTOR_ENV, {}) if env is None else env) as process:
+        child = forked or _spawn(command, executor_environment() if env is None else env)
+        async with _own(child) as process:
             ready = await _shake_hands(process, hello, nonce, ready_seconds)
             process.watch()
             yield Launched(ready, hello.token, process)
@@ -251,12 +254,20 @@ class _Process:
         self.ended.set()
 
 
-@asynccontextmanager
-async def _open_process(command: Sequence[str], env: Mapping[str, str]) -> AsyncIterator[_Process]:
+def executor_environment() -> dict[str, str]:
+    """What commands may see of our environment, and where data and certificates are."""
+    return tool_environment(EXECUTOR_ENV, {})
+
+
+def _spawn(command: Sequence[str], env: Mapping[str, str]) -> Child:
     try:
-        child = spawn(command, env=env, stdin=PIPE, stdout=PIPE, stderr=PIPE)
+        return spawn(command, env=env, stdin=PIPE, stdout=PIPE, stderr=PIPE)
     except OSError as exc:
         raise ExecutorFailed(f"{command[0]} could not be started: {exc.strerror}") from exc
+
+
+@asynccontextmanager
+async def _own(child: Child) -> AsyncIterator[_Process]:
     try:
         async with trio.open_nursery() as nursery:
             process = _Process(child, nursery)

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from subprocess import DEVNULL, PIPE, STDOUT
+from typing import Protocol
 
 import trio
 from trio.lowlevel import FdStream
@@ -25,12 +26,22 @@ KILL_SECONDS = 5.0  # for the kernel to end what was sent SIGKILL; only a proces
 CHUNK = 65536  # what a pipe holds on Linux
 
 
+class Process(Protocol):
+    """What of subprocess.Popen is used here."""
+
+    pid: int
+    returncode: int | None
+
+    def poll(self) -> int | None: ...
+    def wait(self) -> int: ...
+
+
 class Child:
     """One process, the leader of a session and group of its own. Made by spawn()."""
 
     def __init__(
         self,
-        process: subprocess.Popen[bytes],
+        process: Process,
         stdin: FdStream | None,
         stdout: FdStream | None,
         stderr: FdStream | None,
@@ -54,7 +65,7 @@ class Child:
                 self.signal(signal.SIGKILL)  # now, while its zombie keeps the group's number from becoming another's
                 self._process.wait()
                 self._forget_pidfd()
-        return self._process.returncode
+        return self._process.wait()  # at once: it was reaped
 
     async def _exited(self) -> None:
         if self._pidfd is not None:
