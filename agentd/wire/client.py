@@ -48,7 +48,8 @@ class ClientResponse:
 
 @attrs.frozen
 class Address:
-    host: str  # for the Host field, and for messages
+    text: str  # as it was given
+    host: str  # for the Host field
     path: Path | None = None  # of a unix socket
     name: str = ""
     port: int = 0
@@ -57,7 +58,7 @@ class Address:
     def parse(cls, text: str) -> Address:
         """unix:/path, tcp:host:port or http://host:port. Raises RequestFailed."""
         if text.startswith("unix:"):
-            return cls("localhost", Path(text.removeprefix("unix:")))
+            return cls(text, "localhost", Path(text.removeprefix("unix:")))
         url = urlsplit(f"http://{text.removeprefix('tcp:')}" if text.startswith("tcp:") else text)
         try:
             name, port = url.hostname, url.port or 80
@@ -65,7 +66,7 @@ class Address:
             name = None
         if url.scheme != "http" or not name:
             raise RequestFailed(f"{text!r} is no address; write unix:/path, tcp:host:port or http://host:port")
-        return cls(url.netloc, None, name, port)
+        return cls(text, url.netloc, None, name, port)
 
     async def open(self) -> trio.SocketStream:
         if self.path is None:
@@ -158,7 +159,7 @@ class Client:
         return wire, await wire.begin(method, path, self._address.host, headers, body)
 
     async def open_wire(self) -> _Wire:
-        with _failing("connecting", self._connect_seconds):
+        with _failing(f"connecting to {self._address.text}", self._connect_seconds):
             return _Wire(await self._address.open())
 
     def keep(self, wire: _Wire) -> None:
