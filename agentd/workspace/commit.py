@@ -107,7 +107,7 @@ async def commit_changes(scratch: Scratch, before: str, after: str, message: str
 
 async def _refuse_while_under_way(scratch: Scratch) -> None:
     asked = [word for name in UNDER_WAY for word in ("--git-path", name)]
-    told = os.fsdecode(await scratch.in_users_repository("rev-parse", *asked)).splitlines()
+    told = os.fsdecode(await scratch.in_users_repository("rev-parse", *asked)).split("\n")[:-1]
     if any(Path(scratch.top, path).exists() for path in told):  # noqa: ASYNC240  # five looks at a local directory
         raise GitFailed("a merge, rebase, cherry-pick or revert is under way; finish it first")
 

@@ -87,15 +87,19 @@ async def open_scratch(workspace: Path, directory: Path) -> Scratch:
         raise NotARepository(str(workspace))
     names = ("objects", "index", *LINKED)
     asked = [word for name in names for word in ("--git-path", name)]
-    told = os.fsdecode(await git(top, "rev-parse", "--show-object-format", *asked)).splitlines()
+    told = os.fsdecode(await git(top, "rev-parse", "--show-object-format", *asked)).split("\n")[:-1]
     paths = {name: Path(top, path) for name, path in zip(names, told[1:], strict=True)}
     no_object = b"0" * (64 if told[0] == "sha256" else 40)
     prefix = workspace.relative_to(top).as_posix()
+    settings = await _settings(top)
+    scratch = Scratch(directory, top, "" if prefix == "." else prefix, paths["index"], settings, no_object)
     try:
         _make_directory(directory, told[0], paths)
+        if not (directory / "index").exists():  # else it is an earlier snapshot's, and knows the untracked files too
+            scratch.copy_index(directory / "index")
     except OSError as exc:
         raise GitFailed(f"{directory} could not be prepared: {exc.strerror}") from exc
-    return Scratch(directory, top, "" if prefix == "." else prefix, paths["index"], await _settings(top), no_object)
+    return scratch
 
 
 def _make_directory(directory: Path, object_format: str, paths: Mapping[str, Path]) -> None:

@@ -40,7 +40,8 @@ class Snapshots:
         self._workspace = workspace.resolve()
         self._directory = scratch_dir.resolve()
         self._scratch: Scratch | None = None
-        self._alone = trio.Lock()  # there is one index
+        self._opening = trio.Lock()
+        self._alone = trio.Lock()  # whoever works with an index here
 
     async def take(self) -> str:
         """The name of the tree that the workspace is now."""
@@ -67,15 +68,14 @@ class Snapshots:
 
     async def commit(self, before: str, after: str, message: str) -> Commit | None:
         """Commit what changed between two trees onto HEAD: see commit_changes(). None: HEAD has it already."""
-        return await commit_changes(await self._open(), before, after, message)
+        async with self._alone:
+            return await commit_changes(await self._open(), before, after, message)
 
     async def _open(self) -> Scratch:
-        if self._scratch is None:
-            scratch = await open_scratch(self._workspace, self._directory)
-            if not (self._directory / "index").exists():
-                scratch.copy_index(self._directory / "index")
-            self._scratch = scratch
-        return self._scratch
+        async with self._opening:
+            if self._scratch is None:
+                self._scratch = await open_scratch(self._workspace, self._directory)
+            return self._scratch
 
     async def _differences(self, scratch: Scratch) -> tuple[list[bytes], list[bytes]]:
         """Paths that are not what our index has, and paths that are not there any more."""

@@ -245,6 +245,18 @@ async def test_a_linked_worktree_commits_to_its_own_branch(repository: Repositor
     assert repository.git("status", "--porcelain") == ""
 
 
+async def test_of_a_workspace_inside_a_repository_only_its_own_changes_are_committed(repository: Repository) -> None:
+    repository.commit(**{"in/a": "one\n", "out": "two\n"})
+    snapshots = repository.snapshots("in")
+    before = await snapshots.take()
+    repository.write("in/a", "the job's\n")
+    repository.write("out", "somebody's\n")
+    commit = await snapshots.commit(before, await snapshots.take(), "message")
+    assert commit is not None
+    assert commit.files == ("in/a",)
+    assert repository.git("status", "--porcelain") == " M out\n"
+
+
 async def test_a_split_index_still_works_after_a_commit(repository: Repository) -> None:
     repository.commit(a="one\n", b="two\n")
     repository.git("update-index", "--split-index")
