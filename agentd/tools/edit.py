@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from agentd.tools.replacement import numbered, replace
 from agentd.tools.schema import arg, as_bytes, input_schema, parse, subject
 from agentd.workspace import files
 from agentd.workspace.paths import resolve_for_writing, shown
-from agentd.workspace.text import printable, sniff
+from agentd.workspace.text import Encoding, printable, sniff
 
 
 @attrs.frozen
@@ -49,27 +50,40 @@ class Edit:
 
 def _create(path: Path, workspace: Path, asked: EditInput) -> ToolOutcome:
     name = shown(path, workspace)
-    if path.exists() and path.stat().st_size > 0:
-        raise ToolFailed(
-            f"{name} exists and is not empty: old_string has to say what to replace. Write replaces it all"
-        )
+    check_new(path, name)
     files.replace(path, workspace, as_bytes(asked.new_string, "new_string"))
     return ToolOutcome((Text(f"Created {name}"),), f"created {name}"[:120])
 
 
 def _edit(path: Path, workspace: Path, asked: EditInput) -> ToolOutcome:
     name = shown(path, workspace)
-    data, version = files.read(path, workspace)
-    encoding = sniff(data)
-    if encoding is None:
-        raise ToolFailed(f"{name} is a binary file; Edit changes text only")
+    text, encoding, version = read_text(path, workspace)
     as_bytes(asked.new_string, "new_string")
-    try:
-        text = encoding.decode(data)
-    except UnicodeDecodeError as exc:
-        raise ToolFailed(f"{name} begins as {encoding.codec} but is not; Edit cannot change it") from exc
     done = replace(text, asked.old_string, asked.new_string, everywhere=asked.replace_all)
     files.replace(path, workspace, encoding.encode(done.text), version)
     told = f"Replaced {done.count} occurrence{'s'[: done.count != 1]} in {name}"
     lines = [told, *map(printable, numbered(done.text, done.lines))]
     return ToolOutcome((Text("\n".join(lines)),), told[:120])
+
+
+def check_new(path: Path, name: str) -> None:
+    """Raises ToolFailed if there is something at *path* that an empty old_string would overwrite."""
+    if path.exists() and path.stat().st_size > 0:
+        raise ToolFailed(
+            f"{name} exists and is not empty: old_string has to say what to replace. Write replaces it all"
+        )
+
+
+def read_text(path: Path, workspace: Path) -> tuple[str, Encoding, os.stat_result]:
+    """A file to be edited: its text, what makes bytes of that again, and which version of it this is.
+    Raises ToolFailed."""
+    data, version = files.read(path, workspace)
+    encoding = sniff(data)
+    if encoding is None:
+        raise ToolFailed(f"{shown(path, workspace)} is a binary file; only text can be edited")
+    try:
+        return encoding.decode(data), encoding, version
+    except UnicodeDecodeError as exc:
+        raise ToolFailed(
+            f"{shown(path, workspace)} begins as {encoding.codec} but is not; it cannot be edited"
+        ) from exc

@@ -7,7 +7,8 @@ from agentd.tools.edit import Edit
 from agentd.tools.glob import Glob
 from agentd.tools.grep import Grep
 from agentd.tools.ls import LS
+from agentd.tools.multiedit import MultiEdit
 from agentd.tools.read import Read
 from agentd.tools.write import Write
 
-FILE_TOOLS: tuple[Tool, ...] = (Read(), Write(), Edit(), Glob(), Grep(), LS())
+FILE_TOOLS: tuple[Tool, ...] = (Read(), Write(), Edit(), MultiEdit(), Glob(), Grep(), LS())

@@ -12,6 +12,7 @@ import attrs
 
 from agentd.errors import ToolFailed
 
+MAX_CHARACTERS = 64 << 20  # of a text that something was replaced in: a repeated replace_all grows without end
 MAX_SHOWN_LINES = 50
 MAX_LINE_CHARACTERS = 2000
 MAX_COMPARED_LINES = 5000  # of a file, when similar lines are looked for
@@ -42,6 +43,8 @@ def replace(text: str, old: str, new: str, *, everywhere: bool) -> Replaced:
             f"old_string is there {len(places)} times (lines {lines}{', …'[: 3 * (len(places) > 10)]}). "
             "Add lines around it until it is unique, or set replace_all"
         )
+    if len(text) + len(places) * (len(new) - len(old)) > MAX_CHARACTERS:
+        raise ToolFailed(f"the file would grow beyond {MAX_CHARACTERS} characters")
     return Replaced(text.replace(old, new), len(places), tuple(_new_lines(text, old, new, places)))
 
 

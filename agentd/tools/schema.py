@@ -53,6 +53,8 @@ def _type_schema(hint: Any) -> dict[str, Any]:
         return {"type": "string", "enum": list(parts)}
     if origin is tuple and parts[1:] == (...,):
         return {"type": "array", "items": _type_schema(parts[0])}
+    if attrs.has(hint):
+        return input_schema(hint)
     raise TypeError(f"no JSON schema for {hint!r}")
 
 
@@ -60,17 +62,25 @@ def parse(kind: type[T], call_input: Mapping[str, Any]) -> T:
     """A call's input, typed. Keys that are not ours are ignored, and null for a field that has a default means it was
     not given. Raises ToolFailed, which names each field that is missing or of another type."""
     keys = {field.name: _key(field) for field in attrs.fields(kind)}  # type: ignore[arg-type]
-    required = {field.name for field in attrs.fields(kind) if field.default is attrs.NOTHING}  # type: ignore[arg-type]
-    given = {
-        name: call_input[key]
-        for name, key in keys.items()
-        if key in call_input and (name in required or call_input[key] is not None)
-    }
     try:
-        return structure(given, kind)
+        return structure(_given(kind, call_input), kind)
     except InvalidRequest as exc:
         problems = (re.sub(r"\$\.(\w+)", lambda found: keys.get(found[1], found[1]), one) for one in exc.problems)
         raise ToolFailed("The input of this tool call does not fit: " + "; ".join(problems)) from exc
+
+
+def _given(kind: Any, value: Any) -> Any:
+    """*value* under the names of our fields, without those that are not given; what does not fit is left as it is."""
+    if typing.get_origin(kind) is tuple and isinstance(value, list):
+        return [_given(typing.get_args(kind)[0], item) for item in value]
+    if not attrs.has(kind) or not isinstance(value, Mapping):
+        return value
+    hints = typing.get_type_hints(kind)
+    return {
+        field.name: _given(hints[field.name], value[_key(field)])
+        for field in attrs.fields(kind)
+        if _key(field) in value and (field.default is attrs.NOTHING or value[_key(field)] is not None)
+    }
 
 
 def subject(call_input: Mapping[str, Any], key: str) -> str:

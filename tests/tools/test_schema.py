@@ -36,6 +36,23 @@ def test_a_schema_says_what_the_class_does() -> None:
     }
 
 
+@attrs.frozen
+class Outer:
+    inner: tuple[Input, ...] = arg("Several")
+
+
+def test_a_list_of_objects_has_the_schema_of_its_class() -> None:
+    inner = {"type": "array", "items": input_schema(Input), "description": "Several"}
+    assert input_schema(Outer) == {"type": "object", "properties": {"inner": inner}, "required": ["inner"]}
+
+
+def test_objects_in_a_list_are_read_as_the_input_itself_is() -> None:
+    read = parse(Outer, {"inner": [{"name": "x", "-i": True, "count": None, "other": 1}]})
+    assert read == Outer((Input("x", fold=True),))
+    with pytest.raises(ToolFailed, match=r"missing @ inner\[1\]\.name"):
+        parse(Outer, {"inner": [{"name": "x"}, {}]})
+
+
 def test_an_input_is_read_by_its_keys() -> None:
     read = parse(Input, {"name": "x", "-i": True, "fold": False, "tags": ["a"], "count": None, "other": 1})
     assert read == Input("x", None, "a", ("a",), True)
@@ -75,6 +92,7 @@ def test_the_file_tools_are_those_of_the_contract() -> None:
         "Read": ToolClass.READ,
         "Write": ToolClass.EDIT,
         "Edit": ToolClass.EDIT,
+        "MultiEdit": ToolClass.EDIT,
         "Glob": ToolClass.READ,
         "Grep": ToolClass.READ,
         "LS": ToolClass.READ,
@@ -91,6 +109,7 @@ def test_inputs_have_the_names_of_the_contract() -> None:
             ["file_path", "old_string", "new_string", "replace_all"],
             ["file_path", "old_string", "new_string"],
         ),
+        "MultiEdit": (["file_path", "edits"], ["file_path", "edits"]),
         "Glob": (["pattern", "path"], ["pattern"]),
         "Grep": ([*grep, "head_limit", "offset"], ["pattern"]),
         "LS": (["path", "ignore"], ["path"]),
