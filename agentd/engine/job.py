@@ -224,8 +224,11 @@ class JobRun:
             return
         if commit is None:
             self._append("notice", level="info", code="NOTHING_TO_COMMIT", text="nothing to commit")
-        else:
-            self._append("commit", sha=commit.sha, files=list(commit.files), message=subject)
+            return
+        self._append("commit", sha=commit.sha, files=list(commit.files), message=subject)
+        if commit.left_out:
+            text = f"not committed, because your own changes touch the same lines: {', '.join(commit.left_out)}"
+            self._append("notice", level="warning", code="LEFT_OUT", text=text)
 
     def _finish(self, ending: Ending, wrapped: Mapping[str, Any]) -> None:
         data = {
