@@ -7,8 +7,11 @@ from importlib import import_module
 
 import pytest
 
-from agentd.cli import VERBS, main
+from agentd.cli import VERBS, main, run
 from agentd.cli.help import TOPICS, page, plain
+from agentd.domain import PermissionMode, ToolClass
+from agentd.engine.permissions import Verdict, decide
+from agentd.tools.registry import FILE_TOOLS
 
 PAGES = (*(verb for verb in VERBS if verb != "help"), *TOPICS)
 
@@ -52,6 +55,24 @@ def test_the_page_of_a_verb_lists_its_flags_and_no_others(verb: str) -> None:
 def test_the_page_of_a_verb_names_its_variables(verb: str) -> None:
     variables = {option.variable for option in import_module(f"agentd.cli.{verb}").OPTIONS.values()} - {None}
     assert not {variable for variable in variables if variable not in page(verb)}
+
+
+VERDICTS = {"runs": Verdict.RUN, "asks": Verdict.ASK, "refused": Verdict.REFUSE}
+
+
+def test_the_page_on_permissions_says_what_is_decided() -> None:
+    classes = {tool.name: tool.tool_class for tool in FILE_TOOLS} | {"Bash": ToolClass.EXEC}
+    rows = re.findall(r"^(read|edit|exec) +(.*?)((?: +(?:runs|asks|refused)){4})$", page("permissions"), re.MULTILINE)
+    said = {name: (ToolClass(kind), verdicts.split()) for kind, names, verdicts in rows for name in names.split()}
+    assert {name: kind for name, (kind, _) in said.items()} == classes
+    for name, (kind, verdicts) in said.items():
+        for mode, verdict in zip(PermissionMode, verdicts, strict=True):
+            assert decide(name, kind, mode, ()).verdict is VERDICTS[verdict], (name, mode)
+
+
+def test_the_page_on_exit_codes_has_them_all() -> None:
+    codes = {run.DONE, run.FAILED, run.USAGE_ERROR, run.NO_MODEL, run.REFUSED, run.LIMIT, run.CANCELLED}
+    assert {int(code) for code in re.findall(r"^(\d+) ", page("exit-codes"), re.MULTILINE)} == codes
 
 
 def test_code_is_indented_and_a_heading_is_bare() -> None:
