@@ -165,7 +165,7 @@ async def test_an_answer_that_is_too_large_is_given_up_on(client: Client) -> Non
 async def test_a_server_that_is_not_there_is_a_clear_error(tmp_path: Path) -> None:
     with pytest.raises(RequestFailed, match=r"connecting to unix:.*/none: .*No such file"):
         await connect(f"unix:{tmp_path}/none")
-    with pytest.raises(RequestFailed, match="connecting to tcp:127.0.0.1:1"):
+    with pytest.raises(RequestFailed, match=r"connecting to tcp:127\.0\.0\.1:1"):
         await connect("tcp:127.0.0.1:1")
 
 

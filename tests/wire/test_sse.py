@@ -99,7 +99,7 @@ def test_what_was_encoded_is_decoded_however_it_is_cut(events: list[tuple[str, s
     edges = [0, *sorted(cut % (len(stream) + 1) for cut in cuts), len(stream)]
     pieces = [stream[start:end] for start, end in pairwise(edges)]
     lines = [data.replace("\r\n", "\n").replace("\r", "\n") for _, data in events]
-    names = [name.removeprefix(" ") or "message" for name, _ in events]
+    names = [name for name, _ in events]
     assert decode(*pieces) == [(name, data, str(n)) for n, (name, data) in enumerate(zip(names, lines, strict=True))]
 
 
