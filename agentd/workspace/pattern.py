@@ -15,14 +15,18 @@ second dialect that could differ.
 
 from __future__ import annotations
 
-import importlib
 import re
 import warnings
-from collections.abc import Iterator
-from typing import Any
+
+from agentd.workspace.needle import literal_bits, required_literals, required_run
+from agentd.workspace.tree import CR, LF, REPEATS, all_parts, inside, members, named, parse, parts
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 MAX_PATHS = 1000  # ways to match at one place, up to which a pattern counts as quick everywhere
-MAX_LITERALS = 16  # alternatives worth looking for one by one
+LONG_LITERAL = 4  # bytes from which on a literal is looked for whatever else is known: nothing is faster
 
 _POSIX = {
     "alnum": "0-9A-Za-z",
@@ -42,8 +46,7 @@ _POSIX = {
 # What looks beyond the text it matches, or keeps a match from being shortened: with these a line has to be alone.
 _OUTLOOK = {"ASSERT", "ASSERT_NOT", "ATOMIC_GROUP", "POSSESSIVE_REPEAT", "FAILURE"}
 _WHOLE_TEXT = {"AT_BEGINNING_STRING", "AT_END_STRING", "AT_NON_BOUNDARY"}  # (the last is never in an empty text)
-REPEATS = ("MAX_REPEAT", "MIN_REPEAT", "POSSESSIVE_REPEAT")
-_CR, _LF = 13, 10
+_SHORT_REPEAT = 16
 
 
 class BadPattern(Exception):
@@ -54,11 +57,13 @@ class Pattern:
     """A pattern ready to be run, and what is known of it. Raises BadPattern.
 
     literals    each match holds one of these (in lower case if *folded*); empty if that is not known
-    is_literal  the pattern is its one literal and nothing else
+    run         each match holds this run of characters; None if that is not known, or *literals* say more
+    is_literal  the pattern is its one literal, or its run, and nothing else
+    anchored    a match is at the beginning of a line
     quick       no text makes it slow
     alone       a line has to be cut out before it is matched: the pattern sees what is around it, or would run on
     keeps_cr    `\\r\\n` is not made `\\n` first
-    tree        what re made of it; empty if this Python keeps that to itself
+    tree        what re made of it
     """
 
     def __init__(self, source: str, *, ignore_case: bool = False, multiline: bool = False) -> None:
@@ -72,7 +77,7 @@ class Pattern:
             with warnings.catch_warnings():  # Python warns of what may mean something else one day, like `[[`
                 warnings.simplefilter("ignore", FutureWarning)
                 self.regex = re.compile(text, flags)
-                self.tree = importlib.import_module("re._parser").parse(text, flags)
+                self.tree = parse(text, flags)
         except (re.error, RecursionError, OverflowError, ValueError) as exc:
             raise BadPattern(str(exc)) from exc
         self.folded = bool(self.regex.flags & re.IGNORECASE)
@@ -80,79 +85,44 @@ class Pattern:
         self._examine()
 
     def _examine(self) -> None:
-        nodes = list(_nodes(self.tree))
-        named = {code for op, av in nodes for code in _codes(op, av)}
-        if _LF in named and not self.multiline:
+        every = list(all_parts(self.tree))
+        characters = {code for op, av in every for code in named(op, av)}
+        if LF in characters and not self.multiline:
             raise BadPattern("it names \\n, but lines are searched one by one; multiline lets it match across them")
-        self.keeps_cr = _CR in named
+        self.keeps_cr = CR in characters
+        first = next(iter(parts(self.tree)), ("", None))
+        self.anchored = first[0] == "AT" and str(first[1]).startswith("AT_BEGINNING")
         self.alone = any(
-            op in _OUTLOOK or (op == "AT" and str(av) in _WHOLE_TEXT) or _runs_on(op, av, self.regex.flags)
-            for op, av in nodes
+            op in _OUTLOOK or (op == "AT" and str(av) in _WHOLE_TEXT) or self._runs_on(op, av) for op, av in every
         )
         self.quick = _paths(self.tree) <= MAX_PATHS
+        self._find_needle(all(op == "LITERAL" for op, _ in every) and len(every))
+
+    def _find_needle(self, literal_length: int) -> None:
+        """*literal_length*: of a pattern that is a literal; else 0."""
         # Which letters are the same in all of Unicode is for re to say, so there nothing is known.
-        self.literals = frozenset() if self.folded and self.unicode else _required(self.tree, self.folded)
-        all_literal = bool(nodes) and all(op == "LITERAL" for op, _ in nodes)
-        self.is_literal = all_literal and len(next(iter(self.literals), b"").decode()) == len(nodes)
+        self.literals = frozenset() if self.folded and self.unicode else required_literals(self.tree, self.folded)
+        self.run = required_run(self.tree, folded=self.folded, unicode=self.unicode, multiline=self.multiline)
+        one = next(iter(self.literals)) if len(self.literals) == 1 and not self.folded else b""
+        long = len(one) >= LONG_LITERAL or (len(self.literals) > 1 and min(map(len, self.literals)) >= LONG_LITERAL)
+        if self.run and (long or self.run.bits <= literal_bits(self.literals) * (not self.folded)):
+            self.run = None
+        known = len(self.run.needle) if self.run else len(one.decode())
+        self.is_literal = 0 < literal_length == known
 
-
-def items(tree: Any) -> list[tuple[str, Any]]:
-    """The parts of a parsed pattern, one after the other, with their kind by name."""
-    return [(str(op), av) for op, av in tree]
-
-
-def inner(op: str, av: Any) -> list[Any]:
-    """The parsed patterns that are inside a part."""
-    match op:
-        case "SUBPATTERN":
-            return [av[3]]
-        case "BRANCH":
-            return list(av[1])
-        case "MAX_REPEAT" | "MIN_REPEAT" | "POSSESSIVE_REPEAT":
-            return [av[2]]
-        case "ASSERT" | "ASSERT_NOT":
-            return [av[1]]
-        case "ATOMIC_GROUP":
-            return [av]
-        case "GROUPREF_EXISTS":
-            return [part for part in av[1:] if part is not None]
-    return []
-
-
-def _nodes(tree: Any) -> Iterator[tuple[str, Any]]:
-    for op, av in items(tree):
-        yield op, av
-        for part in inner(op, av):
-            yield from _nodes(part)
-
-
-def _codes(op: str, av: Any) -> list[int]:
-    """The characters that a part names one by one."""
-    if op in ("LITERAL", "NOT_LITERAL"):
-        return [av]
-    return [value for kind, value in av if str(kind) == "LITERAL"] if op == "IN" else []
-
-
-def _runs_on(op: str, av: Any, flags: int) -> bool:
-    """Whether a part can go from line to line without end; searching a whole text with it would take forever."""
-    return op in REPEATS and av[1] > MAX_LITERALS and any(_may_be_line_end(*node, flags) for node in _nodes(av[2]))
-
-
-def _may_be_line_end(op: str, av: Any, flags: int) -> bool:
-    if op == "IN":
-        return any(
-            str(kind) == "NEGATE"
-            or (str(kind) == "CATEGORY" and ("SPACE" in str(value)) != ("_NOT_" in str(value)))
-            or (str(kind) == "RANGE" and value[0] <= _LF <= value[1])
-            for kind, value in av
-        )
-    return op == "NOT_LITERAL" or (op == "ANY" and bool(flags & re.DOTALL))
+    def _runs_on(self, op: str, av: Any) -> bool:
+        """Whether a part can go from line to line without end; searching a whole text with it would take for ever."""
+        if op not in REPEATS or av[1] <= _SHORT_REPEAT:
+            return False
+        dotall = bool(self.regex.flags & re.DOTALL)
+        classes = (members(*part, dotall=dotall, unicode=self.unicode) for part in all_parts(av[2]))
+        return any(found is not None and LF in found[0] for found in classes)
 
 
 def _paths(tree: Any) -> float:
     """In how many ways a match may be tried at one place, at most: what backtracking costs, whatever the text."""
     total = 1.0
-    for op, av in items(tree):
+    for op, av in parts(tree):
         if op == "BRANCH":
             total *= sum(map(_paths, av[1]))
         elif op in REPEATS:
@@ -161,41 +131,6 @@ def _paths(tree: Any) -> float:
         elif op in ("GROUPREF", "GROUPREF_EXISTS"):
             total = float("inf")
         else:
-            for part in inner(op, av):
-                total *= _paths(part)
+            for sequence in inside(op, av):
+                total *= _paths(sequence)
     return total
-
-
-def _required(tree: Any, folded: bool) -> frozenset[bytes]:
-    """Of the sets of which every match holds one, the one whose shortest member is longest."""
-    best: frozenset[bytes] = frozenset()
-    run = ""
-    for op, av in [*items(tree), ("END", None)]:
-        if op == "LITERAL" and av != _LF and not 0xD800 <= av <= 0xDFFF:  # a line end may be \r\n in the file
-            run += chr(av)
-            continue
-        if run:
-            literal = run.encode()
-            best = max(best, frozenset({literal.lower() if folded else literal}), key=_worth)
-            run = ""
-        best = max(best, _required_inside(op, av, folded), key=_worth)
-    return best
-
-
-def _required_inside(op: str, av: Any, folded: bool) -> frozenset[bytes]:
-    match op:
-        case "SUBPATTERN" if not av[1] and not av[2]:  # no flags of its own
-            return _required(av[3], folded)
-        case "ATOMIC_GROUP":
-            return _required(av, folded)
-        case "MAX_REPEAT" | "MIN_REPEAT" | "POSSESSIVE_REPEAT" if av[0] > 0:
-            return _required(av[2], folded)
-        case "BRANCH" if len(av[1]) <= MAX_LITERALS:
-            choices = [_required(choice, folded) for choice in av[1]]
-            union = frozenset[bytes]().union(*choices)
-            return union if all(choices) and len(union) <= MAX_LITERALS else frozenset()
-    return frozenset()
-
-
-def _worth(literals: frozenset[bytes]) -> tuple[int, int]:
-    return min(map(len, literals), default=0), -len(literals)

@@ -14,6 +14,10 @@ from collections.abc import Callable, Iterator
 from agentd.workspace.pattern import Pattern
 from agentd.workspace.text import printable, sniff
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import AnyStr
+
 MAX_LINE_BYTES = 16 << 20
 MAX_WHOLE_BYTES = 64 << 20
 SHOWN_CHARACTERS = 500  # of a long line, around what matched
@@ -36,7 +40,6 @@ class Scan:
         self.before = before
         self.after = after
         self._literals = tuple(sorted(pattern.literals))
-        self._only = self._literals[0].decode() if len(self._literals) == 1 and not pattern.folded else ""
 
     def file(self, top: bytes, path: bytes, keep: int, check: Callable[[], None]) -> Found | None:
         """What is in the file *path* below *top* (a real path that ends in a slash); at most *keep* lines of it are
@@ -83,6 +86,9 @@ class Scan:
         return (gathered.count, gathered.lines) if gathered.count else None
 
     def _may_match(self, block: bytes) -> bool:
+        run = self.pattern.run
+        if run:
+            return run.needle in block.translate(run.table)
         if not self._literals:
             return bool(block)
         folded = block.lower() if self.pattern.folded else block
@@ -90,14 +96,20 @@ class Scan:
 
     def _hits(self, text: str) -> Iterator[tuple[int, int, int]]:
         """Each line that matches, once and in order: where it starts and ends, and where in it the match starts."""
-        if self.pattern.multiline:
-            return _lines_of_matches(text, self.pattern.regex)
-        if self._only:
-            regex = None if self.pattern.is_literal else self.pattern.regex
-            return _lines_with(text, self._only, regex, self.pattern.alone)
-        if self.pattern.alone:
-            return _lines_one_by_one(text, self.pattern.regex)
-        return _lines_matching(text, self.pattern.regex)
+        pattern = self.pattern
+        if pattern.multiline:
+            return _lines_of_matches(text, pattern.regex)
+        if pattern.run:
+            # A character beyond ASCII becomes a question mark, so that places stay the same.
+            classes = text.encode("ascii", "replace").translate(pattern.run.table)
+            places = _places(classes, pattern.run.needle, text)
+            return _lines_at(places, text, None if pattern.is_literal and text.isascii() else pattern)
+        if len(self._literals) == 1 and not pattern.folded:
+            places = _places(text, self._literals[0].decode(), text)
+            return _lines_at(places, text, None if pattern.is_literal else pattern)
+        if pattern.alone:
+            return _lines_at(_line_starts(text), text, pattern)
+        return _lines_matching(text, pattern.regex)
 
 
 def _is_below(top: bytes, descriptor: int) -> bool:
@@ -113,31 +125,36 @@ def _end(text: str) -> int:
     return len(text) - text.endswith("\n")
 
 
-def _lines_with(text: str, literal: str, regex: re.Pattern[str] | None, alone: bool) -> Iterator[tuple[int, int, int]]:
-    """Lines that hold *literal* and, if there is a *regex*, match it as well."""
-    at, last = text.find(literal), _end(text)
+def _places(haystack: AnyStr, needle: AnyStr, text: str) -> Iterator[int]:
+    """In each line of *text* that has it, where *needle* is first in *haystack*, which is as long as *text*."""
+    at = haystack.find(needle)
     while at >= 0:
+        yield at
+        end = text.find("\n", at)
+        at = haystack.find(needle, end + 1) if end >= 0 else -1
+
+
+def _line_starts(text: str) -> Iterator[int]:
+    at, last = 0, _end(text)
+    while at <= last and text:
+        yield at
+        end = text.find("\n", at)
+        at = end + 1 if end >= 0 else last + 1
+
+
+def _lines_at(places: Iterator[int], text: str, pattern: Pattern | None) -> Iterator[tuple[int, int, int]]:
+    """The lines in which *places* are, one in each, as far as they match *pattern*."""
+    last = _end(text)
+    matches = None if pattern is None else pattern.regex.match if pattern.anchored else pattern.regex.search
+    alone = pattern is not None and pattern.alone
+    for at in places:
         start = text.rfind("\n", 0, at) + 1
         end = text.find("\n", at)
         end = last if end < 0 else end
-        if regex is None:
+        if matches is None:
             yield start, end, at
-        else:
-            found = regex.search(text[start:end]) if alone else regex.search(text, start, end)
-            if found:
-                yield start, end, found.start() + start * alone
-        at = text.find(literal, end + 1)
-
-
-def _lines_one_by_one(text: str, regex: re.Pattern[str]) -> Iterator[tuple[int, int, int]]:
-    start, last = 0, _end(text)
-    while start <= last and text:
-        end = text.find("\n", start)
-        end = last if end < 0 else end
-        found = regex.search(text[start:end])
-        if found:
-            yield start, end, start + found.start()
-        start = end + 1
+        elif found := matches(text[start:end]) if alone else matches(text, start, end):
+            yield start, end, found.start() + start * alone
 
 
 def _lines_matching(text: str, regex: re.Pattern[str]) -> Iterator[tuple[int, int, int]]:

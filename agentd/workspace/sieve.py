@@ -6,19 +6,11 @@ becomes something wider. ripgrep, given this, says which files are worth looking
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
-from agentd.workspace.pattern import Pattern, items
-
-_ASCII = frozenset(range(128))
-_CATEGORIES = {
-    "DIGIT": frozenset(b"0123456789"),
-    "SPACE": frozenset(b" \t\n\r\f\v"),
-    "WORD": frozenset(b"0123456789_abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"),
-}
-_UNICODE_SPACE = frozenset(range(0x1C, 0x20))  # for Python, not for ASCII nor for Rust
-_LF = 10
-_ENDLESS = 4294967295  # re's MAXREPEAT
+from agentd.workspace.pattern import Pattern
+from agentd.workspace.tree import ENDLESS, LF, members, parts
 
 
 class _NoSieve(Exception):
@@ -30,9 +22,9 @@ def sieve(pattern: Pattern) -> str | None:
     if pattern.folded and pattern.unicode:
         return None
     # The ends of a line are only looked at where the pattern begins or ends; elsewhere they have seldom a meaning.
-    parts = [] if pattern.multiline else items(pattern.tree)
-    start = r"(?:^|\xef\xbb\xbf)" if parts and _is_place(parts[0], "AT_BEGINNING") else ""  # or after the BOM
-    end = r"\r?$" if parts and _is_place(parts[-1], "AT_END") else ""
+    edges = [] if pattern.multiline else parts(pattern.tree)
+    start = r"(?:^|\xef\xbb\xbf)" if edges and _is_place(edges[0], "AT_BEGINNING") else ""  # or after the BOM
+    end = r"\r?$" if edges and _is_place(edges[-1], "AT_END") else ""
     try:
         return f"(?{'im' if pattern.folded else 'm'}-u){start}{_Writer(pattern).sequence(pattern.tree)}{end}"
     except _NoSieve:
@@ -46,66 +38,40 @@ def _is_place(part: tuple[str, Any], name: str) -> bool:
 class _Writer:
     def __init__(self, pattern: Pattern) -> None:
         self._pattern = pattern
-        self._dot = _ASCII if pattern.regex.flags & re.DOTALL else _ASCII - {_LF}
+        self._dotall = bool(pattern.regex.flags & re.DOTALL)
 
     def sequence(self, tree: Any) -> str:
-        return "".join(self._part(op, av) for op, av in items(tree))
+        return "".join(self._part(op, av) for op, av in parts(tree))
 
     def _part(self, op: str, av: Any) -> str:
         match op:
             case "LITERAL":
                 return _literal(av)
-            case "ANY":
-                return self._one_of(self._dot, wide=True)
-            case "NOT_LITERAL":
-                return self._one_of(_ASCII - {av}, wide=True)
-            case "IN":
-                return self._one_of(*self._members(av))
+            case "ANY" | "NOT_LITERAL" | "IN":
+                return self._one_of(*members(op, av, dotall=self._dotall, unicode=self._pattern.unicode) or ((), True))
             case "BRANCH":
                 return "(?:" + "|".join(self.sequence(choice) for choice in av[1]) + ")"
-            case "SUBPATTERN" if not av[1] and not av[2]:
+            case "SUBPATTERN" if not av[1] and not av[2]:  # no flags of its own
                 return f"(?:{self.sequence(av[3])})"
             case "ATOMIC_GROUP":
                 return f"(?:{self.sequence(av)})"
             case "MAX_REPEAT" | "MIN_REPEAT" | "POSSESSIVE_REPEAT":
                 low, high, repeated = av
-                return f"(?:{self.sequence(repeated)}){{{int(low)},{int(high) if high < _ENDLESS else ''}}}"
+                return f"(?:{self.sequence(repeated)}){{{int(low)},{int(high) if high < ENDLESS else ''}}}"
             case "AT" if str(av) == "AT_BOUNDARY" and not self._pattern.unicode:
                 return r"\b"
             case "AT" | "ASSERT" | "ASSERT_NOT":
                 return ""
         raise _NoSieve(op)
 
-    def _members(self, listed: Any) -> tuple[frozenset[int], bool]:
-        """The ASCII characters of a class, and whether it may hold others."""
-        members: frozenset[int] = frozenset()
-        negated = wide = str(listed[0][0]) == "NEGATE"
-        for kind, value in listed[negated:]:
-            match str(kind):
-                case "LITERAL":
-                    members |= {value}
-                case "RANGE":
-                    members |= frozenset(range(value[0], min(value[1], 128) + 1))
-                case "CATEGORY":
-                    members |= self._category(str(value))
-                    wide = wide or self._pattern.unicode or "_NOT_" in str(value)
-        wide = wide or any(code > 127 for code in members)
-        return (_ASCII - members if negated else _ASCII & members), wide
-
-    def _category(self, name: str) -> frozenset[int]:
-        kind = name.rpartition("_")[2]
-        members = _CATEGORIES[kind] | (_UNICODE_SPACE if kind == "SPACE" and self._pattern.unicode else frozenset())
-        return _ASCII - members if "_NOT_" in name else members
-
-    def _one_of(self, members: frozenset[int], wide: bool) -> str:
+    def _one_of(self, codes: Iterable[int], wide: bool) -> str:
         """Anything beyond ASCII is taken for one to four bytes of which nothing else is known."""
-        choices = []
-        if self._pattern.multiline and _LF in members:
-            choices.append(r"\r\n")
+        codes = set(codes)
+        choices = [r"\r\n"] if self._pattern.multiline and LF in codes else []
         if not self._pattern.multiline:
-            members -= {_LF}
-        if members:
-            choices.append("[" + "".join(f"\\x{code:02x}" for code in sorted(members)) + "]")
+            codes -= {LF}
+        if codes:
+            choices.append("[" + "".join(f"\\x{code:02x}" for code in sorted(codes)) + "]")
         if wide:
             choices.append(r"[\x80-\xff]{1,4}")
         if not choices:
@@ -114,7 +80,7 @@ class _Writer:
 
 
 def _literal(code: int) -> str:
-    if code == _LF:
+    if code == LF:
         return r"\r?\n"
     if 0xD800 <= code <= 0xDFFF:
         raise _NoSieve("a byte that is no UTF-8")

@@ -12,10 +12,13 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from typing import Any, BinaryIO
 
 from agentd.workspace.pattern import Pattern
 from agentd.workspace.scan import Found, Scan
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, BinaryIO
 
 PARENT_CHECK_SECONDS = 0.5
 

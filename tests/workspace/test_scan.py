@@ -24,6 +24,7 @@ PARTS = (
     *("^", "$", ".", "|", r"\A", r"\Z", "[ab]", "[^a]", "[^ab]", r"[^\s]", r"[\s=]", "[a-f]", r"[^\w]", "[[:digit:]]"),
     *("(a|b)", "(foo|bar)", "(?:ab)+", "a*", "a+", "a+?", "a{2,3}", ".*", ".+", r"\s*", r"\s+", "[^b]*", r"\w+", "b?"),
     *("(?=a)", "(?!b)", "(?<=a)", "(?<!a)", "(?>a+)", "a++", r"(a)\1", "(?i:b)", "é", "[é-ü]", "[^é]", "é?", "ü"),
+    *("[ab]{2}", r"\d{2}", r"[a-f]{2,}", r"\s{2}", "(f)oo", "x{0}", "[?=]", r"\S{3}", "[a-fA]{1,2}"),
     *(r"\r", r"[\r ]", r"\n", r"[^\n]", "\ufeff", r"\udcff", "k", "s", "K", "|", "|foo"),
 )
 CHUNKS = (
@@ -148,14 +149,16 @@ def test_ripgrep_never_sorts_out_a_file_that_matches(
 
 @quickly
 @given(source=patterns, text=texts, ignore_case=st.booleans())
-def test_every_match_holds_one_of_the_literals(source: str, text: str, ignore_case: bool) -> None:
+def test_every_match_holds_what_is_said_to_be_needed(source: str, text: str, ignore_case: bool) -> None:
     pattern = compiled(source, ignore_case=ignore_case)
-    assume(pattern.literals)
+    assume(pattern.literals or pattern.run)
     for line in plain_lines(text, pattern):
         found = pattern.regex.search(line)
         if found:
             matched = found[0].encode("utf-8", "surrogateescape")
-            assert any(one in (matched.lower() if pattern.folded else matched) for one in pattern.literals)
+            folded = matched.lower() if pattern.folded else matched
+            assert not pattern.literals or any(one in folded for one in pattern.literals)
+            assert not pattern.run or pattern.run.needle in matched.translate(pattern.run.table)
 
 
 @pytest.mark.parametrize(
@@ -174,6 +177,28 @@ def test_every_match_holds_one_of_the_literals(source: str, text: str, ignore_ca
 )
 def test_the_longest_literal_that_a_match_needs_is_known(source: str, literals: set[bytes]) -> None:
     assert Pattern(source).literals == literals
+
+
+@pytest.mark.parametrize(
+    ("source", "held", "not_held"),
+    [
+        ("[A-Z]{5}[0-9]{3}", "x ABCDE123", "ABCD123 abcde123"),
+        (r"\w+\s+\w+\d{4}", "a1234", "a 123 b"),
+        (r"(\d{4})-(\d{2})-\d+", "2024-01-1", "2024-1-01"),
+        (r"\w+\(\)", "f()", "f( )"),
+        ("x=[0-9]+", "x=1", "x=a"),
+    ],
+)
+def test_the_run_that_a_match_needs_is_known(source: str, held: str, not_held: str) -> None:
+    run = Pattern(source).run
+    assert run
+    assert run.needle in held.encode().translate(run.table)
+    assert run.needle not in not_held.encode().translate(run.table)
+
+
+@pytest.mark.parametrize("source", [r"\w*", ".+", "[^a]", "ab|[0-9]", "(?i:ab)", "é", r"(?:\d\d|x)"])
+def test_of_some_patterns_no_run_is_known(source: str) -> None:
+    assert Pattern(source).run is None
 
 
 @pytest.mark.parametrize(
