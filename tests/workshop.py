@@ -59,6 +59,7 @@ TOOLS = (
     FakeTool("Glob", ToolClass.READ, _fail),
     FakeTool("Grep", ToolClass.READ, _echo),
     FakeTool("LS", ToolClass.READ, _hang),
+    FakeTool("NotebookRead", ToolClass.READ, _echo),
     FakeTool("Write", ToolClass.EDIT, _echo),
     FakeTool("Bash", ToolClass.EXEC, _echo),
     FakeTool("Sleep", ToolClass.EXEC, _hang),

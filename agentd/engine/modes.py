@@ -10,7 +10,7 @@ import attrs
 from agentd.domain import Mode
 from agentd.providers.registry import Role
 
-READ_TOOLS = ("Read", "Glob", "Grep", "LS")
+READ_TOOLS = ("Read", "Glob", "Grep", "LS", "NotebookRead")
 
 COMMON = """\
 You are agentd, a coding agent at work in a repository. Use the tools to look before you speak or act: what you say

@@ -8,7 +8,19 @@ from agentd.tools.glob import Glob
 from agentd.tools.grep import Grep
 from agentd.tools.ls import LS
 from agentd.tools.multiedit import MultiEdit
+from agentd.tools.notebook_edit import NotebookEdit
+from agentd.tools.notebook_read import NotebookRead
 from agentd.tools.read import Read
 from agentd.tools.write import Write
 
-FILE_TOOLS: tuple[Tool, ...] = (Read(), Write(), Edit(), MultiEdit(), Glob(), Grep(), LS())
+FILE_TOOLS: tuple[Tool, ...] = (
+    Read(),
+    Write(),
+    Edit(),
+    MultiEdit(),
+    Glob(),
+    Grep(),
+    LS(),
+    NotebookRead(),
+    NotebookEdit(),
+)

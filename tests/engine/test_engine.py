@@ -118,7 +118,7 @@ async def test_arguments_that_are_no_json_are_told_to_the_model(workshop: Worksh
 async def test_a_question_is_answered_with_tools_that_only_read(workshop: Workshop) -> None:
     workshop.says(reply(call("Write", about="a")), reply("No.", expect=["There is no tool Write"]))
     await workshop.do(mode=Mode.ASK)
-    assert [tool.name for tool in workshop.model.requests[0].tools] == ["Read", "Glob", "Grep", "LS"]
+    assert [tool.name for tool in workshop.model.requests[0].tools] == ["Read", "Glob", "Grep", "LS", "NotebookRead"]
 
 
 async def test_a_policy_narrows_what_is_on_offer(workshop: Workshop) -> None:

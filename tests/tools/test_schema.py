@@ -96,6 +96,8 @@ def test_the_file_tools_are_those_of_the_contract() -> None:
         "Glob": ToolClass.READ,
         "Grep": ToolClass.READ,
         "LS": ToolClass.READ,
+        "NotebookRead": ToolClass.READ,
+        "NotebookEdit": ToolClass.EDIT,
     }
 
 
@@ -113,4 +115,9 @@ def test_inputs_have_the_names_of_the_contract() -> None:
         "Glob": (["pattern", "path"], ["pattern"]),
         "Grep": ([*grep, "head_limit", "offset"], ["pattern"]),
         "LS": (["path", "ignore"], ["path"]),
+        "NotebookRead": (["notebook_path", "cell_id"], ["notebook_path"]),
+        "NotebookEdit": (
+            ["notebook_path", "new_source", "cell_id", "cell_type", "edit_mode"],
+            ["notebook_path", "new_source"],
+        ),
     }
