@@ -181,10 +181,12 @@ class Connection:
         if limit is not None and (self._head.length or 0) > limit:
             raise PayloadTooLarge(limit)
         if not route.streamed:
-            pieces = []
-            while piece := await self._read_body(limit):
-                pieces.append(piece)
-            request.body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+            request.body = await self._read_body(limit)
+            if self._parser.in_body:
+                pieces = [request.body]
+                while piece := await self._read_body(limit):
+                    pieces.append(piece)
+                request.body = b"".join(pieces)
 
     async def _read_body(self, limit: int | None) -> bytes:
         """The next piece of the body; b"" when it is over. Raises PayloadTooLarge, BadMessage, Hangup."""

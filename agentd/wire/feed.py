@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Protocol
 
 import trio
@@ -70,10 +70,11 @@ class Hub:
 class Reader:
     """One client of a feed, in its connection's task."""
 
-    __slots__ = ("after", "chunked", "kicked", "rest", "transport")
+    __slots__ = ("after", "chunked", "kicked", "rest", "send_nowait", "transport")
 
     def __init__(self, transport: Transport, after: int, *, chunked: bool, head: bytes) -> None:
         self.transport = transport
+        self.send_nowait = transport.send_nowait  # looked up once: a flusher calls it for every event and reader
         self.after = after  # everything up to here was sent, or is in rest
         self.chunked = chunked  # an HTTP/1.0 client gets the bare frames
         self.rest: Bytes = head  # unsent; while there is some, only the reader's own task sends
@@ -196,26 +197,26 @@ class Feed:
         frames, self._at = self._source.read(self._at)
         if not frames:
             return False
-        framed = chunk(frames)
-        for reader in tuple(self._current):
+        for reader in self._current:
             reader.after = self._at
-            self._push(reader, framed if reader.chunked else frames)
+        self._push(self._current, frames)
         return True
 
     def keep_alive(self) -> None:
         if self._keepalive:
-            framed = chunk(self._keepalive)
-            for reader in (*self._current, *self._ahead):
-                self._push(reader, framed if reader.chunked else self._keepalive)
+            self._push(self._current | self._ahead, self._keepalive)
 
-    def _push(self, reader: Reader, data: bytes) -> None:
-        try:
-            sent = reader.transport.send_nowait(data)
-        except GONE:
-            sent = 0  # its own task will find out, for it has bytes to send now
-        if sent < len(data):
-            reader.rest = memoryview(data)[sent:]
-            self._release(reader)
+    def _push(self, readers: Iterable[Reader], frames: bytes) -> None:
+        framed = chunk(frames)
+        for reader in tuple(readers):
+            data = framed if reader.chunked else frames
+            try:
+                sent = reader.send_nowait(data)
+            except GONE:
+                sent = 0  # its own task will find out, for it has bytes to send now
+            if sent < len(data):
+                reader.rest = memoryview(data)[sent:]
+                self._release(reader)
 
     def _release(self, *readers: Reader) -> None:
         """Hand them back to their own tasks."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+from codecs import BOM_UTF8
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from functools import cache
@@ -59,8 +60,10 @@ def parse(body: bytes) -> Any:
     """Strict JSON: UTF-8, finite numbers. Of members of one name the last counts. A lone surrogate, which would not go
     into UTF-8 later, becomes U+FFFD. Raises InvalidRequest."""
     try:
-        text = body.decode("utf-8-sig")
-        value = _decoder.decode(text)
+        text = body.removeprefix(BOM_UTF8).decode().strip(" \t\r\n")
+        value, end = _decoder.raw_decode(text)
+        if end < len(text):
+            raise ValueError("there is more than one value")
         return _without_surrogates(value) if "\\ud" in text or "\\uD" in text else value
     except (ValueError, RecursionError) as exc:
         raise InvalidRequest(["not valid JSON @ $"]) from exc

@@ -8,7 +8,7 @@ import socket
 import statistics
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -27,22 +27,22 @@ def serving(argv: Sequence[str], directory: Path) -> Iterator[tuple[int, int]]:
         port = probe.getsockname()[1]
     command = ["taskset", "-c", str(SERVER_CORE), *(word.format(port=port) for word in argv)]
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{directory}"}
-    with subprocess.Popen(command, cwd=directory, env=environment, stdin=subprocess.DEVNULL) as process:
+    with subprocess.Popen(command, cwd=directory, env=environment, stdout=subprocess.DEVNULL) as process:
         try:
-            wait_until_accepting(port, process)
+            wait_until_accepting(port, process.poll)
             yield port, process.pid
         finally:
             process.kill()
 
 
-def wait_until_accepting(port: int, process: subprocess.Popen[bytes]) -> None:
+def wait_until_accepting(port: int, status: Callable[[], int | None]) -> None:
     deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline and process.poll() is None:
+    while time.monotonic() < deadline and status() is None:
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
                 return
         time.sleep(0.02)
-    raise RuntimeError(f"no server came up: {process.args}")
+    raise RuntimeError(f"no server came up on port {port}")
 
 
 class Load(NamedTuple):
