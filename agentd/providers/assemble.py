@@ -8,6 +8,7 @@ has an id that is unique in the conversation, a name, and an object as its input
     a call id seen before, or none       a fresh id; deltas go to the latest call that was begun under their id
     a delta for a call never begun       begins a call without a name
     a call without a name                is named UNNAMED, which no tool is
+    a call that was salvaged from text   is one like any other; `salvaged` counts them
     anything after Stopped               is left out
 """
 
@@ -20,7 +21,17 @@ from typing import Any, Literal, NoReturn
 import attrs
 
 from agentd.domain import Block, Message, Text, Thinking, ToolUse, Usage
-from agentd.providers.protocol import CallDelta, CallStarted, Stopped, StreamEvent, TextDelta, ThinkingDelta
+from agentd.providers.protocol import (
+    CallDelta,
+    CallStarted,
+    RequestSent,
+    Salvaged,
+    Stopped,
+    StreamEvent,
+    TextDelta,
+    ThinkingDelta,
+    ThinkingSigned,
+)
 
 INVALID_INPUT = "__invalid_input__"  # marks the input of a call whose arguments were no JSON object
 UNNAMED = "unnamed"
@@ -49,13 +60,14 @@ class _Growing:
     parts: list[str]
     id: str = ""
     name: str = ""
+    signature: str | None = None
 
     def close(self) -> Block:
         text = _well_formed("".join(self.parts))
         if self.kind == "text":
             return Text(text)
         if self.kind == "thinking":
-            return Thinking(text)
+            return Thinking(text, self.signature)
         return ToolUse(self.id, self.name, parse_input(text))
 
 
@@ -65,6 +77,7 @@ class Assembler:
     def __init__(self, taken: Collection[str] = ()) -> None:
         self.problems: list[str] = []
         self.stopped: Stopped | None = None  # None as long as the reply is not complete
+        self.salvaged = 0  # calls that were written as text
         self._taken = set(taken)
         self._blocks: list[_Growing] = []
         self._calls: dict[str, int] = {}  # the service's id of a call -> the index of its block
@@ -84,6 +97,8 @@ class Assembler:
             self.problems.append(f"{type(event).__name__} came after the end of the reply and was left out")
             return None
         match event:
+            case RequestSent():
+                return None
             case Stopped():
                 self.stopped = event
                 return None
@@ -91,12 +106,16 @@ class Assembler:
                 return self._grow("text", text)
             case ThinkingDelta(text):
                 return self._grow("thinking", text)
+            case ThinkingSigned(signature):
+                return self._sign(signature)
             case CallStarted(call_id, name):
                 return self._begin(call_id, name)
             case CallDelta(call_id, text):
                 piece = self._call(call_id)
                 self._blocks[piece.block].parts.append(text)
                 return piece
+            case Salvaged():
+                return self._note_salvage(event)
 
     def message(self, message_id: str = "") -> Message:
         """The message so far. A call that is still growing is there too, its input parsed from what has come."""
@@ -105,11 +124,25 @@ class Assembler:
     def _grow(self, kind: Literal["text", "thinking"], text: str) -> Piece | None:
         if not text:
             return None
-        if self._blocks and self._blocks[-1].kind == kind:
+        if self._blocks and self._blocks[-1].kind == kind and self._blocks[-1].signature is None:
             self._blocks[-1].parts.append(text)
         else:
             self._blocks.append(_Growing(kind, [text]))
         return Piece(len(self._blocks) - 1)
+
+    def _sign(self, signature: str) -> Piece:
+        if not self._blocks or self._blocks[-1].kind != "thinking" or self._blocks[-1].signature is not None:
+            self._blocks.append(_Growing("thinking", []))
+        self._blocks[-1].signature = signature
+        return Piece(len(self._blocks) - 1)
+
+    def _note_salvage(self, event: Salvaged) -> Piece:
+        piece = self._call(event.id)
+        self.salvaged += 1
+        repaired = f"; its arguments were repaired: {', '.join(event.repairs)}" if event.repairs else ""
+        name = self._blocks[piece.block].name
+        self.problems.append(f"the {name} call {piece.call!r} was written as text, as {event.form}{repaired}")
+        return piece
 
     def _call(self, call_id: str) -> Piece:
         if call_id not in self._calls:

@@ -26,6 +26,17 @@ class ModelRequest:
     system: str
     messages: tuple[Message, ...]
     tools: tuple[ToolSchema, ...]
+    max_tokens: int | None = None  # of the reply; None: as the service is configured
+    output_schema: Mapping[str, Any] | None = (
+        None  # JSON Schema for the reply's text, for services that can hold to one
+    )
+
+
+@attrs.frozen
+class RequestSent:
+    """The first event of a service that is called over the network: what it was sent, for the record of the call."""
+
+    body: bytes = attrs.field(repr=False)
 
 
 @attrs.frozen
@@ -36,6 +47,13 @@ class TextDelta:
 @attrs.frozen
 class ThinkingDelta:
     text: str
+
+
+@attrs.frozen
+class ThinkingSigned:
+    """Ends a block of thinking, which may have no text: the service wants it back with this signature, unchanged."""
+
+    signature: str
 
 
 @attrs.frozen
@@ -53,6 +71,15 @@ class CallDelta:
 
 
 @attrs.frozen
+class Salvaged:
+    """Comes after CallStarted of a call that the model wrote as text, and that was read from it."""
+
+    id: str
+    form: str  # how it was written, for people: "<tool_call>", "a fenced block" …
+    repairs: tuple[str, ...] = ()  # what was mended in its arguments, for people
+
+
+@attrs.frozen
 class Stopped:
     """The last event. *reason*: end_turn, tool_use, max_tokens, refusal, or the service's own word."""
 
@@ -60,7 +87,7 @@ class Stopped:
     usage: Usage
 
 
-StreamEvent = TextDelta | ThinkingDelta | CallStarted | CallDelta | Stopped
+StreamEvent = RequestSent | TextDelta | ThinkingDelta | ThinkingSigned | CallStarted | CallDelta | Salvaged | Stopped
 
 
 class Provider(Protocol):

@@ -8,7 +8,17 @@ from hypothesis import strategies as st
 
 from agentd.domain import Message, Text, Thinking, ToolUse, Usage, block_to_json
 from agentd.providers.assemble import UNNAMED, Assembler, unreadable_input
-from agentd.providers.protocol import CallDelta, CallStarted, Stopped, StreamEvent, TextDelta, ThinkingDelta
+from agentd.providers.protocol import (
+    CallDelta,
+    CallStarted,
+    RequestSent,
+    Salvaged,
+    Stopped,
+    StreamEvent,
+    TextDelta,
+    ThinkingDelta,
+    ThinkingSigned,
+)
 
 
 def assemble(*events: StreamEvent) -> Message:
@@ -45,6 +55,34 @@ def test_calls_may_overlap() -> None:
         CallDelta("b", ' "*.py"}'),
     )
     assert message.calls == (ToolUse("a", "Read", {"file_path": "x"}), ToolUse("b", "Glob", {"pattern": "*.py"}))
+
+
+def test_a_signature_ends_its_block_of_thinking() -> None:
+    message = assemble(
+        ThinkingDelta("One"),
+        ThinkingSigned("1st"),
+        ThinkingSigned("no text"),
+        ThinkingDelta("Two"),
+        TextDelta("So."),
+        ThinkingSigned("after text"),
+    )
+    thoughts = (Thinking("One", "1st"), Thinking("", "no text"), Thinking("Two"))
+    assert message.content == (*thoughts, Text("So."), Thinking("", "after text"))
+
+
+def test_a_salvaged_call_is_one_like_any_other_and_is_counted_and_told() -> None:
+    assembler = Assembler(taken={"c"})
+    for event in (CallStarted("c", "LS"), Salvaged("c", "a fenced block", ("trailing commas",)), CallDelta("c", "{}")):
+        assembler.feed(event)
+    assert assembler.message().calls == (ToolUse("c_2", "LS", {}),)
+    assert assembler.salvaged == 1
+    assert assembler.problems[-1] == (
+        "the LS call 'c_2' was written as text, as a fenced block; its arguments were repaired: trailing commas"
+    )
+
+
+def test_what_was_sent_is_no_part_of_the_reply() -> None:
+    assert assemble(RequestSent(b"{}")).content == ()
 
 
 def test_a_piece_tells_the_block_and_the_call_it_went_to() -> None:
@@ -147,6 +185,8 @@ events = st.lists(
         st.builds(TextDelta, st.text(max_size=3)),
         st.builds(ThinkingDelta, st.text(max_size=3)),
         st.builds(CallStarted, ids, st.sampled_from(["", "Read"])),
+        st.builds(ThinkingSigned, st.text(max_size=1)),
+        st.builds(Salvaged, ids, st.just("a form")),
         st.builds(CallDelta, ids, st.sampled_from(["{", "}", '"k": 1', "[]", ""])),
     )
 )
