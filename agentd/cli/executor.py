@@ -25,8 +25,7 @@ from agentd.sandbox.contain import probe
 from agentd.sandbox.leash import read_hello, ready_line, watch_leash
 from agentd.store.home import Home, SessionDir, make_home
 from agentd.tools.base import Tool, ToolState
-from agentd.tools.bash import Bash
-from agentd.tools.registry import FILE_TOOLS
+from agentd.tools.registry import built_in
 from agentd.wire.listeners import Listener, open_tcp_listeners, open_unix_listener
 from agentd.wire.routing import Mount
 from agentd.wire.server import serve
@@ -189,7 +188,7 @@ async def serve_supervised(settings: Settings, hello: Hello) -> None:
 async def _bench(settings: Settings, workspace: Path, state_dir: Path) -> Bench:
     """What jobs work with here. Raises InvalidRequest for an alias that leads nowhere."""
     containment = await probe()
-    tools: dict[str, Tool] = {tool.name: tool for tool in (*FILE_TOOLS, Bash(containment))}
+    tools: dict[str, Tool] = {tool.name: tool for tool in built_in(containment)}
     repository = await repository_root(workspace)
     defaults = Models(code=settings.text("default-code-model"), scan=settings.text("default-scan-model"))
     return Bench(

@@ -19,6 +19,7 @@ from agentd.domain import (
     blocks_from_json,
 )
 
+TODO_TOOL = "TodoWrite"  # the last call of it that went well holds the list of what is to be done
 INTERRUPTED_CALL = "[interrupted: this call was stopped before it ended; it may or may not have taken effect]"
 
 
@@ -57,6 +58,12 @@ class History:
         """All messages, closed; between two calls of a model it only grows at the end."""
         self.close()
         return tuple(self.messages)
+
+    def last_input(self, tool: str) -> Mapping[str, Any]:
+        """What the last of the last message's calls of *tool* that went well was given: calls of one message may end
+        in any order."""
+        calls = (call for call in reversed(self._last_calls()) if call.name == tool and call.id in self.results)
+        return next((call.input for call in calls if not self.results[call.id].is_error), {})
 
     def _last_calls(self) -> tuple[ToolUse, ...]:
         return self.messages[-1].calls if self.messages else ()
@@ -108,6 +115,7 @@ class SessionState:
     jobs: dict[str, JobView] = attrs.field(factory=dict)
     asks: dict[str, AskView] = attrs.field(factory=dict)
     always: list[str] = attrs.field(factory=list)  # tools that a person allowed for the rest of the session
+    todos: list[dict[str, Any]] = attrs.field(factory=list)  # content, status, activeForm?: what is to be done
     usage: Usage = attrs.field(factory=Usage)
     history: History = attrs.field(factory=History)
 
@@ -162,7 +170,7 @@ def _phase(state: SessionState, record: Record, data: Mapping[str, Any]) -> None
 
 def _message(state: SessionState, record: Record, data: Mapping[str, Any]) -> None:
     if record.parent is None:
-        state.history.add(Message(data["role"], blocks_from_json(data["content"]), data["id"]))
+        state.history.add(Message(data["role"], blocks_from_json(data["content"]), data["id"], data["model"] or ""))
         if data["role"] == "assistant" and record.job:
             state.jobs[record.job].turns += 1
 
@@ -170,6 +178,8 @@ def _message(state: SessionState, record: Record, data: Mapping[str, Any]) -> No
 def _tool_finished(state: SessionState, record: Record, data: Mapping[str, Any]) -> None:
     if record.parent is None:
         state.history.answer(ToolResult(data["call"], blocks_from_json(data["content"]), not data["ok"]))
+        if data["name"] == TODO_TOOL:
+            state.todos = state.history.last_input(TODO_TOOL).get("todos", state.todos)
 
 
 def _ask_opened(state: SessionState, record: Record, data: dict[str, Any]) -> None:
@@ -233,7 +243,7 @@ def state_to_json(state: SessionState) -> dict[str, Any]:
         "asks": [attrs.asdict(ask) for ask in state.asks.values()],
         "usage": attrs.asdict(state.usage),
         "history": [
-            {"role": m.role, "id": m.id, "content": [block_to_json(block) for block in m.content]}
+            {"role": m.role, "id": m.id, "model": m.model, "content": [block_to_json(block) for block in m.content]}
             for m in state.history.messages
         ],
     }
@@ -242,7 +252,7 @@ def state_to_json(state: SessionState) -> dict[str, Any]:
 def state_from_json(fields: Mapping[str, Any]) -> SessionState:
     """Raises KeyError, TypeError or ValueError for what another version wrote: the log is folded anew then."""
     jobs = [JobView(**{**job, "state": JobState(job["state"])}) for job in fields["jobs"]]
-    messages = [Message(m["role"], blocks_from_json(m["content"]), m["id"]) for m in fields["history"]]
+    messages = [Message(m["role"], blocks_from_json(m["content"]), m["id"], m["model"]) for m in fields["history"]]
     return SessionState(
         **{
             **fields,

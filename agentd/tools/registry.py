@@ -1,8 +1,10 @@
-"""The tools that ship with agentd and need nothing from the machine. Bash is made where commands are contained."""
+"""The tools that ship with agentd."""
 
 from __future__ import annotations
 
+from agentd.sandbox.contain import Containment
 from agentd.tools.base import Tool
+from agentd.tools.bash import Bash
 from agentd.tools.edit import Edit
 from agentd.tools.glob import Glob
 from agentd.tools.grep import Grep
@@ -11,6 +13,7 @@ from agentd.tools.multiedit import MultiEdit
 from agentd.tools.notebook_edit import NotebookEdit
 from agentd.tools.notebook_read import NotebookRead
 from agentd.tools.read import Read
+from agentd.tools.todowrite import TodoWrite
 from agentd.tools.write import Write
 
 FILE_TOOLS: tuple[Tool, ...] = (
@@ -24,3 +27,8 @@ FILE_TOOLS: tuple[Tool, ...] = (
     NotebookRead(),
     NotebookEdit(),
 )
+
+
+def built_in(containment: Containment) -> tuple[Tool, ...]:
+    """All of them. *containment*: how commands are kept together on this machine."""
+    return (*FILE_TOOLS, TodoWrite(), Bash(containment))

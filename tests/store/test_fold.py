@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import attrs
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -29,11 +30,11 @@ def said(role: str, *blocks: Any) -> Entry:
     return Entry("message", {"id": "m", "role": role, "content": content, "model": None, "usage": None}, JOB)
 
 
-def answered(call: str, text: str = "done", ok: bool = True) -> Entry:
+def answered(call: str, text: str = "done", ok: bool = True, name: str = "Read") -> Entry:
     content = [block_to_json(Text(text))]
     data = {
         "call": call,
-        "name": "Read",
+        "name": name,
         "ok": ok,
         "summary": "",
         "duration_ms": 1,
@@ -86,10 +87,46 @@ def test_a_job_costs_what_its_calls_cost_and_nothing_known_stays_none() -> None:
     assert fold(created(), used(0.5), used(None), used(0.25)).jobs[JOB].cost == 0.75
 
 
+def listed(*contents: str) -> list[dict[str, str]]:
+    return [{"content": content, "status": "pending"} for content in contents]
+
+
+def todo_call(call: str, *contents: str) -> ToolUse:
+    return ToolUse(call, "TodoWrite", {"todos": listed(*contents)})
+
+
+def test_the_list_of_what_is_to_be_done_is_that_of_the_last_call_that_wrote_one() -> None:
+    first = (said("assistant", todo_call("a", "one")), answered("a", name="TodoWrite"))
+    second = (said("assistant", todo_call("b", "one", "two")), answered("b", name="TodoWrite"))
+    assert fold(created()).todos == []
+    assert fold(created(), *first).todos == listed("one")
+    assert fold(created(), *first, *second, said("assistant", Text("z")), ended()).todos == listed("one", "two")
+
+
+def test_a_call_that_failed_or_never_ended_leaves_the_list_as_it_was() -> None:
+    first = (created(), said("assistant", todo_call("a", "one")), answered("a", name="TodoWrite"))
+    bad = said("assistant", todo_call("b", "bad"))
+    assert fold(*first, bad, answered("b", ok=False, name="TodoWrite")).todos == listed("one")
+    assert fold(*first, bad, ended("interrupted")).todos == listed("one")
+
+
+def test_of_two_lists_in_one_message_the_second_counts_whichever_call_ends_last() -> None:
+    calls = said("assistant", todo_call("a", "one"), todo_call("b", "two"))
+    ends = [answered("a", name="TodoWrite"), answered("b", name="TodoWrite")]
+    assert fold(created(), calls, *ends).todos == fold(created(), calls, *reversed(ends)).todos == listed("two")
+
+
+def test_a_list_of_a_subagent_is_not_the_sessions() -> None:
+    theirs = [
+        attrs.evolve(e, parent="t") for e in (said("assistant", todo_call("a", "x")), answered("a", name="TodoWrite"))
+    ]
+    assert fold(created(), *theirs).todos == []
+
+
 def test_the_fold_survives_being_kept_as_json() -> None:
-    state = fold(
-        created(), said("user", Text("q")), CALLS, answered("a"), answered("b"), said("assistant", Text("z")), ended()
-    )
+    noted = (said("assistant", todo_call("t", "one")), answered("t", name="TodoWrite"))
+    told = (said("user", Text("q")), CALLS, answered("a"), answered("b"), *noted, said("assistant", Text("z")))
+    state = fold(created(), *told, ended())
     assert state_from_json(json.loads(json.dumps(state_to_json(state)))) == state
 
 

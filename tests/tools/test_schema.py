@@ -9,7 +9,8 @@ import pytest
 
 from agentd.domain import ToolClass
 from agentd.errors import ToolFailed
-from agentd.tools.registry import FILE_TOOLS
+from agentd.sandbox.contain import Containment, Level
+from agentd.tools.registry import FILE_TOOLS, built_in
 from agentd.tools.schema import arg, input_schema, parse, subject
 
 
@@ -98,6 +99,15 @@ def test_the_file_tools_are_those_of_the_contract() -> None:
         "LS": ToolClass.READ,
         "NotebookRead": ToolClass.READ,
         "NotebookEdit": ToolClass.EDIT,
+    }
+
+
+def test_what_ships_is_the_file_tools_and_what_runs_commands_or_keeps_lists() -> None:
+    tools = built_in(Containment(Level.GROUP))
+    assert tools[: len(FILE_TOOLS)] == FILE_TOOLS
+    assert {tool.name: tool.tool_class for tool in tools[len(FILE_TOOLS) :]} == {
+        "TodoWrite": ToolClass.READ,
+        "Bash": ToolClass.EXEC,
     }
 
 
