@@ -17,7 +17,9 @@ always present unless marked `?`; sizes are bytes, durations milliseconds, times
     ask.opened        id, kind, call, tool, input, question, options, deadline
     ask.settled       id, decision, reason, by
     notice            level (info, warning, error), text, code
-    usage             input_tokens, output_tokens, cached_tokens, cost
+    usage             input_tokens, output_tokens, cached_tokens, cost, model, provider, calls (made until this reply
+                      came), salvaged (tool calls read from text), request_bytes and prefix_bytes (of them, as many as
+                      the last request began with too; null where nothing is sent), first_ms, duration_ms (of the reply)
     checkpoint        id, tree
     commit            sha, files, message
     artifact          sha256, size, media_type, call
@@ -124,6 +126,7 @@ class Message:
     role: Literal["user", "assistant"]
     content: tuple[Block, ...]
     id: str = ""
+    model: str = ""  # that made it, by its provider's name for it; empty for what a person said and tools returned
 
     @property
     def text(self) -> str:
@@ -184,6 +187,7 @@ class Models:
     planner: str | None = None
     code: str | None = None
     scan: str | None = None
+    fallback: str | None = None  # serves the rest of a job whose own model cannot be reached; None: there is none
 
 
 @attrs.frozen
