@@ -1,4 +1,4 @@
-"""Settings: flags and the environment, where data lives, and what commands see of the environment.
+"""Settings: flags, the environment, the configuration file, where data lives, and what commands see of the environment.
 
 Everything here takes the environment as a mapping, so that a test or a hello line can stand in for os.environ. The
 rules of flags: the executor contract, section 1.
@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from agentd.errors import InvalidSetting
 
@@ -123,15 +123,131 @@ def parse_aliases(texts: Iterable[str]) -> dict[str, str]:
     return aliases
 
 
+# --- The configuration file ---------------------------------------------------------------------------------------
+
+
+def config_path(flag: str | None, env: Mapping[str, str]) -> Path | None:
+    """The file that --config or AGENTD_CONFIG names, else the user's own if there is one."""
+    for chosen in (flag, env.get("AGENTD_CONFIG")):
+        if chosen and chosen.strip():
+            return Path(chosen.strip()).expanduser().absolute()
+    path = _home_dir("XDG_CONFIG_HOME", ".config", env) / "agentd" / "config.toml"
+    return path if path.is_file() else None
+
+
+def read_config(path: Path | None) -> Table:
+    """The file as a table; an empty one for None. Raises InvalidSetting: it cannot be read, or is no TOML."""
+    if path is None:
+        return Table({}, "")
+    import tomllib  # slow to import, and most have no such file
+
+    try:
+        return Table(tomllib.loads(path.read_text(encoding="utf-8")), str(path))
+    except OSError as exc:
+        raise InvalidSetting(f"{path}: cannot be read: {exc.strerror}") from exc
+    except ValueError as exc:
+        raise InvalidSetting(f"{path}: is no TOML: {exc}") from exc
+
+
+class Table:
+    """A table of the configuration file, and its place there. Strict: a key that is not known, or a value of another
+    kind, raises InvalidSetting, which names the file, the key and, where one is near, the key that was meant. Values
+    are never in these texts: they may be secrets."""
+
+    def __init__(self, values: Mapping[str, Any], file: str, place: str = "") -> None:
+        self.values, self.file, self.place = values, file, place
+
+    def misfit(self, key: str, problem: str) -> InvalidSetting:
+        place = f"{self.place}.{key}" if self.place else key
+        return InvalidSetting(f"{self.file}: {place}: {problem}")
+
+    def only(self, *known: str) -> Table:
+        """This, which has no other keys."""
+        for key in self.values:
+            if key not in known:
+                from difflib import get_close_matches
+
+                near = get_close_matches(key, known, n=1)
+                hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(known)}"
+                raise self.misfit(key, f"no such key; {hint}")
+        return self
+
+    def text(self, key: str) -> str | None:
+        """Not blank, without blanks around it; None if it is not there. So too the others."""
+        value = self._get(key, str, "a text")
+        if value is not None and not value.strip():
+            raise self.misfit(key, "is blank")
+        return None if value is None else str(value.strip())
+
+    def one_of(self, key: str, *words: str) -> str | None:
+        value = self.text(key)
+        if value is not None and value not in words:
+            raise self.misfit(key, f"expected {' or '.join(words)}")
+        return value
+
+    def texts(self, key: str) -> tuple[str, ...]:
+        values = self._get(key, list, "a list of texts") or []
+        if not all(isinstance(value, str) and value.strip() for value in values):
+            raise self.misfit(key, "expected a list of texts")
+        return tuple(value.strip() for value in values)
+
+    def switch(self, key: str) -> bool | None:
+        value: bool | None = self._get(key, bool, "true or false")
+        return value
+
+    def count(self, key: str) -> int | None:
+        value: int | None = self._get(key, int, "a whole number above 0")
+        if value is not None and value <= 0:
+            raise self.misfit(key, "expected a whole number above 0")
+        return value
+
+    def number(self, key: str) -> float | None:
+        """Finite, 0 or more."""
+        value = self.values.get(key)
+        if value is None:
+            return None
+        if type(value) not in (int, float) or not 0 <= value < float("inf"):
+            raise self.misfit(key, "expected a number of 0 or more")
+        return float(value)
+
+    def table(self, key: str) -> Table:
+        """Empty if it is not there."""
+        place = f"{self.place}.{key}" if self.place else key
+        return Table(self._get(key, dict, "a table") or {}, self.file, place)
+
+    def tables(self, key: str) -> dict[str, Table]:
+        """Tables within a table, by name."""
+        within = self.table(key)
+        return {name: within.table(name) for name in within.values}
+
+    def words(self, key: str) -> dict[str, str]:
+        """A table of texts."""
+        within = self.table(key)
+        return {name: within.text(name) or "" for name in within.values}
+
+    def _get(self, key: str, kind: type, what: str) -> Any:
+        value = self.values.get(key)
+        if value is not None and type(value) is not kind:
+            raise self.misfit(key, f"expected {what}")
+        return value
+
+
+# --- Places and environments --------------------------------------------------------------------------------------
+
+
 def data_dir(flag: str | None, env: Mapping[str, str]) -> Path:
     """The user's data directory, absolute; it need not exist. DESIGN, Storage."""
     for chosen in (flag, env.get("AGENTD_DATA_DIR"), env.get("HARNESS_DATA_DIR")):
         if chosen and chosen.strip():
             return Path(chosen.strip()).expanduser().absolute()
-    state = Path(env.get("XDG_STATE_HOME", ""))
-    if not state.is_absolute():  # as the XDG specification wants it: a relative path is to be ignored
-        state = Path(env.get("HOME") or Path.home()) / ".local" / "state"
-    return state / "agentd"
+    return _home_dir("XDG_STATE_HOME", ".local/state", env) / "agentd"
+
+
+def _home_dir(variable: str, default: str, env: Mapping[str, str]) -> Path:
+    path = Path(env.get(variable, ""))
+    if not path.is_absolute():  # as the XDG specification wants it: a relative path is to be ignored
+        path = Path(env.get("HOME") or Path.home()) / default
+    return path
 
 
 def tool_environment(

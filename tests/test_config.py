@@ -6,7 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from agentd.config import PASS_ENV, Option, data_dir, parse_aliases, read_settings, tool_environment
+from agentd.config import (
+    PASS_ENV,
+    Option,
+    Table,
+    config_path,
+    data_dir,
+    parse_aliases,
+    read_config,
+    read_settings,
+    tool_environment,
+)
 from agentd.errors import InvalidSetting
 
 OPTIONS = {
@@ -154,3 +164,101 @@ def test_a_request_may_set_any_variable_of_its_commands() -> None:
 
 def test_a_command_has_a_path_even_where_we_have_none() -> None:
     assert tool_environment([], {}, {})["PATH"]
+
+
+# --- The configuration file ---------------------------------------------------------------------------------------
+
+
+def write(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("flag", "env", "path"),
+    [
+        ("/flag.toml", {"AGENTD_CONFIG": "/variable.toml"}, "/flag.toml"),
+        (" ", {"AGENTD_CONFIG": "/variable.toml"}, "/variable.toml"),
+    ],
+)
+def test_the_configuration_file_is_the_one_that_is_named(flag: str, env: dict[str, str], path: str) -> None:
+    assert config_path(flag, env) == Path(path)
+
+
+def test_else_it_is_the_users_own_where_there_is_one(tmp_path: Path) -> None:
+    home = {"HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path / "xdg")}
+    assert config_path(None, home) is None
+    own = write(tmp_path / "xdg/agentd/config.toml", "")
+    assert config_path(None, home) == own
+    assert config_path(None, {"HOME": str(tmp_path)}) is None
+
+
+def test_without_a_file_the_configuration_is_empty() -> None:
+    assert read_config(None).only().values == {}
+
+
+@pytest.mark.parametrize(("text", "problem"), [(None, "cannot be read"), ("a = ", "is no TOML"), ("\0", "is no TOML")])
+def test_a_file_that_cannot_be_understood_is_refused_by_name(tmp_path: Path, text: str | None, problem: str) -> None:
+    path = tmp_path / "c.toml"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(InvalidSetting, match=rf"{path}: {problem}"):
+        read_config(path)
+
+
+def table(**values: object) -> Table:
+    return Table(values, "c.toml", "providers.x")
+
+
+def test_a_key_that_is_not_known_is_told_the_nearest_one() -> None:
+    with pytest.raises(InvalidSetting, match=r"^c\.toml: providers\.x\.api_ky: no such key; did you mean api_key\?$"):
+        table(api_ky="secret").only("api_key", "base_url")
+
+
+def test_a_key_that_is_like_no_other_is_told_what_there_is() -> None:
+    with pytest.raises(InvalidSetting, match="no such key; there are: api_key, base_url"):
+        table(frobnicate=1).only("api_key", "base_url")
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        ("text", 1),
+        ("text", " "),
+        ("texts", "a"),
+        ("texts", ["a", 1]),
+        ("texts", [""]),
+        ("switch", 1),
+        ("count", 0),
+        ("count", True),
+        ("count", 1.5),
+        ("number", -1),
+        ("number", True),
+        ("number", float("inf")),
+        ("table", []),
+        ("tables", {"a": 1}),
+        ("words", {"a": 1}),
+    ],
+)
+def test_a_value_of_another_kind_is_refused_by_its_place(kind: str, value: object) -> None:
+    with pytest.raises(InvalidSetting, match=r"^c\.toml: providers\.x\.key(\.a)?: "):
+        getattr(table(key=value), kind)("key")
+
+
+def test_a_value_is_never_in_what_is_said_of_it() -> None:
+    with pytest.raises(InvalidSetting) as caught:
+        table(key=["s3cret"]).text("key")
+    assert "s3cret" not in str(caught.value)
+
+
+def test_a_word_is_one_of_those_there_are() -> None:
+    assert table(key="a").one_of("key", "a", "b") == "a"
+    with pytest.raises(InvalidSetting, match="expected a or b"):
+        table(key="c").one_of("key", "a", "b")
+
+
+def test_what_is_not_there_is_none_or_empty() -> None:
+    empty = table()
+    assert [empty.text("k"), empty.switch("k"), empty.count("k"), empty.number("k")] == [None] * 4
+    assert (empty.texts("k"), empty.tables("k"), empty.words("k")) == ((), {}, {})
