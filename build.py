@@ -40,6 +40,9 @@ OLDEST = (3, 11)  # the oldest Python that agentd runs on
 LARGEST = 3_000_000  # bytes of the finished file
 SHEBANG = b"#!/usr/bin/env python3\n"
 LOCK = "[tool.agentd.lock]\n"
+LEFT_OUT = re.compile(
+    r"(^|/)(_?tests|testing|_tools|preconf)/|^cattr/"
+)  # of what we vendor: nothing of ours imports it
 
 
 class BuildError(Exception):
@@ -172,7 +175,7 @@ def vendor(wheel: Path, tree: Path) -> None:
             is_metadata = parts[0].endswith(".dist-info")
             if is_metadata and not (parts[1] == "METADATA" or re.search("(?i)licen[cs]e|copying|notice", name)):
                 continue
-            if not is_metadata and (not name.endswith(".py") or {"tests", "_tests"} & set(parts)):
+            if not is_metadata and (not name.endswith(".py") or LEFT_OUT.search(name)):
                 continue
             if (tree / name).exists():
                 raise BuildError(f"{wheel.name} holds {name}, and so does another wheel")

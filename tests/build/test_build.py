@@ -117,7 +117,11 @@ def test_licences_of_all_that_is_inside_are_inside(contents: dict[str, bytes]) -
 
 
 def test_no_tests_and_nothing_that_is_not_python_are_vendored(contents: dict[str, bytes]) -> None:
-    assert not [name for name in contents if re.search(r"(^|/)_?tests/|\.(so|pyd|pyi)$|py\.typed|__pycache__", name)]
+    assert not [
+        name
+        for name in contents
+        if re.search(r"(^|/)(_?tests|testing|_tools)/|\.(so|pyd|pyi)$|py\.typed|__pycache__", name)
+    ]
 
 
 def test_a_file_that_has_grown_too_large_is_refused(pyz: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
