@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from agentd.errors import ToolFailed
@@ -21,6 +21,7 @@ Call = Callable[[Tool, Mapping[str, Any]], Awaitable[ToolOutcome]]
 Told = Callable[[Tool, Mapping[str, Any]], Awaitable[str]]
 
 texts = st.text(st.sampled_from("ab \n"), max_size=30)
+patiently = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # the machine may be busy
 pieces = st.text(st.sampled_from("ab \n"), min_size=1, max_size=3)
 
 
@@ -36,6 +37,7 @@ def change(old: str, new: str, **more: Any) -> dict[str, Any]:
     return {"file_path": "file", "old_string": old, "new_string": new, **more}
 
 
+@patiently
 @given(text=texts, old=pieces, new=texts, everywhere=st.booleans())
 def test_a_replacement_is_that_of_str(text: str, old: str, new: str, everywhere: bool) -> None:
     assume(old != new)
@@ -49,6 +51,7 @@ def test_a_replacement_is_that_of_str(text: str, old: str, new: str, everywhere:
         assert done.count == count
 
 
+@patiently
 @given(chosen=texts_with_pieces(), new=texts)
 def test_line_ends_make_no_difference_to_a_replacement(chosen: tuple[str, str], new: str) -> None:
     text, old = chosen
@@ -60,6 +63,7 @@ def test_line_ends_make_no_difference_to_a_replacement(chosen: tuple[str, str], 
     )
 
 
+@patiently
 @given(chosen=texts_with_pieces(), new=texts)
 def test_the_lines_of_each_replacement_are_known(chosen: tuple[str, str], new: str) -> None:
     text, old = chosen

@@ -75,7 +75,9 @@ def expected(git: Git, root: Path) -> list[bytes]:
     return sorted(git(root, "ls-files", "--others", "--exclude-standard", "-z").split(b"\0")[:-1])
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+)
 @given(top=contents, nested=contents, deep=contents, exclude=contents)
 def test_a_walk_finds_what_git_would_not_ignore(
     tree: Path, git: Git, top: str, nested: str, deep: str, exclude: str
@@ -88,7 +90,9 @@ def test_a_walk_finds_what_git_would_not_ignore(
     assert sorted(Walk(tree)) == expected(git, tree)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+)
 @given(top=contents, nested=contents)
 def test_a_walk_of_a_subdirectory_knows_the_rules_above_it(tree: Path, git: Git, top: str, nested: str) -> None:
     git(tree, "init", "-q")
