@@ -40,9 +40,8 @@ OLDEST = (3, 11)  # the oldest Python that agentd runs on
 LARGEST = 3_000_000  # bytes of the finished file
 SHEBANG = b"#!/usr/bin/env python3\n"
 LOCK = "[tool.agentd.lock]\n"
-LEFT_OUT = re.compile(
-    r"(^|/)(_?tests|testing|_tools|preconf)/|^cattr/"
-)  # of what we vendor: nothing of ours imports it
+# Of what we vendor: nothing that runs imports it.
+LEFT_OUT = re.compile(r"(^|/)(_?tests|testing|_tools|preconf)/|^cattr/")
 
 
 class BuildError(Exception):
