@@ -25,7 +25,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-MAX_PATHS = 1000  # ways to match at one place, up to which a pattern counts as quick everywhere
+MAX_CHARACTERS = 10_000
+MAX_PATHS = 32  # ways to match at one place, up to which a pattern counts as quick: some 0.1 s for a megabyte at worst
 LONG_LITERAL = 4  # bytes from which on a literal is looked for whatever else is known: nothing is faster
 
 _POSIX = {
@@ -60,7 +61,7 @@ class Pattern:
     run         each match holds this run of characters; None if that is not known, or *literals* say more
     is_literal  the pattern is its one literal, or its run, and nothing else
     anchored    a match is at the beginning of a line
-    quick       no text makes it slow
+    quick       no line makes it slow
     alone       a line has to be cut out before it is matched: the pattern sees what is around it, or would run on
     keeps_cr    `\\r\\n` is not made `\\n` first
     tree        what re made of it
@@ -70,6 +71,8 @@ class Pattern:
         self.source = source
         self.ignore_case = ignore_case
         self.multiline = multiline
+        if len(source) > MAX_CHARACTERS:
+            raise BadPattern(f"it is longer than {MAX_CHARACTERS} characters")
         text = re.sub(r"\[:(\w+):\]", lambda found: _POSIX.get(found[1], found[0]), source)
         flags = re.MULTILINE | (re.IGNORECASE if ignore_case else 0) | (re.DOTALL if multiline else 0)
         flags |= re.ASCII if text.isascii() else 0
@@ -78,11 +81,11 @@ class Pattern:
                 warnings.simplefilter("ignore", FutureWarning)
                 self.regex = re.compile(text, flags)
                 self.tree = parse(text, flags)
+            self.folded = bool(self.regex.flags & re.IGNORECASE)
+            self.unicode = not self.regex.flags & re.ASCII
+            self._examine()
         except (re.error, RecursionError, OverflowError, ValueError) as exc:
             raise BadPattern(str(exc)) from exc
-        self.folded = bool(self.regex.flags & re.IGNORECASE)
-        self.unicode = not self.regex.flags & re.ASCII
-        self._examine()
 
     def _examine(self) -> None:
         every = list(all_parts(self.tree))
@@ -95,7 +98,7 @@ class Pattern:
         self.alone = any(
             op in _OUTLOOK or (op == "AT" and str(av) in _WHOLE_TEXT) or self._runs_on(op, av) for op, av in every
         )
-        self.quick = _paths(self.tree) <= MAX_PATHS
+        self.quick = not self.multiline and _paths(self.tree) <= MAX_PATHS
         self._find_needle(all(op == "LITERAL" for op, _ in every) and len(every))
 
     def _find_needle(self, literal_length: int) -> None:
@@ -127,7 +130,8 @@ def _paths(tree: Any) -> float:
             total *= sum(map(_paths, av[1]))
         elif op in REPEATS:
             once = _paths(av[2])
-            total *= sum(once**n for n in range(av[0], av[1] + 1)) if av[1] <= 64 else float("inf")
+            endless = av[1] > 2 * MAX_PATHS or once > MAX_PATHS
+            total *= float("inf") if endless else sum(once**n for n in range(av[0], av[1] + 1))
         elif op in ("GROUPREF", "GROUPREF_EXISTS"):
             total = float("inf")
         else:

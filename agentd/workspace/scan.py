@@ -1,8 +1,8 @@
 """One file searched for one pattern. Standard library only, and no await: this runs in threads and in search workers.
 
-A file is read in blocks that end at a line's end. Most are dismissed by looking for a literal that every match has to
-hold; only what is left is decoded and given to `re`. Of a line longer than MAX_LINE_BYTES the parts are searched one by
-one. A multiline search looks at the first MAX_WHOLE_BYTES of a file.
+A file is read in blocks that end at a line's end. Most are dismissed by looking for what every match has to hold
+(needle.py); only what is left is decoded and given to `re`. Of a line longer than MAX_LINE_BYTES the parts are searched
+one by one. A multiline search looks at the first MAX_WHOLE_BYTES of a file.
 """
 
 from __future__ import annotations

@@ -215,6 +215,7 @@ def test_of_some_patterns_no_run_is_known(source: str) -> None:
         ("(a+)+$", False),
         ("(a|a){30}", False),
         ("(x{1,30}){1,30}", False),
+        ("(((x{1,60}){1,60}){1,60}){1,60}", False),
         (r"foo.*bar", False),
         (r"(\w)\1", False),
     ],
@@ -244,7 +245,9 @@ def test_a_pattern_is_read_this_way(tmp_path: Path, source: str, line: str, matc
     assert bool(look(path, Pattern(source))[0]) is matches
 
 
-@pytest.mark.parametrize("source", ["(", "[", "*", r"\p{L}", "(?P<x>", "a\\", "(?<=a+)b", "x{99999999999}"])
+@pytest.mark.parametrize(
+    "source", ["(", "[", "*", r"\p{L}", "(?P<x>", "a\\", "(?<=a+)b", "x{99999999999}", "x" * 20_000, "(" * 9000]
+)
 def test_what_is_no_regular_expression_is_a_bad_pattern(source: str) -> None:
     with pytest.raises(BadPattern):
         Pattern(source)
