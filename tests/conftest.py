@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from agentd.providers.scripted import ScriptedProvider
 from agentd.store.home import make_home
+from tests.witness import Witness
 from tests.workshop import Workshop
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -51,3 +53,12 @@ def workshop(tmp_path: Path) -> Workshop:
     """An engine for conversations with a scripted model."""
     (tmp_path / "workspace").mkdir()
     return Workshop(make_home(tmp_path / "home"), tmp_path / "workspace", ScriptedProvider([]))
+
+
+@pytest.fixture
+def witness() -> Iterator[Witness]:
+    """Whoever is named by it is looked for, and ended with the test."""
+    one = Witness(str(secrets.randbelow(10**9) + 10**9))
+    yield one
+    for pid in one.alive():
+        os.kill(pid, 9)

@@ -15,7 +15,7 @@ from agentd.sandbox import child as child_module
 from agentd.sandbox.child import PIPE, STDOUT, open_child, spawn
 
 if TYPE_CHECKING:
-    from tests.sandbox.conftest import Witness
+    from tests.witness import Witness
 
 ENV = {"PATH": os.environ.get("PATH", os.defpath)}
 STUBBORN = (

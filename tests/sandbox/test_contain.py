@@ -16,7 +16,7 @@ import agentd
 from agentd.sandbox.contain import BWRAP, Containment, Finished, Level, probe, run_command
 
 if TYPE_CHECKING:
-    from tests.sandbox.conftest import Witness
+    from tests.witness import Witness
 
 ENV = {"PATH": os.environ.get("PATH", os.defpath)}
 LEVELS = list(Level)
