@@ -14,6 +14,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
+import build
+
 Run = Callable[..., subprocess.CompletedProcess[str]]
 Require = Callable[[str], str]
 
@@ -22,9 +24,10 @@ QUESTION = "Where are HTTP request heads parsed, and what limits apply?"
 
 @pytest.fixture
 def repository(pyz: Path, run: Run, tmp_path: Path) -> Path:
-    """This source, committed."""
+    """This source, committed; with the README, which has the question in it, and so is no answer."""
     source = tmp_path / "a clone"
     shutil.copytree(pyz.parent.parent / "agentd", source / "agentd")
+    shutil.copy(build.ROOT / "README.md", source)
     author = ("-c", "user.name=Somebody", "-c", "user.email=somebody@example.invalid")
     for words in (["init", "-q"], ["add", "."], [*author, "commit", "-qm", "All of it"]):
         assert run("git", *words, cwd=source).returncode == 0
