@@ -97,16 +97,19 @@ async def run_command(
     env: Mapping[str, str],
     timeout: float | None,  # noqa: ASYNC109  # at the end of it the tree is killed and what it said is kept
     on_output: Callable[[bytes], object],
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> Finished:
     """Run *command* in a shell, with *env* as its whole environment and nothing to read.
 
     *on_output* gets stdout and stderr, merged, in the order written, at most a pipe full at a time; small pieces are
     collected for 20 ms. Returns when the shell exits, whoever else may hold its output open; *timeout* is in seconds.
-    Raises OSError if it cannot be started: no such directory, or a command that is longer than the system takes.
+    Raises OSError if it cannot be started: no such directory, or a command that is longer than the system takes;
+    otherwise *task_status* is told that it runs.
     """
     tree = containment.start(command, cwd, env)
     with closing(tree.child):
         try:
+            task_status.started()
             with trio.move_on_after(math.inf if timeout is None else timeout) as limit:
                 await _follow(tree, on_output)
         finally:

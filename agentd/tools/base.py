@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import attrs
 
 from agentd.domain import Image, Text, ToolClass
+from agentd.tools.background import Background
 
 
 @attrs.define
@@ -28,6 +29,7 @@ class ToolContext:
     off_limits: tuple[Path, ...]  # agentd's own state: no file tool reads or writes below these, in any mode
     on_output: Callable[[str], None]  # live output, for people; it need not be the whole of it
     keep: Callable[[Path], str]  # store a file as an artifact of this call; its name, to tell the model
+    background: Background | None = None  # for what runs on after its call; None: nothing may
 
 
 @attrs.frozen

@@ -31,7 +31,9 @@ if it is not 0.
   and shell options do not last.
 - There is nobody at the keyboard: standard input is empty. Use the flags that make a program not ask.
 - A command is stopped after {DEFAULT_TIMEOUT // 1000} s, or after `timeout` milliseconds (at most {MAX_TIMEOUT}).
-- Whatever a command leaves running in the background is killed when the command ends.
+- Whatever a command leaves running in the background is killed when the command ends. For what is to run on, like a
+  server or a long build, set `run_in_background`: the call returns at once with an id, for BashOutput, which shows what
+  the command says, and for KillShell, which ends it. It ends with the job at the latest.
 - More than {OUTPUT_CHARACTERS} characters of output are cut in the middle; the full text is kept.
 - To read, search or edit files use the tools made for that: they are faster and show line numbers."""
 
@@ -41,6 +43,7 @@ class BashInput:
     command: str = arg("The command. Several lines are fine.")
     timeout: int = arg(f"Milliseconds after which it is stopped, {MAX_TIMEOUT} at most.", default=DEFAULT_TIMEOUT)
     description: str = arg("What the command does, in five to ten words, for the person who watches.", default="")
+    run_in_background: bool = arg("Return at once and let it run on, without a timeout.", default=False)
 
 
 class Bash:
@@ -60,6 +63,8 @@ class Bash:
     async def run(self, call_input: Mapping[str, Any], context: ToolContext) -> ToolOutcome:
         asked = _check(call_input)
         notices = _start_directory(context)
+        if asked.run_in_background:
+            return await self._start(asked, notices, context)
         last_directory = Path(tempfile.gettempdir(), f"agentd-cwd-{secrets.token_hex(8)}")
         with closing(Output(OUTPUT_CHARACTERS, context.on_output)) as output:
             try:
@@ -72,18 +77,28 @@ class Bash:
                     on_output=output.feed,
                 )
             except OSError as exc:
-                raise ToolFailed(f"The command could not be started: {exc.strerror}.{_advice(asked.command)}") from exc
+                raise _not_started(asked.command, exc) from exc
             finally:
                 went_to = _take(last_directory)
             output.finish()
             notices += _follow(went_to, context)
             return _outcome(asked, done, output, notices, context)
 
+    async def _start(self, asked: BashInput, notices: list[str], context: ToolContext) -> ToolOutcome:
+        """Raises ToolFailed."""
+        if context.background is None:
+            raise ToolFailed("Nothing can run in the background here: run the command in the foreground.")
+        try:
+            shell = await context.background.start(self._containment, asked.command, context.state.cwd, context.env)
+        except OSError as exc:
+            raise _not_started(asked.command, exc) from exc
+        told = f"Started in the background as {shell.id}. BashOutput shows what it says, KillShell ends it."
+        lines = [told, *(f"[{notice}]" for notice in notices)]
+        return ToolOutcome((Text("\n".join(lines)),), f"started as {shell.id}")
+
 
 def _check(call_input: Mapping[str, Any]) -> BashInput:
     """Raises ToolFailed."""
-    if call_input.get("run_in_background"):
-        raise ToolFailed("run_in_background is not supported here: run the command in the foreground, with a timeout.")
     asked = parse(BashInput, call_input)
     if not asked.command.strip():
         raise ToolFailed("The command is empty.")
@@ -94,10 +109,11 @@ def _check(call_input: Mapping[str, Any]) -> BashInput:
     return asked
 
 
-def _advice(command: str) -> str:
-    if len(command) > 100_000:
-        return " It is too long for one command: Write it to a file first, and run that."
-    return ""
+def _not_started(command: str, exc: OSError) -> ToolFailed:
+    advice = (
+        " It is too long for one command: Write it to a file first, and run that." if len(command) > 100_000 else ""
+    )
+    return ToolFailed(f"The command could not be started: {exc.strerror}.{advice}")
 
 
 def _start_directory(context: ToolContext) -> list[str]:
@@ -130,7 +146,7 @@ def _follow(went_to: Path | None, context: ToolContext) -> list[str]:
 
 
 def _outcome(asked: BashInput, done: Finished, output: Output, notices: list[str], context: ToolContext) -> ToolOutcome:
-    text = output.whole if output.whole is not None else _cut(output, context)
+    text = text_of(output, context)
     lines = [text.rstrip("\n")] if text.strip() else []
     lines += [f"[{notice}]" for notice in notices]
     if done.timed_out:
@@ -144,8 +160,10 @@ def _outcome(asked: BashInput, done: Finished, output: Output, notices: list[str
     return ToolOutcome((Text("\n".join(lines)),), summary, is_error=done.timed_out or done.exit_code != 0)
 
 
-def _cut(output: Output, context: ToolContext) -> str:
-    """The head and the tail, and between them what is missing and where it is."""
+def text_of(output: Output, context: ToolContext) -> str:
+    """All of it; or the head and the tail, and between them what is missing and where it is."""
+    if output.whole is not None:
+        return output.whole
     missing = output.characters - len(output.head) - len(output.tail)
     kept = context.keep(output.path) if output.path is not None else None
     what = f"the first {output.spooled} bytes are" if output.spool_cut else "the full output is"

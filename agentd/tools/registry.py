@@ -5,9 +5,11 @@ from __future__ import annotations
 from agentd.sandbox.contain import Containment
 from agentd.tools.base import Tool
 from agentd.tools.bash import Bash
+from agentd.tools.bashoutput import BashOutput
 from agentd.tools.edit import Edit
 from agentd.tools.glob import Glob
 from agentd.tools.grep import Grep
+from agentd.tools.killshell import KillShell
 from agentd.tools.ls import LS
 from agentd.tools.multiedit import MultiEdit
 from agentd.tools.notebook_edit import NotebookEdit
@@ -31,4 +33,4 @@ FILE_TOOLS: tuple[Tool, ...] = (
 
 def built_in(containment: Containment) -> tuple[Tool, ...]:
     """All of them. *containment*: how commands are kept together on this machine."""
-    return (*FILE_TOOLS, TodoWrite(), Bash(containment))
+    return (*FILE_TOOLS, TodoWrite(), Bash(containment), BashOutput(), KillShell())

@@ -108,6 +108,8 @@ def test_what_ships_is_the_file_tools_and_what_runs_commands_or_keeps_lists() ->
     assert {tool.name: tool.tool_class for tool in tools[len(FILE_TOOLS) :]} == {
         "TodoWrite": ToolClass.READ,
         "Bash": ToolClass.EXEC,
+        "BashOutput": ToolClass.READ,
+        "KillShell": ToolClass.EXEC,
     }
 
 
