@@ -22,7 +22,7 @@ UVICORN = ("-m", "uvicorn", "peer:app", "--port", "{port}", "--log-level", "warn
 SERVERS = {
     "FastAPI, uvicorn[standard]": UVICORN,
     "FastAPI, uvicorn on h11": (*UVICORN, "--http", "h11", "--loop", "asyncio"),
-    "FastAPI, hypercorn -k trio": ("-m", "hypercorn", "-k", "trio", "-b", "127.0.0.1:{port}", "peer:app"),
+    "FastAPI, hypercorn -k trio": ("-m", "hypercorn", "-k", "trio", "-w", "0", "-b", "127.0.0.1:{port}", "peer:app"),
 }
 TARGETS = dict(zip(SERVERS, ("≥ 2×", "≥ 3×", "≥ 5×"), strict=True))
 
@@ -97,12 +97,12 @@ def measure(peers: str | None) -> dict[tuple[str, str], Load]:
         commands: dict[str, tuple[str, ...]] = {OURS: (sys.executable, "ours.py", "{port}")}
         if peers:
             commands |= {name: (peers, *words) for name, words in SERVERS.items()}
-        ports = {name: stack.enter_context(serving(argv, directory))[0] for name, argv in commands.items()}
+        servers = {name: stack.enter_context(serving(argv, directory)) for name, argv in commands.items()}
         found: dict[tuple[str, str], list[Load]] = {}
         for _ in range(ROUNDS):
             for method, request in REQUESTS.items():
-                for name, port in ports.items():
-                    load = hammer(port, request, connections=CONNECTIONS, seconds=SECONDS)
+                for name, (port, pid) in servers.items():
+                    load = hammer(port, pid, request, connections=CONNECTIONS, seconds=SECONDS)
                     found.setdefault((name, method), []).append(load)
         return {
             key: Load(max(load.rate for load in loads), min(load.p99 for load in loads)) for key, loads in found.items()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 import socket
 import statistics
 import subprocess
@@ -27,12 +28,13 @@ def serving(argv: Sequence[str], directory: Path) -> Iterator[tuple[int, int]]:
         port = probe.getsockname()[1]
     command = ["taskset", "-c", str(SERVER_CORE), *(word.format(port=port) for word in argv)]
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{directory}"}
-    with subprocess.Popen(command, cwd=directory, env=environment, stdout=subprocess.DEVNULL) as process:
+    quiet = subprocess.DEVNULL
+    with subprocess.Popen(command, cwd=directory, env=environment, stdout=quiet, start_new_session=True) as process:
         try:
             wait_until_accepting(port, process.poll)
             yield port, process.pid
         finally:
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)  # some have children of their own
 
 
 def wait_until_accepting(port: int, status: Callable[[], int | None]) -> None:
@@ -46,11 +48,15 @@ def wait_until_accepting(port: int, status: Callable[[], int | None]) -> None:
 
 
 class Load(NamedTuple):
-    rate: float  # answers a second
-    p99: float  # seconds
+    rate: float  # answers for a second of the server's processor time: what a core of its own would do
+    p99: float  # seconds, by the clock
 
 
-def hammer(port: int, request: bytes, *, connections: int, seconds: float) -> Load:
+def processor_seconds(pid: int) -> float:
+    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
+
+
+def hammer(port: int, pid: int, request: bytes, *, connections: int, seconds: float) -> Load:
     """Each connection sends *request*, reads the whole answer, and sends it again."""
     poll = select.epoll()
     clients: dict[int, socket.socket] = {}
@@ -63,6 +69,7 @@ def hammer(port: int, request: bytes, *, connections: int, seconds: float) -> Lo
         poll.register(client, select.EPOLLIN)
         clients[client.fileno()], received[client.fileno()] = client, b""
     started = now = time.perf_counter()
+    used = processor_seconds(pid)
     for fd, client in clients.items():
         sent_at[fd] = time.perf_counter()
         client.sendall(request)
@@ -74,9 +81,10 @@ def hammer(port: int, request: bytes, *, connections: int, seconds: float) -> Lo
                 latencies.append(now - sent_at[fd])
                 received[fd], sent_at[fd] = b"", now
                 clients[fd].send(request)
+    used = processor_seconds(pid) - used
     for client in clients.values():
         client.close()
-    return Load(len(latencies) / (now - started), statistics.quantiles(latencies, n=100)[98])
+    return Load(len(latencies) / used, statistics.quantiles(latencies, n=100)[98])
 
 
 def is_whole(answer: bytes) -> bool:
