@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from agentd.errors import AgentdError, ProviderFailed, ReadOnly, StoreFailed, on
 from agentd.providers.protocol import ModelRequest, ToolSchema
 from agentd.providers.registry import Registry, Resolved
 from agentd.store.fold import JobView
+from agentd.tools.background import Background, Shell, open_background
 from agentd.tools.base import Tool, ToolState
 from agentd.wire.typed import structure
 from agentd.workspace.snapshot import Snapshots
@@ -122,7 +123,11 @@ class JobRun:
         self.begun.set()
         if self.bench.snapshots is not None and recipe.writes and self.job.start_tree is None:
             self._append("checkpoint", id=self.job.id, tree=await self.bench.snapshots.take())
-        return await self._converse(recipe, resolved, tools)
+        async with open_background(self._started_in_background()) as background:
+            try:
+                return await self._converse(recipe, resolved, self._calls(tools, background))
+            finally:
+                self._tell_of(background.running)
 
     def _begin(self, resolved: Resolved, tools: Mapping[str, Tool], asked_for: str | None) -> None:
         self._append(
@@ -146,10 +151,9 @@ class JobRun:
             if name not in policy.disallowed and (not policy.allowed or name in policy.allowed)
         }
 
-    async def _converse(self, recipe: Recipe, resolved: Resolved, tools: Mapping[str, Tool]) -> Ending:
+    async def _converse(self, recipe: Recipe, resolved: Resolved, calls: Calls) -> Ending:
         budget = Budget(self.spec.limits, self.job.turns, self.job.cost)
-        calls = self._calls(tools)
-        schemas = tuple(ToolSchema(t.name, t.description, t.input_schema) for t in tools.values())
+        schemas = tuple(ToolSchema(t.name, t.description, t.input_schema) for t in calls.tools.values())
         system = system_prompt(recipe, self.bench.workspace)
         if unanswered := self.session.state.history.unanswered:  # an earlier executor stopped at an ask
             await calls.answer(unanswered)
@@ -164,16 +168,30 @@ class JobRun:
                 return stuck
         return Ending(JobState.COMPLETED, reason, self._last_text())
 
-    def _calls(self, tools: Mapping[str, Tool]) -> Calls:
+    def _calls(self, tools: Mapping[str, Tool], background: Background) -> Calls:
         bench = self.bench
         env = tool_environment(PASS_ENV, {})
-        around = Surroundings(bench.workspace, bench.state, env, bench.off_limits, self.session.dir.blobs)
+        blobs = self.session.dir.blobs
+        around = Surroundings(bench.workspace, bench.state, env, bench.off_limits, blobs, background)
         return Calls(self.session, self.job.id, tools, self.spec.tools, self.asks, around)
 
     def _count(self, turn: Turn, resolved: Resolved, budget: Budget) -> None:
         cost = resolved.cost(turn.usage)
         budget.add_turn(cost)
         self._append("usage", **attrs.asdict(turn.usage), cost=cost)
+
+    def _started_in_background(self) -> int:
+        """How many commands the session has asked to run in the background, until now: their ids are taken."""
+        calls = (call for message in self.session.state.history.messages for call in message.calls)
+        return sum(call.name == "Bash" and bool(call.input.get("run_in_background")) for call in calls)
+
+    def _tell_of(self, running: Sequence[Shell]) -> None:
+        """Say which commands the end of the job ends."""
+        if running:
+            names = ", ".join(f"{shell.id} ({shell.title})" for shell in running)
+            self._append(
+                "notice", level="info", code="BACKGROUND_ENDED", text=f"ended with the job, in the background: {names}"
+            )
 
     def _ending_of(self, turn: Turn) -> Ending:
         if not turn.message.text.strip():
