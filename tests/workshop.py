@@ -19,7 +19,7 @@ from agentd.providers.registry import Registry
 from agentd.providers.scripted import Reply, ScriptedProvider
 from agentd.store.fold import JobView
 from agentd.store.home import Home
-from agentd.tools.base import ToolContext, ToolOutcome, ToolState
+from agentd.tools.base import Tool, ToolContext, ToolOutcome, ToolState
 
 
 @attrs.frozen
@@ -74,6 +74,7 @@ class Workshop:
     workspace: Path
     model: ScriptedProvider
     read_only: bool = False
+    tools: tuple[Tool, ...] = TOOLS
 
     def says(self, *replies: Reply | str) -> None:
         """The model's next replies."""
@@ -82,7 +83,7 @@ class Workshop:
     @asynccontextmanager
     async def open(self) -> AsyncIterator[Engine]:
         registry = Registry([self.model])
-        tools = {tool.name: tool for tool in TOOLS}
+        tools = {tool.name: tool for tool in self.tools}
         bench = Bench(
             workspace=self.workspace,
             registry=registry,

@@ -16,6 +16,7 @@ from agentd.engine.session import Session
 from agentd.errors import AgentdError
 from agentd.providers.assemble import unreadable_input
 from agentd.store.blobs import Blobs
+from agentd.tools.background import Background
 from agentd.tools.base import Tool, ToolContext, ToolOutcome, ToolState
 
 TOOL_SECONDS = 60.0  # Bash keeps its own time
@@ -31,6 +32,7 @@ class Surroundings:
     env: Mapping[str, str]
     off_limits: tuple[Path, ...]
     blobs: Blobs
+    background: Background
 
 
 @attrs.frozen
@@ -141,7 +143,9 @@ class Calls:
             return str(self.around.blobs.path(sha256))
 
         around = self.around
-        context = ToolContext(around.workspace, around.state, around.env, around.off_limits, on_output, keep)
+        context = ToolContext(
+            around.workspace, around.state, around.env, around.off_limits, on_output, keep, around.background
+        )
         seconds = TOOL_SECONDS if tool.tool_class is not ToolClass.EXEC else float("inf")
         try:
             with trio.fail_after(seconds):

@@ -14,6 +14,7 @@ from agentd.sandbox.contain import Containment, run_command
 from agentd.sandbox.ring import Ring
 
 MAX_RUNNING = 8
+TITLE_CHARACTERS = 80
 MAX_KEPT = 32  # whose output can be asked for, running or not
 
 
@@ -41,6 +42,12 @@ class Shell:
         if self.running:
             return f"has been running for {trio.current_time() - self._began:.0f} s"
         return "was killed" if self._exit_code is None else f"has ended with exit code {self._exit_code}"
+
+    @property
+    def title(self) -> str:
+        """The command on one line, cut."""
+        line = " ".join(self.command[: 4 * TITLE_CHARACTERS].split())
+        return line if len(line) <= TITLE_CHARACTERS else line[: TITLE_CHARACTERS - 1] + "…"
 
     async def run(
         self,

@@ -31,5 +31,5 @@ class KillShell:
         shell = find_shell(parse(KillShellInput, call_input).shell_id, context)
         before = "" if shell.running else " already"
         await shell.kill()
-        told = f"{shell.id} {shell.status}{before}: {subject({'command': shell.command}, 'command')}"
+        told = f"{shell.id} {shell.status}{before}: {shell.title}"
         return ToolOutcome((Text(told),), f"{shell.status}{before}")

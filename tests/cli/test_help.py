@@ -11,7 +11,8 @@ from agentd.cli import VERBS, main, run
 from agentd.cli.help import TOPICS, page, plain
 from agentd.domain import PermissionMode, ToolClass
 from agentd.engine.permissions import Verdict, decide
-from agentd.tools.registry import FILE_TOOLS
+from agentd.sandbox.contain import Containment, Level
+from agentd.tools.registry import built_in
 
 PAGES = (*(verb for verb in VERBS if verb != "help"), *TOPICS)
 
@@ -61,7 +62,7 @@ VERDICTS = {"runs": Verdict.RUN, "asks": Verdict.ASK, "refused": Verdict.REFUSE}
 
 
 def test_the_page_on_permissions_says_what_is_decided() -> None:
-    classes = {tool.name: tool.tool_class for tool in FILE_TOOLS} | {"Bash": ToolClass.EXEC}
+    classes = {tool.name: tool.tool_class for tool in built_in(Containment(Level.GROUP))}
     rows = re.findall(r"^(read|edit|exec) +(.*?)((?: +(?:runs|asks|refused)){4})$", page("permissions"), re.MULTILINE)
     said = {name: (ToolClass(kind), verdicts.split()) for kind, names, verdicts in rows for name in names.split()}
     assert {name: kind for name, (kind, _) in said.items()} == classes

@@ -15,6 +15,7 @@ OUTPUT_CHARS = 25_000  # of a command, in COMMAND_RESULT
 PLAIN = frozenset({"NOTIFICATION", "LLM_TOKEN", "ERROR"})  # types whose data is a string in the array form
 EDIT_TOOLS = frozenset({"Write", "Edit", "MultiEdit", "NotebookEdit"})
 COMMAND_TOOLS = frozenset({"Bash"})
+DESTRUCTIVE_TOOLS = EDIT_TOOLS | COMMAND_TOOLS | {"KillShell"}
 
 
 @attrs.frozen
@@ -77,7 +78,7 @@ def _tool_started(record: Record, data: Mapping[str, Any], fresh: bool) -> list[
         "id": data["call"],
         "name": name,
         "arguments": json.dumps(data["input"]),
-        "destructive": name in EDIT_TOOLS | COMMAND_TOOLS,
+        "destructive": name in DESTRUCTIVE_TOOLS,
     }
     events = [Event("TOOL_CALL", call)]
     if name in COMMAND_TOOLS:
