@@ -14,13 +14,15 @@ import trio
 from agentd.config import PASS_ENV, tool_environment
 from agentd.domain import Entry, JobSpec, JobState
 from agentd.engine.asks import Asks
+from agentd.engine.caller import Caller
 from agentd.engine.calls import Calls, Surroundings
 from agentd.engine.limits import REPEATS_BEFORE_STOP, REPEATS_BEFORE_WARNING, Budget, LoopGuard
 from agentd.engine.modes import RECIPES, Recipe, system_prompt
 from agentd.engine.session import Session
-from agentd.engine.turn import Turn, take_turn
+from agentd.engine.turn import Turn
 from agentd.errors import AgentdError, ProviderFailed, ReadOnly, StoreFailed, only_cause
-from agentd.providers.protocol import ModelRequest, ToolSchema
+from agentd.providers.policy import Policy
+from agentd.providers.protocol import ToolSchema
 from agentd.providers.registry import Registry, Resolved
 from agentd.store.fold import JobView
 from agentd.tools.background import Background, Shell, open_background
@@ -44,6 +46,7 @@ class Bench:
     state: ToolState
     read_only: bool  # jobs of modes that write fail at once
     snapshots: Snapshots | None  # None where the workspace is not in a git repository
+    policy: Policy = attrs.field(factory=Policy)  # one for all calls of models
 
 
 @attrs.frozen
@@ -153,14 +156,14 @@ class JobRun:
 
     async def _converse(self, recipe: Recipe, resolved: Resolved, calls: Calls) -> Ending:
         budget = Budget(self.spec.limits, self.job.turns, self.job.cost)
+        caller = Caller(self.bench.policy, self.session.append, self.job.id, resolved)
         schemas = tuple(ToolSchema(t.name, t.description, t.input_schema) for t in calls.tools.values())
         system = system_prompt(recipe, self.bench.workspace)
         if unanswered := self.session.state.history.unanswered:  # an earlier executor stopped at an ask
             await calls.answer(unanswered)
         while (reason := budget.exhausted()) is None:
-            request = ModelRequest(resolved.model, system, self.session.state.history.view(), schemas)
-            turn = await take_turn(resolved.provider, request, self.session.append, self.job.id)
-            self._count(turn, resolved, budget)
+            turn, cost = await caller.take_turn(system, self.session.state.history.view(), schemas)
+            budget.add_turn(cost)
             if not turn.message.calls:
                 return self._ending_of(turn)
             await calls.answer(turn.message.calls)
@@ -174,11 +177,6 @@ class JobRun:
         blobs = self.session.dir.blobs
         around = Surroundings(bench.workspace, bench.state, env, bench.off_limits, blobs, background)
         return Calls(self.session, self.job.id, tools, self.spec.tools, self.asks, around)
-
-    def _count(self, turn: Turn, resolved: Resolved, budget: Budget) -> None:
-        cost = resolved.cost(turn.usage)
-        budget.add_turn(cost)
-        self._append("usage", **attrs.asdict(turn.usage), cost=cost)
 
     def _started_in_background(self) -> int:
         """How many commands the session has asked to run in the background, until now: their ids are taken."""

@@ -1,4 +1,4 @@
-"""One turn: a model's reply, streamed into the log as it comes and kept whole at its end."""
+"""One call of a model: its reply, streamed into the log as it comes and kept whole at its end. No retries here."""
 
 from __future__ import annotations
 
@@ -8,9 +8,18 @@ from collections.abc import Callable
 import attrs
 import trio
 
-from agentd.domain import Entry, Message, Usage, block_to_json
+from agentd.domain import Entry, Message, Text, Usage, block_to_json
+from agentd.errors import ProviderFailed, only_cause
 from agentd.providers.assemble import Assembler, Piece
-from agentd.providers.protocol import CallDelta, ModelRequest, Provider, TextDelta, ThinkingDelta
+from agentd.providers.protocol import (
+    CallDelta,
+    ModelRequest,
+    Provider,
+    RequestSent,
+    StreamEvent,
+    TextDelta,
+    ThinkingDelta,
+)
 
 DELTA_CHARS = 1024  # a delta record is written when so much has come,
 DELTA_SECONDS = 0.05  # or when its first character is so old
@@ -21,6 +30,9 @@ class Turn:
     message: Message
     usage: Usage
     stop_reason: str
+    salvaged: int  # calls that the model wrote as text
+    first_ms: int  # from the call to the first event of the reply,
+    duration_ms: int  # and to its last
 
 
 @attrs.define
@@ -63,28 +75,85 @@ class Deltas:
             self.flush()
 
 
-async def take_turn(provider: Provider, request: ModelRequest, append: Callable[[Entry], object], job: str) -> Turn:
-    """Stream one reply and write it. Raises ProviderFailed; what was streamed until then is in the log as deltas."""
-    deltas = Deltas(append, job, str(uuid.uuid4()))
-    assembler = Assembler({call.id for message in request.messages for call in message.calls})
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(deltas.flush_late_ones)
+@attrs.define
+class Attempt:
+    """One call of a model."""
+
+    provider: Provider
+    request: ModelRequest
+    append: Callable[[Entry], object]
+    job: str
+    sent: bytes | None = None  # the body of the request, where the provider tells it
+    _first: float | None = None  # when the reply began
+    _started: float = attrs.field(factory=trio.current_time)
+    _deltas: Deltas = attrs.field(init=False)
+    _assembler: Assembler = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._deltas = Deltas(self.append, self.job, str(uuid.uuid4()))
+        self._assembler = Assembler({call.id for message in self.request.messages for call in message.calls})
+
+    @property
+    def begun(self) -> bool:
+        """Whether anything of the reply has come: then it has been seen, and cannot be had again."""
+        return self._first is not None
+
+    async def run(self) -> Turn:
+        """The whole reply. Raises ProviderFailed; of a reply that broke off, the log keeps the text."""
         try:
-            async with provider.stream(request) as events:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._deltas.flush_late_ones)
+                await self._stream()
+                nursery.cancel_scope.cancel()
+        except ExceptionGroup as group:
+            exc = only_cause(group)
+            if isinstance(exc, ProviderFailed):
+                self._keep_text()
+            raise exc from exc.__cause__
+        return self._finish()
+
+    async def _stream(self) -> None:
+        try:
+            async with self.provider.stream(self.request) as events:
                 async for event in events:
-                    piece = assembler.feed(event)
-                    if piece is not None and isinstance(event, TextDelta | ThinkingDelta | CallDelta):
-                        deltas.add(_DELTAS[type(event)], piece, event.text)
+                    self._take(event)
         finally:
-            deltas.flush()
-        nursery.cancel_scope.cancel()
-    for problem in assembler.problems:
-        append(Entry("notice", {"level": "warning", "code": "MODEL_OUTPUT", "text": problem}, job))
-    message = assembler.message(deltas.message)
-    content = [block_to_json(block) for block in message.content]
-    data = {"id": message.id, "role": message.role, "content": content, "model": request.model}
-    append(Entry("message", data | {"usage": attrs.asdict(assembler.usage)}, job))
-    return Turn(message, assembler.usage, assembler.stop_reason)
+            self._deltas.flush()
+
+    def _take(self, event: StreamEvent) -> None:
+        if isinstance(event, RequestSent):
+            self.sent = event.body
+            return
+        if self._first is None:
+            self._first = trio.current_time()
+        piece = self._assembler.feed(event)
+        if piece is not None and isinstance(event, TextDelta | ThinkingDelta | CallDelta):
+            self._deltas.add(_DELTAS[type(event)], piece, event.text)
+
+    def _finish(self) -> Turn:
+        assembler, message = self._assembler, self._assembler.message(self._deltas.message)
+        for problem in assembler.problems:
+            self.append(Entry("notice", {"level": "warning", "code": "MODEL_OUTPUT", "text": problem}, self.job))
+        self._write(message, attrs.asdict(assembler.usage))
+        first_ms = self._since(self._first)
+        return Turn(message, assembler.usage, assembler.stop_reason, assembler.salvaged, first_ms, self._since(None))
+
+    def _since(self, then: float | None) -> int:
+        """Milliseconds from the call to *then*, or to now."""
+        return round(1000 * ((trio.current_time() if then is None else then) - self._started))
+
+    def _keep_text(self) -> None:
+        """What was said of a reply that broke off stays in the conversation. Its calls and its thinking cannot: they
+        are not whole, and services refuse such."""
+        message = self._assembler.message(self._deltas.message)
+        said = tuple(block for block in message.content if isinstance(block, Text) and block.text.strip())
+        if said:
+            self._write(attrs.evolve(message, content=said), None)
+
+    def _write(self, message: Message, usage: dict[str, int] | None) -> None:
+        content = [block_to_json(block) for block in message.content]
+        data = {"id": message.id, "role": message.role, "content": content, "model": self.request.model}
+        self.append(Entry("message", data | {"usage": usage}, self.job))
 
 
 _DELTAS = {TextDelta: "text.delta", ThinkingDelta: "thinking.delta", CallDelta: "input.delta"}

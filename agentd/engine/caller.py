@@ -1,0 +1,131 @@
+"""The model calls of one job: tried again when they fail, paced, and with another model to fall back on.
+
+What is done after which failure is policy.py's to say; here it is done, and told in the log.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+import trio
+
+from agentd.domain import Entry, Message, Thinking
+from agentd.engine.turn import Attempt, Turn
+from agentd.errors import ProviderFailed
+from agentd.providers.policy import PATIENCE_SECONDS, Pace, Policy, Retry, rule_of, summary
+from agentd.providers.protocol import ModelRequest, ToolSchema
+from agentd.providers.registry import Resolved
+from agentd.providers.requestbody import common_prefix
+
+
+class _FallBack(Exception):
+    """The model is not to be waited for, and there is another. Its text says why."""
+
+
+@attrs.define
+class Caller:
+    """*model* is the one that serves the job now; *fallback* the one that does from the first time *model* cannot."""
+
+    policy: Policy
+    append: Callable[[Entry], object]
+    job: str
+    model: Resolved
+    fallback: Resolved | None = None
+    _calls: int = 0  # of this turn
+    _sent: bytes | None = None  # the body of the last request
+    _told_no_price: bool = False
+
+    async def take_turn(
+        self, system: str, messages: tuple[Message, ...], tools: tuple[ToolSchema, ...]
+    ) -> tuple[Turn, float | None]:
+        """The model's reply, in the log with what it took, and what it cost in USD. Raises ProviderFailed."""
+        self._calls = 0
+        try:
+            return await self._persist(self._request(system, messages, tools))
+        except _FallBack as wanted:
+            self._fall_back(str(wanted))
+        return await self._persist(self._request(system, messages, tools))
+
+    def _request(self, system: str, messages: tuple[Message, ...], tools: tuple[ToolSchema, ...]) -> ModelRequest:
+        model = self.model.model
+        return ModelRequest(model, system, tuple(_fit_for(model, message) for message in messages), tools)
+
+    async def _persist(self, request: ModelRequest) -> tuple[Turn, float | None]:
+        """Call the model until it has replied. Raises ProviderFailed, or _FallBack where that makes sense."""
+        began = trio.current_time()
+        for calls in itertools.count(1):
+            await self._wait_for_service()
+            self._calls += 1
+            attempt = Attempt(self.model.provider, request, self.append, self.job)
+            try:
+                turn = await attempt.run()
+            except ProviderFailed as failure:
+                if attempt.begun:
+                    raise
+                wait = self._wait_before_retry(failure, calls, trio.current_time() - began)
+                if wait is None:
+                    raise
+                await trio.sleep(wait)
+            else:
+                return turn, self._record(turn, attempt.sent)
+        raise AssertionError("there is always another call")
+
+    @property
+    def _pace(self) -> Pace:
+        return self.policy.pace(self.model.provider.name, self.model.model)
+
+    async def _wait_for_service(self) -> None:
+        if self.fallback is not None and self._pace.held > PATIENCE_SECONDS:
+            raise _FallBack(f"{self.model.provider.name} is not to be called for another {self._pace.held:.0f} s")
+        await self._pace.wait()
+
+    def _wait_before_retry(self, failure: ProviderFailed, calls: int, elapsed: float) -> float | None:
+        """Seconds; None to give up. Raises _FallBack."""
+        verdict = self.policy.decide(failure, calls, elapsed, self._pace, has_fallback=self.fallback is not None)
+        if isinstance(verdict, Retry):
+            self._notice("RETRY", f"{summary(failure)}; call {calls + 1} of {verdict.calls} in {verdict.wait:.1f} s")
+            return verdict.wait
+        if self.fallback is not None and rule_of(failure).falls_back:
+            raise _FallBack(summary(failure))
+        if verdict.why:
+            self._notice("GAVE_UP", f"{self.model.provider.name} is not called again: {verdict.why}")
+        return None
+
+    def _fall_back(self, why: str) -> None:
+        assert self.fallback is not None
+        self._notice("FALLBACK", f"{why}; {self.fallback.name} serves the rest of this job")
+        self.model, self.fallback, self._sent = self.fallback, None, None
+
+    def _record(self, turn: Turn, sent: bytes | None) -> float | None:
+        cost = self.model.cost(turn.usage)
+        if cost is None and not self._told_no_price:
+            self._told_no_price = True
+            self._notice("NO_PRICE", f"no price is known of {self.model.name}: see `agentd help config`", "info")
+        data: dict[str, Any] = {
+            **attrs.asdict(turn.usage),
+            "cost": cost,
+            "model": self.model.model,
+            "provider": self.model.provider.name,
+            "calls": self._calls,
+            "salvaged": turn.salvaged,
+            "request_bytes": None if sent is None else len(sent),
+            "prefix_bytes": None if sent is None else common_prefix(self._sent or b"", sent),
+            "first_ms": turn.first_ms,
+            "duration_ms": turn.duration_ms,
+        }
+        self._sent = sent
+        self.append(Entry("usage", data, self.job))
+        return cost
+
+    def _notice(self, code: str, text: str, level: str = "warning") -> None:
+        self.append(Entry("notice", {"level": level, "code": code, "text": text}, self.job))
+
+
+def _fit_for(model: str, message: Message) -> Message:
+    """Thinking is signed for the model that thought it: services refuse that of another."""
+    if message.model == model or not any(isinstance(block, Thinking) for block in message.content):
+        return message
+    return attrs.evolve(message, content=tuple(b for b in message.content if not isinstance(b, Thinking)))
