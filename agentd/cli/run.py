@@ -25,7 +25,8 @@ from agentd.errors import AgentdError, ExecutorFailed, InvalidSetting, SessionNo
 from agentd.sandbox.child import Child
 from agentd.sandbox.fork import fork
 from agentd.store.home import Home, SessionDir
-from agentd.wire.client import Client, RequestFailed, connect
+from agentd.wire.client import Client, connect
+from agentd.wire.failure import HttpFailed
 from agentd.wire.messages import to_json
 
 OPTIONS = {
@@ -216,7 +217,7 @@ class Watch:
             after = await self._submit()
             try:
                 code = self._conclude(await self._show_until_the_end(after, nursery))
-            except RequestFailed as exc:
+            except HttpFailed as exc:
                 with trio.move_on_after(DEATH_SECONDS):
                     reason = await self.executor.wait_dead()
                     raise ExecutorFailed(f"the executor died: {reason}\n{self._how_to_go_on()}") from exc
@@ -237,7 +238,7 @@ class Watch:
                     await self._post(f"/_/jobs/{self.job}/cancel")
                 elif record.type == "job.finished" and record.job == self.job:
                     return record.data
-        raise RequestFailed("the executor ended its log before the job")
+        raise HttpFailed("network", "the executor ended its log before the job")
 
     async def _submit(self) -> int:
         """Hand the job over; the position in the log after which its records are."""
