@@ -1,26 +1,181 @@
-"""A question: search, read the best places, answer with citations."""
+"""A question: search for its words, look closer at the best files, read the best places, answer with citations."""
 
 from __future__ import annotations
 
-import re
+from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
-from agentd.providers.builtin.outputs import grep_hits
-from agentd.providers.builtin.plan import Call, Plan, run_calls
+import attrs
 
-_STOP = frozenset({"how", "does", "what", "which", "where", "are", "the", "and", "for", "this", "that", "when", "with"})
+from agentd.providers.builtin.answer import Findings, Source, asks_limits, compose, main_names, pick_uses
+from agentd.providers.builtin.definitions import CONSTANTS, outline_pattern
+from agentd.providers.builtin.outline import asks_outline, outline
+from agentd.providers.builtin.outputs import Hit, Line, grep_counts, grep_hits, read_lines
+from agentd.providers.builtin.plan import Answered, Call, Plan, run_calls
+from agentd.providers.builtin.rank import Lens, Probe, Ranked, focuses, look_closer, near, shortlist, term_idfs
+from agentd.providers.builtin.repository import asks_overview, asks_recent, overview, recent_changes
+from agentd.providers.builtin.symbols import asks_where, find_symbols
+from agentd.providers.builtin.words import SYNONYM, Question, pattern, phrase_pattern, read_question
+
+T = TypeVar("T")
+
+MAX_FILES = 3000  # in the counts of one word
+CLOSER = 14  # files that are looked at line by line
+LINES = 300  # of each
+WORTH_READING = 0.4  # of the best file's score
+READ = 4  # files that are read, at their best places
+AROUND = (12, 30)  # lines before and after a place
 
 
-def answer_question(question: str, offered: frozenset[str]) -> Plan[str]:
-    if "Grep" not in offered:
-        return "I answer questions by searching the workspace, and no search tool is offered here."
-    words = [word for word in re.findall(r"\w{3,}", question.lower()) if word not in _STOP]
-    if not words:
-        return "I found no word in this to search for."
-    calls = [
-        Call("Grep", {"pattern": word, "-i": True, "output_mode": "content", "head_limit": 5}) for word in words[:8]
+def answer_question(text: str, offered: frozenset[str]) -> Plan[str]:
+    if not {"Grep", "Read"} <= offered:
+        return (
+            "I answer questions by searching the workspace, which needs Grep and Read, and they are not offered here."
+        )
+    question = read_question(text)
+    if asks_recent(question):
+        return (yield from recent_changes(offered))
+    if asks_outline(question):
+        return (yield from outline(question))
+    if asks_overview(question):
+        return (yield from overview(offered))
+    if asks_where(question) and (told := (yield from find_symbols(question))) is not None:
+        return told
+    if not question.terms:
+        return "I found no word in this that could be searched for. Name what it is about: a file, a name, a subject."
+    return (yield from _search(question))
+
+
+def _search(question: Question) -> Plan[str]:
+    probes = _probes(question)
+    words = ", ".join(term.word for term in question.terms)
+    answers = yield from run_calls(f"Searching for {words}.", *map(_count, probes))
+    counts = [grep_counts(answered.text) for answered in answers]
+    missing = [term.word for term, count in zip(question.terms, counts, strict=False) if not count]
+    chosen = _merge([shortlist(question, probes, counts, focus, CLOSER) for focus in focuses(question)])[:CLOSER]
+    if not chosen:
+        return f"Nothing in the workspace mentions {words}, so there is nothing I could answer from."
+    lens = Lens.of(question, term_idfs(question, probes, counts))
+    hits = yield from _look(question, chosen)
+    ranked = rank(question, lens, hits)
+    sources = yield from _read(question, [each for each in ranked if each.score >= WORTH_READING][:READ], hits)
+    uses = yield from _find_uses(sources)
+    read = {source.path for source in sources}
+    others = [(each, best) for each in ranked if each.path not in read and (best := _best_hit(each, hits[each.path]))]
+    return compose(Findings(question, lens, sources, others, uses, missing))
+
+
+def _probes(question: Question) -> list[Probe]:
+    """The words themselves first, in their order."""
+    probes = [Probe(term.pattern, False, term.weight, (i,)) for i, term in enumerate(question.terms)]
+    probes += [
+        Probe(term.other_pattern, False, term.weight * SYNONYM, (i, i))
+        for i, term in enumerate(question.terms)
+        if term.synonyms
     ]
-    answers = yield from run_calls(f"Searching for {', '.join(words[:8])}.", *calls)
-    hits = [hit for answered in answers for hit in grep_hits(answered.text)]
-    if not hits:
-        return f"Nothing in the workspace mentions {', '.join(words[:8])}."
-    return "\n".join(f"- {hit.path}:{hit.number} `{hit.text.strip()[:120]}`" for hit in hits[:20])
+    for first, second in question.phrases:
+        one, two = question.terms[first], question.terms[second]
+        probes.append(Probe(phrase_pattern(one, two), True, 0.8 * min(one.weight, two.weight), (first, second)))
+    return probes
+
+
+def _count(probe: Probe) -> Call:
+    options = {"-i": True} if probe.ignore_case else {}
+    return Call("Grep", {"pattern": probe.pattern, "output_mode": "count", "head_limit": MAX_FILES, **options})
+
+
+def _merge(orders: Sequence[Sequence[T]]) -> list[T]:
+    """Two of the first, one of each other, and so on, passing over what has been taken."""
+    taken: dict[T, None] = {}
+    queues = [iter(order) for order in (orders[0], *orders)]
+    while queues:
+        for queue in list(queues):
+            found = next((each for each in queue if each not in taken), None)
+            if found is None:
+                queues.remove(queue)
+            else:
+                taken[found] = None
+    return list(taken)
+
+
+def rank(question: Question, lens: Lens, hits: Mapping[str, Sequence[Hit]]) -> list[Ranked]:
+    """The files by what their lines say, best first; of several questions in one, the best of each in turn.
+
+    Scores are shares of the best file's.
+    """
+    orders: list[list[Ranked]] = []
+    for focus in focuses(question):
+        focused = lens.focused(focus)
+        looks = [
+            look_closer(path, [Line(hit.number, hit.text) for hit in found], focused) for path, found in hits.items()
+        ]
+        if orders:
+            looks = [near(look, orders[0][0].path) for look in looks]
+        orders.append(sorted((each for each in looks if each.places), key=lambda each: (-each.score, each.path)))
+    shares = [
+        attrs.evolve(each, score=each.score / order[0].score, part=part)
+        for part, order in enumerate(orders)
+        for each in order
+    ]
+    best = {each.path: each for each in sorted(shares, key=lambda each: each.score)}
+    return [best[path] for path in _merge([[each.path for each in order] for order in orders])]
+
+
+def _look(question: Question, paths: Sequence[str]) -> Plan[dict[str, list[Hit]]]:
+    """The lines of files that mention any word."""
+    stems = [stem for term in question.terms for stem in (*term.stems, *term.synonyms)]
+    words = "|".join(
+        [*(term.pattern for term in question.terms if not term.stems), *([pattern(stems)] if stems else [])]
+    )
+    calls = [_content(words, path, LINES) for path in paths]
+    answers = yield from run_calls(f"Looking closer at {len(paths)} files.", *calls)
+    return {path: grep_hits(answered.text) for path, answered in zip(paths, answers, strict=True)}
+
+
+def _content(words: str, path: str, most: int) -> Call:
+    return Call("Grep", {"pattern": words, "path": path, "output_mode": "content", "head_limit": most})
+
+
+def _read(question: Question, ranked: Sequence[Ranked], hits: Mapping[str, Sequence[Hit]]) -> Plan[list[Source]]:
+    """The best places of the best files, their outlines and, if the question is after limits, their constants."""
+    calls: list[Call] = []
+    for number, each in enumerate(ranked):
+        places = each.places[: 3 if number < 2 else 1]
+        calls += [_window(each.path, place.first, place.last) for place in places]
+        calls.append(_content(outline_pattern(each.path), each.path, 500))
+        if asks_limits(question):
+            calls.append(_content(CONSTANTS, each.path, 100))
+    answers = yield from run_calls(f"Reading in {', '.join(each.path for each in ranked)}.", *calls)
+    return [_source(each, answers, hits[each.path]) for each in ranked]
+
+
+def _window(path: str, first: int, last: int) -> Call:
+    before, after = AROUND
+    start = max(1, first - before)
+    return Call("Read", {"file_path": path, "offset": start, "limit": last - start + after})
+
+
+def _source(ranked: Ranked, answers: Sequence[Answered], hits: Sequence[Hit]) -> Source:
+    lines = {hit.number: hit.text for hit in hits}
+    found: dict[str, list[Line]] = {outline_pattern(ranked.path): [], CONSTANTS: []}
+    for answered in answers:
+        asked = answered.call.input
+        if asked.get("file_path") == ranked.path:
+            lines.update((line.number, line.text) for line in read_lines(answered.text).lines)
+        elif asked.get("path") == ranked.path:
+            found[asked["pattern"]] = [Line(hit.number, hit.text) for hit in grep_hits(answered.text)]
+    for group in found.values():
+        lines.update((line.number, line.text) for line in group)
+    return Source(ranked, lines, found[outline_pattern(ranked.path)], found[CONSTANTS])
+
+
+def _find_uses(sources: Sequence[Source]) -> Plan[dict[str, list[Hit]]]:
+    """Where the main definitions of the best file are used; nothing for names that are everywhere."""
+    names = main_names(sources[0])
+    calls = [Call("Grep", {"pattern": rf"\b{name}\b", "output_mode": "content", "head_limit": 60}) for name in names]
+    answers = yield from run_calls(f"Looking where {' and '.join(names)} is used.", *calls)
+    return {name: pick_uses(name, grep_hits(each.text)) for name, each in zip(names, answers, strict=True)}
+
+
+def _best_hit(ranked: Ranked, hits: Sequence[Hit]) -> Hit | None:
+    return next((hit for hit in hits if hit.number == ranked.places[0].best), None)

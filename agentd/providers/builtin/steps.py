@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from typing import Any
 from typing import Literal as OneOf
 
 import attrs
 
+from agentd.providers.builtin.cite import fenced
 from agentd.providers.builtin.grammar import (
     ApplyDiff,
     Create,
@@ -115,7 +115,7 @@ def _show(step: Show, offered: frozenset[str]) -> Plan[Outcome]:
     (answered,) = yield from run_calls(f"Reading `{step.path}`.", Call("Read", {"file_path": step.path}))
     if not answered.ok:
         return Outcome("failed", f"`{step.path}` could not be read: {shown(answered.text)}")
-    return Outcome("done", f"`{step.path}`:\n{fenced(shown(answered.text))}")
+    return Outcome("done", f"`{step.path}`:\n{fenced(shown(answered.text).split(chr(10)))}")
 
 
 def _list(step: ListFiles, offered: frozenset[str]) -> Plan[Outcome]:
@@ -217,13 +217,6 @@ def shown(text: str) -> str:
         return text
     half = OUTPUT_CHARS // 2
     return f"{text[:half]}\n[… {len(text) - 2 * half} characters left out …]\n{text[-half:]}"
-
-
-def fenced(text: str) -> str:
-    """*text* as a Markdown code block that no line of it can end."""
-    longest = max((len(run) for run in re.findall(r"`{3,}", text)), default=2)
-    mark = "`" * (longest + 1)
-    return f"{mark}\n{text}\n{mark}"
 
 
 _CARRY_OUT: dict[type[Step], Callable[[Any, frozenset[str]], Plan[Outcome]]] = {
