@@ -17,8 +17,8 @@ from agentd.domain import Models, Usage
 from agentd.errors import InvalidRequest, ModelUnavailable
 from agentd.providers.builtin import BuiltinProvider
 from agentd.providers.protocol import Describing, ModelInfo, Provider
-from agentd.providers.scriptfile import PREFIX, load_script
 
+PREFIX = "scripted:"  # a script's model name is this and the path of its file
 Role = Literal["planner", "code", "scan"]
 ROLES: tuple[Role, ...] = ("planner", "code", "scan")
 
@@ -120,6 +120,8 @@ class Registry:
 
     def _add_script(self, name: str) -> None:
         if name not in self._models:
+            from agentd.providers.scriptfile import load_script
+
             self._models[name] = (load_script(Path(name.removeprefix(PREFIX))), name)
 
 

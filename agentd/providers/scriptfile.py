@@ -23,6 +23,7 @@ import attrs
 from agentd.domain import Usage
 from agentd.errors import InvalidRequest
 from agentd.providers.protocol import FREE, Price
+from agentd.providers.registry import PREFIX
 from agentd.providers.scripted import (
     Delay,
     Expectation,
@@ -35,8 +36,6 @@ from agentd.providers.scripted import (
     Think,
     reply,
 )
-
-PREFIX = "scripted:"  # a script's model name is this and the path of its file
 
 _NO_DEFAULT: Any = object()
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager
+from typing import TYPE_CHECKING
 
 import trio
 
 from agentd.domain import Image, Message, Text, Thinking, ToolResult, ToolUse, Usage
-from agentd.providers.builtin.carry_out import answer_task
-from agentd.providers.builtin.plan import Move, replay
 from agentd.providers.protocol import (
     FREE,
     CallDelta,
@@ -21,6 +20,9 @@ from agentd.providers.protocol import (
     StreamEvent,
     TextDelta,
 )
+
+if TYPE_CHECKING:
+    from agentd.providers.builtin.plan import Move
 
 NAME = "builtin"
 NOTE = "offline, no language model: carries out spelled-out tasks, answers questions by searching; tokens are estimates"
@@ -49,6 +51,10 @@ class BuiltinProvider:
 
 def next_move(request: ModelRequest) -> Move:
     """What the built-in model says and calls next. Pure."""
+    # Here, not above: an executor that works with another model starts 50 ms earlier without them.
+    from agentd.providers.builtin.carry_out import answer_task
+    from agentd.providers.builtin.plan import Move, replay
+
     start = _task_index(request.messages)
     if start is None:
         return Move("There is no task in this conversation.")
