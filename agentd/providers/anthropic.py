@@ -13,9 +13,11 @@ from typing import Any
 import attrs
 
 from agentd.domain import Block, Image, Message, Text, Thinking, ToolResult, ToolUse
-from agentd.providers.anthropic_reply import REDACTED
+from agentd.providers.anthropic_reply import REDACTED, Decoder
+from agentd.providers.failures import Target
 from agentd.providers.protocol import ModelRequest, ToolSchema
 from agentd.providers.requestbody import CACHE_MARK, Encoded, dump, result_parts, safe_id, safe_name
+from agentd.providers.service import Service
 
 PATH = "/v1/messages"
 VERSION = "2023-06-01"
@@ -35,6 +37,19 @@ class AnthropicOptions:
     max_tokens: int | None = None  # where a request does not say; None: what the model is known to take
     cache: bool = True  # mark what the service should keep in its prompt cache
     extra: Mapping[str, Any] = attrs.field(factory=dict)  # members of the body: thinking, temperature …
+
+
+class AnthropicProvider(Service[AnthropicOptions]):
+    """A service that speaks the Messages API. Its base URL is what comes before /v1/messages."""
+
+    def encode(self, request: ModelRequest, options: AnthropicOptions) -> Encoded:
+        return encode_request(request, options)
+
+    def decoder(self, target: Target) -> Decoder:
+        return Decoder(target)
+
+    def base_path(self, path: str) -> str:
+        return path.removesuffix("/v1")
 
 
 def encode_request(request: ModelRequest, options: AnthropicOptions) -> Encoded:

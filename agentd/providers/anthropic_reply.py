@@ -72,6 +72,11 @@ class Decoder:
         """All that matters has come: should the connection break now, the reply is complete."""
         return bool(self._reason) or self._stopped
 
+    @property
+    def ended(self) -> bool:
+        """Nothing that matters follows."""
+        return self._stopped
+
     def feed(self, data: bytes) -> Iterator[StreamEvent]:
         for event in self._body.feed(data):
             yield from self._event(event)

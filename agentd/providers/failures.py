@@ -183,11 +183,10 @@ def classify_error(error: Any, target: Target = Target()) -> ServiceFailed:
 
 def network_failure(kind: str, detail: str, target: Target = Target()) -> ServiceFailed:
     """The failure that the HTTP client's *kind* is: connect, tls, proxy, timeout, network or protocol."""
-    if kind == "timeout":
-        return TimedOut(detail, target)
+    if kind in ("timeout", "protocol"):
+        return TimedOut(detail, target) if kind == "timeout" else ProtocolBroken(detail, target)
     failure = NetworkFailed(detail, target)
-    # A certificate that is refused, a proxy that wants a password, a port that speaks no HTTP: they stay like that.
-    failure.retryable = kind not in ("tls", "proxy", "protocol")
+    failure.retryable = kind not in ("tls", "proxy")  # a certificate or a password that is refused stays refused
     return failure
 
 

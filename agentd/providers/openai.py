@@ -14,8 +14,11 @@ from typing import Any
 import attrs
 
 from agentd.domain import Image, Message, Text, ToolResult, ToolUse
+from agentd.providers.failures import Target
+from agentd.providers.openai_reply import Decoder
 from agentd.providers.protocol import ModelRequest, ToolSchema
 from agentd.providers.requestbody import Encoded, dump, result_parts, safe_name
+from agentd.providers.service import Service
 
 PATH = "/chat/completions"
 NO_IMAGES = "[an image was left out: this model reads text only]"
@@ -33,6 +36,20 @@ class OpenAIOptions:
     include_usage: bool = True  # ask for token counts, which a few old servers refuse
     images: bool = True  # the model can see; else images are left out and it is told
     extra: Mapping[str, Any] = attrs.field(factory=dict)  # members of the body: temperature, reasoning_effort …
+
+
+class OpenAIProvider(Service[OpenAIOptions]):
+    """A service that speaks Chat Completions. Its base URL is what comes before /chat/completions; where that has no
+    path, /v1 is meant."""
+
+    def encode(self, request: ModelRequest, options: OpenAIOptions) -> Encoded:
+        return encode_request(request, options)
+
+    def decoder(self, target: Target) -> Decoder:
+        return Decoder(target)
+
+    def base_path(self, path: str) -> str:
+        return path or "/v1"
 
 
 def encode_request(request: ModelRequest, options: OpenAIOptions) -> Encoded:

@@ -61,6 +61,11 @@ class Decoder:
         """All that matters has come: should the connection break now, the reply is complete."""
         return bool(self._reason) or self._body.done or self._stopped
 
+    @property
+    def ended(self) -> bool:
+        """Nothing that matters follows."""
+        return self._stopped
+
     def feed(self, data: bytes) -> Iterator[StreamEvent]:
         for chunk in self._body.feed(data):
             yield from self._chunk(chunk)

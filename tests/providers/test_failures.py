@@ -158,7 +158,7 @@ def test_an_error_within_a_stream_is_classified_without_a_status(error: Any, kin
         ("timeout", TimedOut, True),
         ("tls", NetworkFailed, False),
         ("proxy", NetworkFailed, False),
-        ("protocol", NetworkFailed, False),
+        ("protocol", ProtocolBroken, False),
     ],
 )
 def test_a_failure_of_the_network_is_retried_only_where_that_can_help(
