@@ -187,9 +187,8 @@ class JobRun:
         """Say which commands the end of the job ends."""
         if running:
             names = ", ".join(f"{shell.id} ({shell.title})" for shell in running)
-            self._append(
-                "notice", level="info", code="BACKGROUND_ENDED", text=f"ended with the job, in the background: {names}"
-            )
+            text = f"still running in the background, and ended with the job: {names}"
+            self._append("notice", level="info", code="BACKGROUND_ENDED", text=text)
 
     def _ending_of(self, turn: Turn) -> Ending:
         if not turn.message.text.strip():

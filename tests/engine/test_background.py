@@ -46,7 +46,7 @@ async def test_a_job_that_is_done_ends_what_runs_in_the_background_and_says_so(
     assert job.state is JobState.COMPLETED
     assert witness.alive() == []
     first, second = f"bash_1 (setsid {witness.sleep} & {witness.sleep})", f"bash_2 ({witness.sleep})"
-    assert notices(records) == [f"ended with the job, in the background: {first}, {second}"]
+    assert notices(records) == [f"still running in the background, and ended with the job: {first}, {second}"]
     assert records[-1].type == "job.finished"
 
 
