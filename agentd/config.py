@@ -225,6 +225,17 @@ class Table:
         within = self.table(key)
         return {name: within.text(name) or "" for name in within.values}
 
+    def json(self, key: str) -> dict[str, Any] | None:
+        """A table of whatever JSON has too: no dates, and numbers that are finite."""
+        import json
+
+        values: dict[str, Any] | None = self._get(key, dict, "a table")
+        try:
+            json.dumps(values, allow_nan=False)
+        except (TypeError, ValueError):
+            raise self.misfit(key, "has a date, or a number that is not finite, which JSON has not") from None
+        return values
+
     def _get(self, key: str, kind: type, what: str) -> Any:
         value = self.values.get(key)
         if value is not None and type(value) is not kind:

@@ -1,0 +1,294 @@
+"""Which language model services there are, from the environment and the configuration file. Nothing is called here.
+
+    [providers.work]                        [models.coder]
+    protocol = "openai"                     provider = "work"
+    base_url = "https://llm.example/v1"     id = "qwen3-coder-480b"
+    api_key_env = "WORK_KEY"                context_tokens = 262144
+                                            price = { input = 0.4, output = 1.6, cached = 0.1 }
+    [aliases]                               [roles]
+    gpt-5 = "coder"                         code = "coder"
+
+`agentd help config` has all of it. A service of PRESETS is also there if its variables are set. Keys and addresses that
+belong together stay together: a key goes only to the address that came from the same place, or to the service's own.
+A key that is missing is no error: the service is listed, with the reason why it cannot be used.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import attrs
+
+from agentd.config import Table
+from agentd.domain import Models
+from agentd.errors import InvalidSetting
+from agentd.providers.protocol import Price
+from agentd.wire.urls import InvalidUrl, parse_url
+
+OFFLINE = ("builtin", "scripted")  # what is no service: chosen by name only, no part in price order, never a fallback
+PROTOCOLS = ("openai", "anthropic")
+CALLS = ("native", "text")
+
+_PROVIDER = ("protocol", "base_url", "api_key", "api_key_env", "api_key_file", "headers", "models")
+_TLS = ("ca_file", "client_certificate", "client_key")
+_SECONDS = ("connect_seconds", "first_byte_seconds", "between_bytes_seconds", "total_seconds")
+_MODEL = ("provider", "id", "context_tokens", "price")
+_KINDS: Mapping[str, Mapping[str, str]] = {  # what may be said of a service or one model of it, and how it is read
+    "openai": {
+        "max_tokens": "count",
+        "max_tokens_field": "text",
+        "include_usage": "switch",
+        "images": "switch",
+        "extra": "json",
+    },
+    "anthropic": {
+        "max_tokens": "count",
+        "bearer": "switch",
+        "betas": "texts",
+        "cache": "switch",
+        "extra": "json",
+    },
+}
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_SEPARATORS = re.compile(r"[,;\s]+")
+
+
+@attrs.frozen
+class Preset:
+    protocol: Literal["openai", "anthropic"]
+    base_url: str
+    variable: str  # of the environment: <variable>_API_KEY, _API_KEYS, _BASE_URL
+    needs_key: bool = True  # at its own address
+    options: Mapping[str, Any] = {}
+
+
+PRESETS = {
+    "openai": Preset(
+        "openai", "https://api.openai.com/v1", "OPENAI", options={"max_tokens_field": "max_completion_tokens"}
+    ),
+    "anthropic": Preset("anthropic", "https://api.anthropic.com", "ANTHROPIC"),
+    "xai": Preset("openai", "https://api.x.ai/v1", "XAI"),
+    "google": Preset("openai", "https://generativelanguage.googleapis.com/v1beta/openai", "GOOGLE"),
+    "ollama": Preset("openai", "http://127.0.0.1:11434/v1", "OLLAMA", needs_key=False),
+}
+
+
+@attrs.frozen
+class ProviderSettings:
+    """One service. What may be secret is in no repr."""
+
+    name: str
+    protocol: Literal["openai", "anthropic"]
+    base_url: str
+    api_keys: tuple[str, ...] = attrs.field(default=(), repr=False)  # used in turn
+    headers: Mapping[str, str] = attrs.field(factory=dict, repr=False)
+    models: tuple[str, ...] = ()  # the only ones to use; empty: whatever it has
+    options: Mapping[str, Any] = attrs.field(factory=dict, repr=False)  # fields of the protocol's options
+    calls: Literal["native", "text"] = "native"
+    salvage: bool = True  # read tool calls that a model wrote as text
+    tls: Mapping[str, str] = attrs.field(factory=dict)  # by the names of _TLS
+    seconds: Mapping[str, float] = attrs.field(factory=dict)  # deadlines, by the names of _SECONDS
+    problem: str = ""  # why it cannot be used
+
+
+@attrs.frozen
+class ModelSettings:
+    """What is said of one model; None where its service's settings hold."""
+
+    name: str
+    provider: str
+    id: str  # the service's name for it
+    context_tokens: int | None = None
+    price: Price | None = None
+    options: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
+    calls: Literal["native", "text"] | None = None
+    salvage: bool | None = None
+
+
+@attrs.frozen
+class Catalog:
+    """All that is set about models. As JSON it is a hello's `providers`: attrs.asdict() and wire.typed.structure()."""
+
+    providers: tuple[ProviderSettings, ...] = ()
+    models: tuple[ModelSettings, ...] = ()
+    aliases: Mapping[str, str] = attrs.field(factory=dict)
+    roles: Models = attrs.field(factory=Models)
+    files: tuple[str, ...] = ()  # that hold settings and keys: not for tools to read
+
+
+def read_catalog(config: Table, env: Mapping[str, str]) -> Catalog:
+    """Raises InvalidSetting, naming what is wrong and where."""
+    config.only("providers", "models", "aliases", "roles")
+    reader = _Reader(config, env)
+    providers = tuple(reader.provider(name) for name in reader.names())
+    models = tuple(reader.model(name, table, providers) for name, table in config.tables("models").items())
+    roles = config.table("roles").only(*(field.name for field in attrs.fields(Models)))
+    return Catalog(
+        providers,
+        models,
+        config.words("aliases"),
+        Models(**{name: roles.text(name) for name in roles.values}),
+        tuple(reader.files),
+    )
+
+
+class _Reader:
+    def __init__(self, config: Table, env: Mapping[str, str]) -> None:
+        self._tables = config.tables("providers")
+        self._models = config.tables("models")
+        self._config, self._env = config, env
+        self._directory = Path(config.file).parent
+        self.files = [config.file] if config.file else []
+
+    def names(self) -> list[str]:
+        """Of the file's services, then of those that only its models name, then of those of the environment."""
+        named = [*self._tables, *filter(None, (table.text("provider") for table in self._models.values()))]
+        named += (name for name, preset in PRESETS.items() if self._is_set(preset))
+        return [name for name in dict.fromkeys(named) if name in self._tables or name in PRESETS]
+
+    def _is_set(self, preset: Preset) -> bool:
+        wanted = ("_BASE_URL", "_API_KEY", "_API_KEYS") if preset.needs_key else ("_BASE_URL",)
+        return any(self._variable(preset, suffix) for suffix in wanted)
+
+    def _variable(self, preset: Preset, suffix: str) -> str:
+        return self._env.get(preset.variable + suffix, "").strip()
+
+    # --- Services -------------------------------------------------------------------------------------------------
+
+    def provider(self, name: str) -> ProviderSettings:
+        table, preset = self._tables.get(name, Table({}, "")), PRESETS.get(name)
+        if not _NAME.fullmatch(name) or name in OFFLINE:
+            raise self._config.misfit(
+                "providers", f"{name!r} is no name for a service; letters, digits, . - _ make one"
+            )
+        protocol: Any = table.one_of("protocol", *PROTOCOLS) or (preset and preset.protocol)
+        if protocol is None:
+            raise table.misfit("protocol", f"is missing; it is {' or '.join(PROTOCOLS)}")
+        table.only(*_PROVIDER, *_TLS, *_SECONDS, "calls", "salvage", *_KINDS[protocol])
+        base_url, keys, problem = self._address(table, preset)
+        own = preset is not None and base_url == preset.base_url
+        return ProviderSettings(
+            name=name,
+            protocol=protocol,
+            base_url=base_url,
+            api_keys=keys,
+            headers=table.words("headers"),
+            models=table.texts("models"),
+            options={**(preset.options if preset and own else {}), **_options(table, protocol)},
+            **_calls(table),
+            tls={key: str(self._path(value)) for key in _TLS if (value := table.text(key))},
+            seconds={key: seconds for key in _SECONDS if (seconds := table.number(key)) is not None},
+            problem=problem,
+        )
+
+    def _address(self, table: Table, preset: Preset | None) -> tuple[str, tuple[str, ...], str]:
+        """Where the service is, the keys to show there, and why it cannot be used."""
+        keys, problem = self._keys_of_file(table)
+        if preset is None or (table.text("base_url") and not self._variable(preset, "_BASE_URL")):
+            return _checked_url(table), keys, problem
+        variables = self._keys_of_environment(preset)
+        if url := self._variable(preset, "_BASE_URL"):
+            return _checked(url, f"{preset.variable}_BASE_URL"), variables, ""
+        if variables:
+            return preset.base_url, variables, ""
+        if not keys and not problem and preset.needs_key:
+            problem = f"no key: {preset.variable}_API_KEY is not set in the environment"
+        return preset.base_url, keys, problem
+
+    def _keys_of_environment(self, preset: Preset) -> tuple[str, ...]:
+        several = self._variable(preset, "_API_KEYS")
+        return (
+            tuple(_SEPARATORS.split(several)) if several else tuple(filter(None, [self._variable(preset, "_API_KEY")]))
+        )
+
+    def _keys_of_file(self, table: Table) -> tuple[tuple[str, ...], str]:
+        given = [key for key in ("api_key", "api_key_env", "api_key_file") if key in table.values]
+        if len(given) > 1:
+            raise table.misfit(given[1], f"there is {given[0]} already; one of them is enough")
+        if key := table.text("api_key"):
+            return (key,), ""
+        if variable := table.text("api_key_env"):
+            key = self._env.get(variable, "").strip()
+            return ((key,), "") if key else ((), f"no key: {variable} is not set in the environment")
+        if name := table.text("api_key_file"):
+            return self._key_in(self._path(name))
+        return (), ""
+
+    def _key_in(self, path: Path) -> tuple[tuple[str, ...], str]:
+        self.files.append(str(path))
+        try:
+            key = path.read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeError) as exc:
+            return (), f"no key: {path} cannot be read: {getattr(exc, 'strerror', None) or 'it is no text'}"
+        return ((key,), "") if key else ((), f"no key: {path} is empty")
+
+    def _path(self, text: str) -> Path:
+        """Relative to the configuration file."""
+        return self._directory / Path(text).expanduser()
+
+    # --- Models ---------------------------------------------------------------------------------------------------
+
+    def model(self, name: str, table: Table, providers: tuple[ProviderSettings, ...]) -> ModelSettings:
+        provider = self._provider_of(table, providers)
+        table.only(*_MODEL, "calls", "salvage", *_KINDS[provider.protocol])
+        return ModelSettings(
+            name=name,
+            provider=provider.name,
+            id=table.text("id") or name,
+            context_tokens=table.count("context_tokens"),
+            price=_price(table.table("price")) if "price" in table.values else None,
+            options=_options(table, provider.protocol),
+            **_calls(table),
+        )
+
+    def _provider_of(self, table: Table, providers: tuple[ProviderSettings, ...]) -> ProviderSettings:
+        named = table.text("provider")
+        known = {provider.name: provider for provider in providers}
+        if named in known:
+            return known[named]
+        if named is None and len(known) == 1:
+            return providers[0]
+        problem = f"{named} is no service here" if named else "is missing"
+        raise table.misfit("provider", f"{problem}; there are: {', '.join({**known, **PRESETS})}")
+
+
+def _options(table: Table, protocol: str) -> dict[str, Any]:
+    kinds = _KINDS[protocol]
+    return {key: getattr(table, kinds[key])(key) for key in table.values if key in kinds}
+
+
+def _calls(table: Table) -> dict[str, Any]:
+    given = {"calls": table.one_of("calls", *CALLS), "salvage": table.switch("salvage")}
+    return {key: value for key, value in given.items() if value is not None}
+
+
+def _price(table: Table) -> Price:
+    table.only("input", "output", "cached")
+    for key in ("input", "output"):
+        if key not in table.values:
+            raise table.misfit(key, "is missing; a price is USD per million tokens")
+    return Price(table.number("input") or 0.0, table.number("output") or 0.0, table.number("cached"))
+
+
+def _checked_url(table: Table) -> str:
+    url = table.text("base_url")
+    if url is None:
+        raise table.misfit("base_url", "is missing")
+    try:
+        return _checked(url, "base_url")
+    except InvalidSetting as exc:
+        raise table.misfit("base_url", str(exc).partition(": ")[2]) from exc
+
+
+def _checked(text: str, name: str) -> str:
+    """A base URL without the slashes at its end. Raises InvalidSetting, which does not repeat it."""
+    try:
+        url = parse_url(text)
+    except InvalidUrl as exc:
+        raise InvalidSetting(f"{name}: {exc}") from exc
+    if url.userinfo:
+        raise InvalidSetting(f"{name}: has a user or password in it; headers or a key are the place for them")
+    return text.rstrip("/")
