@@ -181,12 +181,13 @@ class Connection:
         if limit is not None and (self._head.length or 0) > limit:
             raise PayloadTooLarge(limit)
         if not route.streamed:
-            request.body = await self._read_body(limit)
-            if self._parser.in_body:
-                pieces = [request.body]
-                while piece := await self._read_body(limit):
-                    pieces.append(piece)
-                request.body = b"".join(pieces)
+            request.body = self._parser.whole_body() or await self._read_whole_body(limit)
+
+    async def _read_whole_body(self, limit: int | None) -> bytes:
+        pieces = []
+        while piece := await self._read_body(limit):
+            pieces.append(piece)
+        return b"".join(pieces)
 
     async def _read_body(self, limit: int | None) -> bytes:
         """The next piece of the body; b"" when it is over. Raises PayloadTooLarge, BadMessage, Hangup."""

@@ -11,6 +11,8 @@ and folded header lines, each of which another parser may read otherwise; that i
 
 from __future__ import annotations
 
+import re
+
 import h11
 from h11._readers import ChunkedReader, maybe_read_from_IDLE_client
 from h11._receivebuffer import ReceiveBuffer
@@ -18,6 +20,8 @@ from h11._receivebuffer import ReceiveBuffer
 from agentd.wire.head import Form
 from agentd.wire.limits import Limits
 from agentd.wire.messages import BadMessage, Headers
+
+_FOLD = re.compile(rb"\n[ \t]")
 
 
 class Head(Form):
@@ -120,7 +124,7 @@ class Parser:
             raise _too_much()
         raw, self._raw = self._raw, b""
         rest = bytes(buffer)
-        if (b"\n " in raw or b"\n\t" in raw) and _is_folded(raw[: len(raw) - len(rest)]):
+        if (fold := _FOLD.search(raw)) and fold.start() < len(raw) - len(rest):
             raise BadMessage(400, "folded header lines are not accepted")
         head = Head(event)
         if head.length is None:
@@ -132,6 +136,12 @@ class Parser:
             waits = head.modern and self.in_body and not (rest or self._held)
             self.expects_continue = waits and "100-continue" in head.headers.tokens("expect")
         return head
+
+    def whole_body(self) -> bytes | None:
+        """The body, if it has a length and all of it has come: as small ones have. Instead of next_chunk()."""
+        if not 0 < self._left <= len(self._held):
+            return None
+        return self.next_chunk()
 
     def next_chunk(self) -> bytes | None:
         """A piece of the body, b"" when it is over, None when it needs more. Raises BadMessage."""
@@ -172,7 +182,3 @@ def _target_too_long() -> BadMessage:
 
 def _too_much() -> BadMessage:
     return BadMessage(431, "too many header fields, or too long ones")
-
-
-def _is_folded(head: bytes) -> bool:
-    return b"\n " in head or b"\n\t" in head

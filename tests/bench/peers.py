@@ -57,7 +57,8 @@ def processor_seconds(pid: int) -> float:
 
 
 def hammer(port: int, pid: int, request: bytes, *, connections: int, seconds: float) -> Load:
-    """Each connection sends *request*, reads the whole answer, and sends it again."""
+    """Each connection sends *request*, reads the whole answer, and sends it again. The load never sleeps: on a virtual
+    machine, waking it would cost the server as much as a small request does."""
     poll = select.epoll()
     clients: dict[int, socket.socket] = {}
     sent_at: dict[int, float] = {}
@@ -74,7 +75,7 @@ def hammer(port: int, pid: int, request: bytes, *, connections: int, seconds: fl
         sent_at[fd] = time.perf_counter()
         client.sendall(request)
     while now < started + seconds:
-        for fd, _ in poll.poll(1):
+        for fd, _ in poll.poll(0):
             received[fd] += clients[fd].recv(65536)
             if is_whole(received[fd]):
                 now = time.perf_counter()
