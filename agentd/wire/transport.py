@@ -28,6 +28,10 @@ GONE = (OSError, trio.BrokenResourceError, trio.ClosedResourceError)  # what usi
 Bytes = bytes | bytearray | memoryview
 
 
+class FileTooShort(Exception):
+    """It was longer when its head was sent. The client must see that it did not get the whole."""
+
+
 class Transport(Protocol):
     deadline: float  # trio time; math.inf: none
 
@@ -44,7 +48,7 @@ class Transport(Protocol):
         """Raises GONE. While it waits, the deadline is *stall_seconds* from the last byte that the client took."""
 
     async def send_file(self, file: BinaryIO, start: int, end: int) -> None:
-        """Its bytes from *start* to *end*. Raises GONE; OSError also when the file is shorter."""
+        """Its bytes from *start* to *end*. Raises GONE, and FileTooShort."""
 
     def end_sending(self) -> None:
         """Tell the client that nothing more comes, where that can be done without closing."""
@@ -143,7 +147,7 @@ def _sendfile(sock: socket.socket, file: BinaryIO, at: int, size: int) -> int:
         piece = file.read(min(size, BULK_BYTES))
         sent = sock.send(piece) if piece else 0
     if not sent:
-        raise OSError("the file became shorter while it was sent")
+        raise FileTooShort
     return sent
 
 
@@ -176,7 +180,7 @@ class StreamTransport:
         while left:
             piece = file.read(min(BULK_BYTES, left))
             if not piece:
-                raise OSError("the file became shorter while it was sent")
+                raise FileTooShort
             await self.send_all(piece)
             left -= len(piece)
 

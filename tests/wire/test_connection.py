@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -258,6 +259,24 @@ async def test_a_file_is_sent_whole(start: Start, routes: Routes, tmp_path: Path
     assert (await client.ask(GET)).status == 200
 
 
+async def test_a_file_that_shrinks_while_it_is_sent_is_cut(
+    start: Start, routes: Routes, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"x" * 3_000_000)
+
+    @routes.get("/file")
+    async def file(app: object, request: Request) -> FileResponse:
+        return FileResponse(path)
+
+    client = await (await start(routes)).connect()
+    await client.send(b"GET /file HTTP/1.1\r\nHost: x\r\n\r\n")
+    await wait_all_tasks_blocked()
+    os.truncate(path, 1000)
+    assert len(await client.read_to_end()) < 3_000_000
+    assert "FileTooShort" in caplog.text
+
+
 async def test_a_file_that_is_not_there_is_the_faces_error(start: Start, routes: Routes, tmp_path: Path) -> None:
     @routes.get("/file")
     async def file(app: object, request: Request) -> FileResponse:
@@ -442,6 +461,45 @@ async def test_a_client_that_takes_nothing_of_its_answer_is_cut_after_a_minute(
     await client.send(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
     await trio.sleep(SECONDS.stall_seconds + 2)
     assert len(await client.read_to_end()) < 10_000_000
+
+
+async def test_pieces_for_a_client_that_takes_nothing_end_after_a_minute(
+    start: Start, routes: Routes, autojump_clock: MockClock
+) -> None:
+    ended = trio.Event()
+
+    async def endless() -> AsyncIterator[bytes]:
+        try:
+            while True:
+                yield b"x" * 100_000
+        finally:
+            ended.set()
+
+    @routes.get("/endless")
+    async def pieces(app: object, request: Request) -> ChunkedResponse:
+        return ChunkedResponse(endless())
+
+    client = await (await start(routes)).connect()
+    before = trio.current_time()
+    await client.send(b"GET /endless HTTP/1.1\r\nHost: x\r\n\r\n")
+    await ended.wait()
+    assert trio.current_time() - before == SECONDS.stall_seconds
+
+
+async def test_a_slow_handler_behind_a_full_socket_is_not_cut(
+    start: Start, routes: Routes, autojump_clock: MockClock
+) -> None:
+    async def slow() -> AsyncIterator[bytes]:
+        yield b"x" * 1_000_000
+        await trio.sleep(200)
+        yield b"y"
+
+    @routes.get("/slow")
+    async def pieces(app: object, request: Request) -> ChunkedResponse:
+        return ChunkedResponse(slow())
+
+    client = await (await start(routes)).connect()
+    assert (await client.ask(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")).body == b"x" * 1_000_000 + b"y"
 
 
 async def test_a_client_that_takes_a_little_now_and_then_is_not_cut(

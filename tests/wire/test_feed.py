@@ -323,6 +323,24 @@ async def test_whatever_the_pace_every_reader_gets_every_frame_once(
         assert body == b"".join(source.frames[min(n, 3) :])
 
 
+async def test_one_feed_may_have_readers_of_two_servers(start: Start, source: FakeSource) -> None:
+    routes, feed = Routes(), Feed(source)
+
+    @routes.get("/feed")
+    async def stream(app: object, request: Request) -> StreamResponse:
+        return StreamResponse(feed)
+
+    first = await start([Mount(routes, None)], Limits(drain_seconds=0))
+    second = await start([Mount(routes, None)], Limits(drain_seconds=0))
+    lost, kept = await join(first), await join(second)
+    first.scope.cancel()
+    await first.ended.wait()
+    source.add(b"still here")
+    source.end()
+    assert (await kept.answer()).body == b"still here"
+    assert not (await lost.read_to_end()).endswith(b"0\r\n\r\n")
+
+
 # --- Resuming -----------------------------------------------------------------------------------------------------
 
 
