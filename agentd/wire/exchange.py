@@ -11,8 +11,8 @@ import re
 import select
 from collections.abc import AsyncIterable, Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 
-import attrs
 import h11
 import trio
 
@@ -28,8 +28,7 @@ _SAFE_TO_REPEAT = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS"})  # RFC 
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 
 
-@attrs.frozen
-class Deadlines:
+class Deadlines(NamedTuple):  # attrs would take longer to make these classes than a small request takes
     """Seconds; math.inf for no limit. What is late raises HttpFailed of kind "timeout"."""
 
     connect: float = 10.0  # for a connection, with all that belongs to it: a free place, look-up, proxy, TLS
@@ -64,14 +63,16 @@ class Watch:
         return HttpFailed(kind, f"{self.what}: {text}")
 
 
-@attrs.frozen
-class Outgoing:
+class Outgoing(NamedTuple):
     """A request as it goes onto a connection. *fields* has Host in it; framing is added."""
 
     method: str
     target: str
     fields: Fields
     body: bytes | AsyncIterable[bytes] = b""
+
+    def __repr__(self) -> str:  # fields and body may hold keys
+        return f"Outgoing({self.method})"
 
     @property
     def is_repeatable(self) -> bool:

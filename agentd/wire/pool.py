@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
 from contextlib import asynccontextmanager
+from typing import NamedTuple
 
-import attrs
 import h11
 import trio
 
@@ -15,16 +15,14 @@ from agentd.wire.failure import HttpFailed
 Open = Callable[[Watch], Awaitable[Wire]]  # a new connection; raises HttpFailed
 
 
-@attrs.frozen
-class PoolLimits:
+class PoolLimits(NamedTuple):
     in_use: int = 64  # connections to one place at a time; further requests wait for one
     idle: int = 8  # kept to one place
     idle_in_all: int = 32
     idle_seconds: float = 30.0  # many servers hang up after 60, some after 5: is_stale() sees that
 
 
-@attrs.frozen
-class _Kept:
+class _Kept(NamedTuple):
     key: Hashable
     wire: Wire
     until: float  # trio time
@@ -33,8 +31,8 @@ class _Kept:
 class Pool:
     """A place is named by a key: whatever tells connections apart that are not for the same requests."""
 
-    def __init__(self, limits: PoolLimits = PoolLimits()) -> None:
-        self._limits = limits
+    def __init__(self, limits: PoolLimits | None = None) -> None:
+        self._limits = limits or PoolLimits()
         self._kept: list[_Kept] = []  # the one used last is at the end
         self._places: dict[Hashable, trio.Semaphore] = {}
 
