@@ -1,21 +1,28 @@
-"""Small requests over kept connections: ours beside FastAPI on its two HTTP parsers, and beside hypercorn on trio."""
+"""Small requests over kept connections: ours beside FastAPI on its two HTTP parsers, and beside hypercorn on trio.
+
+And big bodies, in and out, of a file in memory: those need no peer.
+"""
 
 from __future__ import annotations
 
 import os
+import socket
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
-from tests.bench.peers import LOAD_CORE, Load, hammer, serving
+from tests.bench.peers import LOAD_CORE, Load, hammer, resident, serving
 from tests.bench.table import Row, table
 
 PEERS = ("fastapi", "uvicorn[standard]", "hypercorn", "trio")
 CONNECTIONS = 32
 ROUNDS = 12
 SECONDS = 0.4  # a round, per server and request
+BIG = 256 * 2**20
+BIG_ROUNDS = 4
 
 OURS = "agentd"
 UVICORN = ("-m", "uvicorn", "peer:app", "--port", "{port}", "--log-level", "warning", "--no-access-log")
@@ -28,9 +35,10 @@ TARGETS = dict(zip(SERVERS, ("≥ 2×", "≥ 3×", "≥ 5×"), strict=True))
 
 OUR_APP = """
 import sys
+from pathlib import Path
 import attrs, trio
 from agentd.wire.listeners import open_tcp_listeners
-from agentd.wire.messages import Request, Response, json_response
+from agentd.wire.messages import FileResponse, Response, json_response
 from agentd.wire.routing import Mount, Routes
 from agentd.wire.server import serve
 from agentd.wire.typed import decode
@@ -47,6 +55,13 @@ async def get_item(app, request, item_id: int):
 async def post_item(app, request):
     item = decode(request.body, Item)
     return json_response(200, {"id": 7, "name": item.name, "count": item.count})
+@routes.put("/big", streamed=True)
+async def put_big(app, request):
+    Path("big").unlink()
+    return Response(200, b"%d" % await request.save(Path("big")))
+@routes.get("/big")
+async def get_big(app, request):
+    return FileResponse(Path("big"))
 trio.run(serve, open_tcp_listeners("127.0.0.1", int(sys.argv[1])), [Mount(routes, None)])
 """
 PEER_APP = """
@@ -75,6 +90,7 @@ REQUESTS = {
 
 def rows(peers: str | None) -> Iterator[Row]:
     os.sched_setaffinity(0, {LOAD_CORE})
+    yield from big_rows()
     loads = measure(peers)
     for method in REQUESTS:
         what = f"{method}, {CONNECTIONS} connections"
@@ -86,6 +102,44 @@ def rows(peers: str | None) -> Iterator[Row]:
         if peers:
             fastapi = next(iter(SERVERS))
             yield Row(f"{method}, p99", ours.p99 * 1000, "ms", "≤ 0.8×", fastapi, loads[fastapi, method].p99 * 1000)
+
+
+def big_rows() -> Iterator[Row]:
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as scratch:
+        directory = Path(scratch)
+        (directory / "ours.py").write_text(OUR_APP)
+        (directory / "big").touch()
+        with serving((sys.executable, "ours.py", "{port}"), directory) as (port, pid):
+            hammer(port, pid, REQUESTS["GET"], connections=1, seconds=0.2)  # what a server needs once is not counted
+            before = resident(pid)
+            rates = [(upload(port), download(port)) for _ in range(BIG_ROUNDS)]
+            grown = resident(pid) - before
+    yield Row("upload of a big body", max(up for up, _ in rates) / 1e6, "MB/s", "≥ 400")
+    yield Row("download of a big body", max(down for _, down in rates) / 1e6, "MB/s", "≥ 900")
+    yield Row("memory grown by both", grown / 2**20, "MiB", "≤ 5")
+
+
+def upload(port: int) -> float:
+    """Bytes a second."""
+    piece = b"x" * 2**20
+    with socket.create_connection(("127.0.0.1", port)) as client:
+        started = time.perf_counter()
+        client.sendall(b"PUT /big HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: %d\r\n\r\n" % BIG)
+        for _ in range(BIG // len(piece)):
+            client.sendall(piece)
+        client.recv(65536)
+        return BIG / (time.perf_counter() - started)
+
+
+def download(port: int) -> float:
+    """Bytes a second."""
+    buffer = bytearray(2**20)
+    with socket.create_connection(("127.0.0.1", port)) as client:
+        started, got = time.perf_counter(), 0
+        client.sendall(b"GET /big HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        while got < BIG:
+            got += client.recv_into(buffer)
+        return BIG / (time.perf_counter() - started)
 
 
 def measure(peers: str | None) -> dict[tuple[str, str], Load]:

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from tests.bench.peers import LOAD_CORE, serving
+from tests.bench.peers import LOAD_CORE, resident, serving
 from tests.bench.table import Row, table
 
 PEERS = ("fastapi", "uvicorn[standard]", "sse-starlette")
@@ -153,13 +153,9 @@ def memory_row(port: int, pid: int) -> Row:
     """After a first crowd has come and gone, so that what a server needs once is not counted."""
     with readers(port, SERVERS[OURS], 50):
         pass
-    before = rss(pid)
+    before = resident(pid)
     with readers(port, SERVERS[OURS], MANY):
-        return Row("memory per idle stream", (rss(pid) - before) / 1024 / MANY, "KiB", "≤ 12")
-
-
-def rss(pid: int) -> int:
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        return Row("memory per idle stream", (resident(pid) - before) / 1024 / MANY, "KiB", "≤ 12")
 
 
 @contextmanager
