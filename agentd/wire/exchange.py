@@ -210,7 +210,8 @@ def reason(exc: BaseException) -> str:
     """What an error of a socket says, without numbers and wrappings."""
     while not isinstance(exc, OSError) and exc.__cause__ is not None:
         exc = exc.__cause__
-    return getattr(exc, "strerror", None) or str(exc) or type(exc).__name__
+    text = getattr(exc, "strerror", None) or str(exc) or type(exc).__name__
+    return re.sub(r"^\[\w+: \w+\] | \(_ssl\.c:[0-9]+\)$", "", text)  # what the ssl module puts around it
 
 
 def _kind(exc: BaseException, broken: Kind) -> Kind:
