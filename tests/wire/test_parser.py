@@ -7,12 +7,14 @@ from itertools import pairwise
 
 import h11
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agentd.wire.limits import Limits
 from agentd.wire.messages import BadMessage
 from agentd.wire.parser import Parser
+
+patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a machine may be busy
 
 LIMITS = Limits(target=200, head=1000, fields=10)
 GET = b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -189,12 +191,14 @@ STREAMS = st.sampled_from(
 )
 
 
+@patient
 @given(st.lists(STREAMS | st.binary(max_size=40), max_size=6), st.lists(st.integers(0, 10_000), max_size=12))
 def test_any_split_of_a_stream_gives_the_same_requests(parts: list[bytes], cuts: list[int]) -> None:
     stream = b"".join(parts)
     assert parse(split(stream, cuts)) == parse([stream])
 
 
+@patient
 @given(st.lists(STREAMS, min_size=1, max_size=4))
 def test_a_stream_fed_one_byte_at_a_time_gives_the_same_requests(parts: list[bytes]) -> None:
     stream = b"".join(parts)
@@ -224,6 +228,7 @@ VALUES = st.sampled_from(
 FIELD = st.tuples(NAMES, st.sampled_from([b": ", b":", b" : "]), VALUES, st.sampled_from([b"\r\n", b"\n"]))
 
 
+@patient
 @given(
     st.sampled_from([b"GET / HTTP/1.1", b"POST /a?b HTTP/1.0", b"PUT / HTTP/1.1 ", b"G@T /", b"GET / HTTP/2.0"]),
     st.lists(FIELD, max_size=4),

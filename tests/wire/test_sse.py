@@ -5,11 +5,13 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agentd.wire import sse
 from agentd.wire.sse import Decoder, Event, EventTooLarge, encode
+
+patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a machine may be busy
 
 
 def decode(*pieces: bytes) -> list[tuple[str, str, str]]:
@@ -93,6 +95,7 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 NAMES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\n"), min_size=1)
 
 
+@patient
 @given(st.lists(st.tuples(NAMES, TEXT)), st.lists(st.integers(0, 10_000)))
 def test_what_was_encoded_is_decoded_however_it_is_cut(events: list[tuple[str, str]], cuts: list[int]) -> None:
     stream = b"".join(encode(name, data, event_id=n) for n, (name, data) in enumerate(events))
@@ -103,6 +106,7 @@ def test_what_was_encoded_is_decoded_however_it_is_cut(events: list[tuple[str, s
     assert decode(*pieces) == [(name, data, str(n)) for n, (name, data) in enumerate(zip(names, lines, strict=True))]
 
 
+@patient
 @given(st.binary(), st.lists(st.integers(0, 1000)))
 def test_any_bytes_are_decoded_alike_however_they_are_cut(stream: bytes, cuts: list[int]) -> None:
     edges = [0, *sorted(cut % (len(stream) + 1) for cut in cuts), len(stream)]

@@ -10,12 +10,14 @@ from uuid import UUID
 
 import attrs
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agentd.domain import Limits
 from agentd.errors import InvalidRequest
 from agentd.wire.typed import decode, make_converter, parse, structure
+
+patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a machine may be busy
 
 
 class Mode(StrEnum):
@@ -239,6 +241,7 @@ JSON = st.recursive(
 )
 
 
+@patient
 @given(st.dictionaries(st.sampled_from([field.name for field in attrs.fields(Asked)]), JSON))
 def test_whatever_comes_is_either_typed_or_refused(fields: dict[str, Any]) -> None:
     try:
@@ -249,6 +252,7 @@ def test_whatever_comes_is_either_typed_or_refused(fields: dict[str, Any]) -> No
     assert type(found.stream) is bool
 
 
+@patient
 @given(st.binary(max_size=60))
 def test_no_bytes_get_more_than_a_refusal(body: bytes) -> None:
     try:
