@@ -116,6 +116,7 @@ class Price:
 
 
 FREE = Price(0.0, 0.0)
+OFFLINE = frozenset({"builtin", "scripted"})  # providers that are no services: by name only, and never a fallback
 
 
 @attrs.frozen

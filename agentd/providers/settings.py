@@ -25,10 +25,9 @@ import attrs
 from agentd.config import Table
 from agentd.domain import Models
 from agentd.errors import InvalidSetting
-from agentd.providers.protocol import Price
+from agentd.providers.protocol import OFFLINE, Price
 from agentd.wire.urls import InvalidUrl, parse_url
 
-OFFLINE = ("builtin", "scripted")  # what is no service: chosen by name only, no part in price order, never a fallback
 PROTOCOLS = ("openai", "anthropic")
 CALLS = ("native", "text")
 
@@ -125,11 +124,15 @@ def read_catalog(config: Table, env: Mapping[str, str]) -> Catalog:
     reader = _Reader(config, env)
     providers = tuple(reader.provider(name) for name in reader.names())
     models = tuple(reader.model(name, table, providers) for name, table in config.tables("models").items())
+    aliases = config.words("aliases")
+    for model in models:
+        if model.name in aliases:
+            raise config.misfit(f"aliases.{model.name}", f"there is models.{model.name} already")
     roles = config.table("roles").only(*(field.name for field in attrs.fields(Models)))
     return Catalog(
         providers,
         models,
-        config.words("aliases"),
+        aliases,
         Models(**{name: roles.text(name) for name in roles.values}),
         tuple(reader.files),
     )
