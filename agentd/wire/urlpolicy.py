@@ -129,7 +129,10 @@ _LOCAL = tuple(
             "203.0.113.0/24",
             "::1",
             "fc00::/7",
+            "2001::/23",  # of protocols
             "2001:db8::/32",
+            "2002::/16",  # 6to4, of which little is left
+            "3fff::/20",
         ),
     )
 )

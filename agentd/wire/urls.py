@@ -17,7 +17,7 @@ from agentd.errors import AgentdError
 
 PORTS = {"http": 80, "https": 443, "http+unix": 0}
 
-_FORM = re.compile(r"(?i:(https?|http\+unix)://)([^/?#\\]*)([^?#]*)(\?[^#]*)?(?:#.*)?", re.DOTALL)
+_FORM = re.compile(r"(?i:(https?|http\+unix)://)([^/?#\\]*)(/[^?#]*)?(\?[^#]*)?(?:#.*)?", re.DOTALL)
 _AUTHORITY = re.compile(r"(?:(?P<userinfo>.*)@)?(?:\[(?P<v6>[^\]]*)\]|(?P<name>[^:\[\]]*))(?::(?P<port>[0-9]*))?")
 _NAME = re.compile(r"(?=.{1,253}\Z)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*")
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
@@ -76,7 +76,7 @@ class Url:
     def join(self, reference: str) -> Url:
         """Where *reference*, the Location of an answer, leads from here. Credentials stay within the origin, and none
         are taken from the reference. Raises InvalidUrl."""
-        base = str(attrs.evolve(self, scheme="http", host="unix")) if self.scheme == "http+unix" else str(self)
+        base = str(attrs.evolve(self, scheme="http", host="unix", port=80)) if self.scheme == "http+unix" else str(self)
         try:
             found = parse_url(urljoin(base, reference))
         except ValueError as exc:  # urljoin's, of brackets that do not match
@@ -92,9 +92,9 @@ def parse_url(text: str) -> Url:
         raise InvalidUrl("it has a space or a control character in it")
     form = _FORM.fullmatch(text)
     if form is None:
-        raise InvalidUrl("it does not begin with http:// or https://")
-    scheme, authority, path, query = form[1].lower(), form[2], form[3], form[4] or ""
-    target = quote(path or "/", safe=_KEPT) + quote(query, safe=_KEPT + "?")
+        raise InvalidUrl("it is not of the form http://host/path or https://host/path")
+    scheme, authority, path, query = form[1].lower(), form[2], form[3] or "/", form[4] or ""
+    target = quote(path, safe=_KEPT) + quote(query, safe=_KEPT + "?")
     if scheme == "http+unix":
         return Url(scheme, _socket_path(authority), 0, target)
     parts = _AUTHORITY.fullmatch(authority)
