@@ -12,15 +12,11 @@ import trio
 
 from agentd.wire.feed import FeedFailed, Hub, Reader
 from agentd.wire.head import LAST_CHUNK, Form, chunk
-from agentd.wire.messages import Answer, ChunkedResponse, FileResponse, Response, StreamResponse
+from agentd.wire.messages import Answer, ChunkedResponse, FileResponse, Hangup, Response, StreamResponse
 from agentd.wire.routing import default_answer_error
 from agentd.wire.transport import GONE, RECEIVE_BYTES, Transport
 
 logger = logging.getLogger(__name__)
-
-
-class Hangup(Exception):
-    """The connection ends here: the client left in the middle, or must see that an answer is not whole."""
 
 
 class Client(Protocol):

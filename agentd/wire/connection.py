@@ -14,12 +14,12 @@ from typing import Protocol
 import trio
 
 from agentd.errors import PayloadTooLarge
-from agentd.wire.answers import Hangup, send_answer, send_whole
+from agentd.wire.answers import send_answer, send_whole
 from agentd.wire.feed import Hub
 from agentd.wire.head import CONTINUE, Form
 from agentd.wire.hosts import ForeignRequest, HostCheck
 from agentd.wire.limits import Limits
-from agentd.wire.messages import Answer, BadMessage, Request, Response
+from agentd.wire.messages import Answer, BadMessage, Hangup, Request, Response
 from agentd.wire.parser import Head, Parser
 from agentd.wire.routing import Mount, Route, default_answer_error, default_not_found, find_mount
 from agentd.wire.transport import BULK_BYTES, GONE, RECEIVE_BYTES, Transport
@@ -208,7 +208,10 @@ class Connection:
                 self._parser.expects_continue = False
                 await self.transport.send_all(CONTINUE)
         self.transport.deadline = trio.current_time() + self._service.limits.body_seconds
-        data = await self.transport.receive(BULK_BYTES)
+        try:
+            data = await self.transport.receive(BULK_BYTES)
+        except GONE as exc:
+            raise Hangup from exc  # a handler's OSError would be a bug of ours
         self.transport.deadline = math.inf
         self.phase = phase
         if not data:

@@ -38,6 +38,10 @@ class BadMessage(AgentdError):
         self.status = status
 
 
+class Hangup(Exception):
+    """The connection ends here: the client left in the middle, or must see that an answer is not whole."""
+
+
 class Headers:
     """Header fields by case-insensitive name; a field that came more than once is joined by commas (RFC 9110, 5.3)."""
 
@@ -129,7 +133,7 @@ class Request:
         return self._query
 
     def chunks(self, *, limit: int | None = None) -> AsyncIterator[bytes]:
-        """The body as it comes, once. Raises PayloadTooLarge beyond *limit* bytes, BadMessage when it breaks off."""
+        """The body as it comes, once. Raises PayloadTooLarge beyond *limit* bytes, BadMessage, Hangup."""
         return _Chunks(self._read, limit)
 
     async def _read_body(self, limit: int | None) -> bytes:

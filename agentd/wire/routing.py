@@ -16,7 +16,7 @@ import attrs
 
 from agentd.errors import AgentdError, InvalidRequest, PayloadTooLarge
 from agentd.wire.hosts import ForeignRequest
-from agentd.wire.messages import Answer, BadMessage, Request, Response, json_response
+from agentd.wire.messages import Answer, BadMessage, Hangup, Request, Response, json_response
 
 logger = logging.getLogger(__name__)
 
@@ -171,10 +171,10 @@ class Mount:
         return answer
 
     async def call(self, route: Route, request: Request) -> Answer:
-        """The handler's answer. Its errors become answers, but for BadMessage: the connection ends with that."""
+        """The handler's answer. Its errors become answers, but for BadMessage and Hangup, which end the connection."""
         try:
             return await route.handler(self.app, request, **request.params)
-        except BadMessage:
+        except (BadMessage, Hangup):
             raise
         except Exception as exc:
             return self.failed(exc)

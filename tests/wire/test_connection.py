@@ -206,7 +206,9 @@ async def test_an_upload_over_its_limit_leaves_no_file(
     assert not (tmp_path / "upload").exists()
 
 
-async def test_an_upload_that_breaks_off_leaves_no_file(start: Start, routes: Routes, tmp_path: Path) -> None:
+async def test_an_upload_that_breaks_off_leaves_no_file_and_is_no_bug(
+    start: Start, routes: Routes, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     @routes.post("/upload", streamed=True)
     async def upload(app: object, request: Request) -> Response:
         return Response(200, b"%d" % await request.save(tmp_path / "upload"))
@@ -218,6 +220,7 @@ async def test_an_upload_that_breaks_off_leaves_no_file(start: Start, routes: Ro
     await client.stream.aclose()
     await wait_all_tasks_blocked()
     assert not (tmp_path / "upload").exists()
+    assert caplog.text == ""
 
 
 async def test_a_handler_may_drop_a_streamed_body_in_the_middle(start: Start, routes: Routes) -> None:
