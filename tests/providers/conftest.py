@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 import attrs
@@ -15,6 +16,8 @@ from agentd.errors import ToolFailed
 from agentd.providers.assemble import Assembler
 from agentd.providers.builtin import BuiltinProvider
 from agentd.providers.protocol import ModelRequest, Provider, ToolSchema
+from agentd.tools.base import Tool, ToolContext, ToolState
+from agentd.tools.registry import FILE_TOOLS
 
 MAX_TURNS = 40
 
@@ -109,6 +112,10 @@ class World:
         return f"Wrote {file_path}"
 
     def _edit(self, file_path: str, old_string: str, new_string: str, replace_all: bool = False) -> str:
+        if not old_string:
+            if self.files.setdefault(file_path, new_string) != new_string:
+                raise ToolFailed(f"{file_path} exists and is not empty")
+            return f"Created {file_path}"
         count = self._file(file_path).count(old_string)
         if count == 0:
             raise ToolFailed(f"old_string was not found in {file_path}")
@@ -154,6 +161,24 @@ class World:
         return self.files[path]
 
 
+@attrs.frozen
+class Workspace:
+    """A directory behind the real file tools."""
+
+    root: Path
+    names: Sequence[str] = ("Glob", "Grep", "LS", "Read")
+    _tools: Mapping[str, Tool] = attrs.field(factory=lambda: {tool.name: tool for tool in FILE_TOOLS})
+
+    async def run(self, name: str, call_input: Mapping[str, Any]) -> str:
+        nothing: Mapping[str, str] = {}
+        context = ToolContext(self.root, ToolState(self.root), nothing, (), lambda text: None, str)
+        outcome = await self._tools[name].run(call_input, context)
+        text = "\n".join(part.text for part in outcome.content if isinstance(part, Text))
+        if outcome.is_error:
+            raise ToolFailed(text)
+        return text
+
+
 Tell = Callable[..., Awaitable[Conversation]]
 
 
@@ -167,6 +192,11 @@ def tell() -> Tell:
 def assembled() -> Callable[[Provider, ModelRequest], Awaitable[Assembler]]:
     """A provider's whole reply to a request."""
     return reply_to
+
+
+@pytest.fixture
+def workspace() -> type[Workspace]:
+    return Workspace
 
 
 @pytest.fixture

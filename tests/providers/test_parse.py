@@ -6,7 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentd.providers.builtin.grammar import ApplyDiff, Create, EditLines, ListFiles, Replace, Run, Say, Show, Step
+from agentd.providers.builtin.grammar import (
+    ApplyDiff,
+    Create,
+    CreateEmpty,
+    EditLines,
+    ListFiles,
+    Replace,
+    Run,
+    Say,
+    Show,
+    Step,
+)
 from agentd.providers.builtin.literals import mask
 from agentd.providers.builtin.task import Free, parse
 
@@ -25,7 +36,8 @@ DIFF = "--- a/x.py\n+++ b/x.py\n@@ -1,2 +1,2 @@\n a\n-it's\n+c"
         ("Run the command `ls` and tell me what it prints.", [Run("ls")]),
         ("Create the file walked.txt with the content: hello", [Create("walked.txt", "hello")]),
         ("Create the file Makefile with the content `all:`", [Create("Makefile", "all:")]),
-        ("Create a file called /tmp/t.txt", [Create("/tmp/t.txt", "")]),
+        ("Create a file called /tmp/t.txt", [CreateEmpty("/tmp/t.txt")]),
+        ("Create an empty file `Makefile`.", [CreateEmpty("Makefile")]),
         ("Create /tmp/t.txt with content hello", [Create("/tmp/t.txt", "hello")]),
         ("Create the file n.md with the content:\n- a\n- b", [Create("n.md", "- a\n- b\n")]),
         ("Create the file a.py:\n```python\nx = 'y'\n```\n", [Create("a.py", "x = 'y'\n")]),
@@ -98,6 +110,12 @@ def test_a_list_is_its_items(task: str, steps: list[Step]) -> None:
         ("Create a file in /tmp", "work"),
         ("Create app.py with a function that adds two numbers", "work"),
         ("Create app.py with the content of main.py", "work"),
+        ("Create app.py with code that adds two numbers", "work"),
+        ("Create notes.txt with text about cats", "work"),
+        ("Create app.py", "work"),
+        ("Add README.md", "work"),
+        ("Delete `unused_function`.", "work"),
+        ("Rename `old_name` to `new_name`.", "work"),
         ("Replace tabs with spaces in x.py", "work"),
         ("Change the color to red in app.css", "work"),
         ("Hello, what can you do?", "talk"),

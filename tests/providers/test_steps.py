@@ -37,6 +37,13 @@ async def test_a_file_is_created(tell: Tell, world: type[World]) -> None:
     assert talk.answer == "Wrote a/b.txt"
 
 
+async def test_an_empty_file_is_created_and_never_in_the_place_of_another(tell: Tell, world: type[World]) -> None:
+    tools = world({"b.txt": "kept"})
+    assert (await tell("Create an empty file called a.txt", tools)).answer == "Created a.txt"
+    assert "b.txt exists and is not empty" in (await tell("Create the file b.txt", tools)).answer
+    assert tools.files == {"a.txt": "", "b.txt": "kept"}
+
+
 async def test_every_occurrence_is_replaced(tell: Tell, world: type[World]) -> None:
     tools = world({"x.py": "foo(foo)\n"})
     talk = await tell("Replace 'foo' with 'bar' in x.py", tools)

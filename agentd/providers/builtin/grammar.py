@@ -7,6 +7,7 @@ it, or follows the word "file". Texts are taken literally: there are no escape s
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable
 
@@ -24,6 +25,13 @@ class Run:
 class Create:
     path: str
     content: str
+
+
+@attrs.frozen
+class CreateEmpty:
+    """A new file of which nothing else is said: one that is there stays as it is."""
+
+    path: str
 
 
 @attrs.frozen
@@ -64,7 +72,7 @@ class Say:
     text: str
 
 
-Step = Run | Create | Replace | EditLines | ApplyDiff | Show | ListFiles | Say
+Step = Run | Create | CreateEmpty | Replace | EditLines | ApplyDiff | Show | ListFiles | Say
 
 
 @attrs.frozen
@@ -146,14 +154,38 @@ def _remove_text(match: re.Match[str], masked: Masked) -> tuple[Step, ...]:
 
 
 def _shell(program: str, *names: str) -> Builder:
-    """A step that no file tool can do, as the command that does it."""
+    """A step that no file tool can do, as the command that does it. A quoted name alone may be of anything."""
 
     def build(match: re.Match[str], masked: Masked) -> tuple[Step, ...]:
         from shlex import quote
 
-        return (Run(" ".join([program, "--", *(quote(_path_of(match, masked, name)) for name in names)])),)
+        paths = [_path_of(match, masked, name) for name in names]
+        is_file = match["path_file"] or re.search("[./]", paths[0])
+        return (Run(" ".join([program, "--", *map(quote, paths)])),) if is_file else ()
 
     return build
+
+
+def _create_empty(match: re.Match[str], masked: Masked) -> tuple[Step, ...]:
+    """Only where it says "file", or "empty": "Create app.py" leaves out what would be in it."""
+    said = match["path_file"] or re.search(r"\bempty\b|^touch\b", match[0], re.IGNORECASE)
+    return (CreateEmpty(_path_of(match, masked)),) if said else ()
+
+
+def _write(match: re.Match[str], masked: Masked) -> tuple[Step, ...]:
+    return (Create(_path_of(match, masked), masked.value(match["new"])),)
+
+
+def _show(match: re.Match[str], masked: Masked) -> tuple[Step, ...]:
+    return (Show(_path_of(match, masked)),)
+
+
+def _list(match: re.Match[str], masked: Masked) -> tuple[Step, ...]:
+    return (ListFiles(masked.value(match["dir"] or ".")),)
+
+
+def _say(match: re.Match[str], masked: Masked) -> tuple[Step, ...]:
+    return (Say(masked.value(match["new"])),)
 
 
 _HERE = (
@@ -161,51 +193,48 @@ _HERE = (
 )
 _SOME_COMMANDS = rf"(?P<commands>{MASK}(?:(?:\s*,\s*(?:and\s+)?(?:then\s+)?|\s+and\s+(?:then\s+)?|\s+){MASK})*)"
 
-# Order matters where one sentence fits two patterns: the narrower comes first.
-_CLOSED: tuple[tuple[re.Pattern[str], Builder], ...] = tuple(
-    (_pattern(text + _END), build)
-    for text, build in (
-        (rf"(?:run|execute|invoke)\s+{_SHELL}{_SOME_COMMANDS}", _run),
-        (rf"(?:replace|change|substitute|rename)\s+{_TWO_TEXTS}{_WHERE}{_AND_PATHS}", _replace),
-        (rf"(?:replace|substitute)\s+{_TWO_WORDS}{_WHERE}{_AND_PATHS}", _replace),
-        (rf"in\s+{_path()},?\s+(?:please\s+)?(?:replace|change|substitute|rename)\s+{_TWO_TEXTS}", _replace),
-        (
-            rf"(?:insert|add|put)\s+{_LINE}(?P<new>{MASK})\s+(?:right\s+|directly\s+)?(?P<where>after|before|below|above)"
-            rf"\s+{_LINE}(?P<old>{MASK})\s+(?:in|of|to)\s+{_path()}",
-            _insert,
-        ),
-        (rf"(?:append|add)\s+{_LINE}(?P<new>{MASK})\s+(?:to|at)\s+(?:the\s+end\s+of\s+)?{_path()}", _append),
-        (rf"append\s+(?P<new>[^\s{MASK[0]}][^\n]*?)\s+to\s+(?:the\s+end\s+of\s+)?{_path()}", _append),
-        (rf"append\s+(?:to\s+)?{_path()}\s*:?\s*{_LINE}(?P<new>{MASK})", _append),
-        (rf"(?:remove|delete|erase)\s+the\s+lines?\s+(?P<old>{MASK})\s+(?:from|in)\s+{_path()}", _remove_line),
-        (rf"(?:remove|delete|erase)\s+{_OF}(?P<old>{MASK})\s+(?:from|in)\s+{_path()}", _remove_text),
-        (rf"(?:delete|remove)\s+{_path()}", _shell("rm", "path")),
-        (rf"(?:move|rename)\s+{_path('path')}\s+(?:to|as|into)\s+{_path('to')}", _shell("mv -n", "path", "to")),
-        (
-            rf"(?:create|make)\s+(?:a|the)\s+(?:new\s+)?(?:directory|folder)\s+(?:(?:named|called)\s+)?"
-            rf"(?P<path_file>{MASK}|{_ANY_NAME})(?P<path_bare>)",
-            _shell("mkdir -p", "path"),
-        ),
-        (
-            rf"(?:create|make|add|touch)\s+{_path()}",
-            lambda match, masked: (Create(_path_of(match, masked), ""),),
-        ),
-        (
-            rf"(?:write|save|put)\s+{_LINE}(?P<new>{MASK})\s+(?:in|to|into)\s+{_path()}",
-            lambda match, masked: (Create(_path_of(match, masked), masked.value(match["new"])),),
-        ),
-        (
-            rf"(?:read|show|print|display|cat|open)\s+(?:me\s+)?(?:the\s+)?(?:contents?\s+of\s+)?{_path()}",
-            lambda match, masked: (Show(_path_of(match, masked)),),
-        ),
-        (
-            rf"list\s+(?:all\s+)?(?:the\s+)?(?:files|contents?)?(?:\s*(?:in|of|under|inside))?\s+(?:(?:{_HERE})"
-            rf"(?P<path_file>)(?P<path_bare>)|{_ARTICLE}(?:(?:directory|folder)\s+)?"
-            rf"(?P<dir>{MASK}|{_LIKE_A_PATH}))",
-            lambda match, masked: (ListFiles(masked.value(match["dir"] or ".")),),
-        ),
-        (rf"say\s+(?:exactly\s+)?(?P<new>{MASK}|hello|hi)", lambda match, masked: (Say(masked.value(match["new"])),)),
-    )
+
+@functools.cache
+def _closed(verbs: str, rest: str) -> re.Pattern[str]:
+    """Compiled when a clause begins with the verb: most tasks need few of these patterns, questions none."""
+    return re.compile(rf"(?:{verbs.replace(' ', '|')})\s+{rest}{_END}", re.IGNORECASE)
+
+
+# Verbs, what follows, and what is meant. Where a sentence fits two, the narrower comes first.
+_CLOSED: tuple[tuple[str, str, Builder], ...] = (
+    ("run execute invoke", rf"{_SHELL}{_SOME_COMMANDS}", _run),
+    ("replace change substitute rename", rf"{_TWO_TEXTS}{_WHERE}{_AND_PATHS}", _replace),
+    ("replace substitute", rf"{_TWO_WORDS}{_WHERE}{_AND_PATHS}", _replace),
+    ("in", rf"{_path()},?\s+(?:please\s+)?(?:replace|change|substitute|rename)\s+{_TWO_TEXTS}", _replace),
+    (
+        "insert add put",
+        rf"{_LINE}(?P<new>{MASK})\s+(?:right\s+|directly\s+)?(?P<where>after|before|below|above)"
+        rf"\s+{_LINE}(?P<old>{MASK})\s+(?:in|of|to)\s+{_path()}",
+        _insert,
+    ),
+    ("append add", rf"{_LINE}(?P<new>{MASK})\s+(?:to|at)\s+(?:the\s+end\s+of\s+)?{_path()}", _append),
+    ("append", rf"(?P<new>[^\s{MASK[0]}][^\n]*?)\s+to\s+(?:the\s+end\s+of\s+)?{_path()}", _append),
+    ("append", rf"(?:to\s+)?{_path()}\s*:?\s*{_LINE}(?P<new>{MASK})", _append),
+    ("remove delete erase", rf"the\s+lines?\s+(?P<old>{MASK})\s+(?:from|in)\s+{_path()}", _remove_line),
+    ("remove delete erase", rf"{_OF}(?P<old>{MASK})\s+(?:from|in)\s+{_path()}", _remove_text),
+    ("delete remove", _path(), _shell("rm", "path")),
+    ("move rename", rf"{_path('path')}\s+(?:to|as|into)\s+{_path('to')}", _shell("mv -n", "path", "to")),
+    (
+        "create make",
+        rf"(?:a|the)\s+(?:new\s+)?(?:directory|folder)\s+(?:(?:named|called)\s+)?"
+        rf"(?P<path_file>{MASK}|{_ANY_NAME})(?P<path_bare>)",
+        _shell("mkdir -p", "path"),
+    ),
+    ("create make add touch", _path(), _create_empty),
+    ("write save put", rf"{_LINE}(?P<new>{MASK})\s+(?:in|to|into)\s+{_path()}", _write),
+    ("read show print display cat open", rf"(?:me\s+)?(?:the\s+)?(?:contents?\s+of\s+)?{_path()}", _show),
+    (
+        "list",
+        rf"(?:all\s+)?(?:the\s+)?(?:files|contents?)?(?:\s*(?:in|of|under|inside))?\s+"
+        rf"(?:(?:{_HERE})|{_ARTICLE}(?:(?:directory|folder)\s+)?(?P<dir>{MASK}|{_LIKE_A_PATH}))",
+        _list,
+    ),
+    ("say", rf"(?:exactly\s+)?(?P<new>{MASK}|hello|hi)", _say),
 )
 
 _NOUN = r"(?P<noun>contents?|text|lines?|data|code|body)"
@@ -213,6 +242,7 @@ _WITH = (
     rf",?\s+(?:and\s+)?(?:with|containing|that\s+contains|which\s+contains|holding|that\s+says|saying|whose)\s*"
     rf"(?:exactly\s+)?(?:(?:the|this|these|following|exact)\s+)*(?:{_NOUN}\b)?(?:\s+(?:in|inside)\s+it)?(?:\s+is)?"
 )
+_DESCRIBES = _pattern(r"\s*(?:of|from|that|which|about|for|to|describing|explaining|with)\b")  # not itself a text
 _OPEN_CREATE = _pattern(rf"(?:create|write|make|add|save)\s+{_path()}(?:{_WITH}\s*(?P<colon>:)?|\s*(?P<only>:))")
 _OPEN_WRITE = _pattern(
     rf"(?:write|save|put)\s+(?:the\s+)?following\s+(?:\w+\s+)?(?:in|to|into)\s+{_path()}(?P<colon>:)"
@@ -231,11 +261,14 @@ _REPLY = _pattern(
 
 def directive_at(masked: Masked, start: int) -> Found | None:
     """The directive that begins at *start*, a place where a clause begins."""
+    word = re.compile(r"[A-Za-z]+").match(masked.text, start)
+    verb = word[0].lower() if word else ""
     if (said := _reply_at(masked, start)) or (written := _content_at(masked, start)):
         return said or written
-    for pattern, build in _CLOSED:
-        if match := pattern.match(masked.text, start):
-            return Found(build(match, masked), match.end())
+    for verbs, rest, build in _CLOSED:
+        match = _closed(verbs, rest).match(masked.text, start) if verb in verbs.split() else None
+        if match and (steps := build(match, masked)):
+            return Found(steps, match.end())
     if match := _OPEN_RUN.match(masked.text, start):
         return Found((Run(masked.restore(match["command"]).strip()),), match.end())
     return None
@@ -259,7 +292,8 @@ def _content_at(masked: Masked, start: int) -> Found | None:
         if match is None:
             continue
         groups = match.groupdict()
-        announced = bool(groups.get("colon") or groups.get("only") or groups.get("noun"))
+        noun = (groups.get("noun") or "").lower()
+        announced = bool(groups.get("colon") or groups.get("only") or noun in ("content", "contents", "text"))
         if content := _content(masked, match.end(), announced):
             return Found((step(_path_of(match, masked), content[0]),), content[1])
     return None
@@ -278,7 +312,7 @@ def _content(masked: Masked, start: int, announced: bool) -> tuple[str, int] | N
     if quoted := re.compile(rf"\s*({MASK}){_END}", re.IGNORECASE).match(masked.text, start):
         return masked.value(quoted[1]), quoted.end()
     rest = masked.text[start:]
-    if not announced or not rest.strip() or re.match(r"\s*(?:of|from)\b", rest):
+    if not announced or not rest.strip() or (not masked.text[:start].endswith(":") and _DESCRIBES.match(rest)):
         return None
     end = len(masked.text)
     if not re.match(r"[ \t]*\n", rest):

@@ -40,13 +40,15 @@ def answer_question(text: str, offered: frozenset[str]) -> Plan[str]:
     if asks_overview(question):
         return (yield from overview(offered))
     if asks_where(question) and (told := (yield from find_symbols(question))) is not None:
-        return told
-    if not question.terms:
-        return "I found no word in this that could be searched for. Name what it is about: a file, a name, a subject."
+        if not question.subject:
+            return told
+        return f"{told}\n\nOn {question.subject}:\n\n{(yield from _search(read_question(question.subject)))}"
     return (yield from _search(question))
 
 
 def _search(question: Question) -> Plan[str]:
+    if not question.terms:
+        return "I found no word in this that could be searched for. Name what it is about: a file, a name, a subject."
     probes = _probes(question)
     words = ", ".join(term.word for term in question.terms)
     answers = yield from run_calls(f"Searching for {words}.", *map(_count, probes))
@@ -58,6 +60,8 @@ def _search(question: Question) -> Plan[str]:
     lens = Lens.of(question, term_idfs(question, probes, counts))
     hits = yield from _look(question, chosen)
     ranked = rank(question, lens, hits)
+    if not ranked:
+        return f"These files mention it, but I could not look into them: {', '.join(chosen)}."
     sources = yield from _read(question, [each for each in ranked if each.score >= WORTH_READING][:READ], hits)
     uses = yield from _find_uses(sources)
     read = {source.path for source in sources}
@@ -71,7 +75,7 @@ def _probes(question: Question) -> list[Probe]:
     probes += [
         Probe(term.other_pattern, False, term.weight * SYNONYM, (i, i))
         for i, term in enumerate(question.terms)
-        if term.synonyms
+        if term.synonyms and term.weight >= 1.0
     ]
     for first, second in question.phrases:
         one, two = question.terms[first], question.terms[second]

@@ -162,6 +162,7 @@ class Lens:
     idfs: tuple[float, ...]
     own: tuple[re.Pattern[str], ...]
     other: tuple[re.Pattern[str] | None, ...]
+    _seen: dict[str, dict[int, float]] = attrs.field(factory=dict, eq=False)  # by line: lines are asked about often
 
     @classmethod
     def of(cls, question: Question, idfs: Sequence[float]) -> Lens:
@@ -174,13 +175,16 @@ class Lens:
 
     def terms_in(self, text: str) -> dict[int, float]:
         """The terms that a line speaks of, with how much."""
-        found: dict[int, float] = {}
-        for index, (own, other) in enumerate(zip(self.own, self.other, strict=True)):
-            if own.search(text):
-                found[index] = self.idfs[index]
-            elif other is not None and other.search(text):
-                found[index] = self.idfs[index] * SYNONYM
-        return found
+        if text not in self._seen:
+            found = ((i, self._share(i, text)) for i in range(len(self.idfs)))
+            self._seen[text] = {i: share for i, share in found if share}
+        return {i: self.idfs[i] * share for i, share in self._seen[text].items()}
+
+    def _share(self, term: int, text: str) -> float:
+        other = self.other[term]
+        if self.own[term].search(text):
+            return 1.0
+        return SYNONYM if other is not None and other.search(text) else 0.0
 
     def line_score(self, text: str, path: str) -> float:
         terms = self.terms_in(text)

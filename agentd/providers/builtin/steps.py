@@ -12,6 +12,7 @@ from agentd.providers.builtin.cite import fenced
 from agentd.providers.builtin.grammar import (
     ApplyDiff,
     Create,
+    CreateEmpty,
     EditLines,
     ListFiles,
     Replace,
@@ -65,6 +66,11 @@ def _create(step: Create, offered: frozenset[str]) -> Plan[Outcome]:
     (answered,) = yield from run_calls(
         f"Writing `{step.path}`.", Call("Write", {"file_path": step.path, "content": step.content})
     )
+    return _edited(answered, step.path)
+
+
+def _create_empty(step: CreateEmpty, offered: frozenset[str]) -> Plan[Outcome]:
+    (answered,) = yield from run_calls(f"Creating `{step.path}`.", Call("Edit", _edit(step.path, "", "")))
     return _edited(answered, step.path)
 
 
@@ -222,6 +228,7 @@ def shown(text: str) -> str:
 _CARRY_OUT: dict[type[Step], Callable[[Any, frozenset[str]], Plan[Outcome]]] = {
     Run: _run,
     Create: _create,
+    CreateEmpty: _create_empty,
     Replace: _replace,
     EditLines: _edit_lines,
     ApplyDiff: _apply,
@@ -232,6 +239,7 @@ _CARRY_OUT: dict[type[Step], Callable[[Any, frozenset[str]], Plan[Outcome]]] = {
 _NEEDS: dict[type[Step], tuple[str, ...]] = {
     Run: ("Bash",),
     Create: ("Write",),
+    CreateEmpty: ("Edit",),
     Replace: ("Edit",),
     EditLines: ("Read", "Edit"),
     ApplyDiff: ("Read", "Edit"),

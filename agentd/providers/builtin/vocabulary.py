@@ -56,5 +56,5 @@ work-flow
 STOP = frozenset(_STOP.split())
 VAGUE = frozenset(_VAGUE.split())
 IRREGULAR = dict(pair.split("=") for pair in _IRREGULAR.split())
-SYNONYMS = [group.split() for group in _SYNONYMS.replace("\n", ",").split(",") if group.strip()]
+SYNONYMS = [(word, others) for word, *others in map(str.split, _SYNONYMS.strip().replace("\n", ",").split(","))]
 COMPOUNDS = "|".join(pair.replace("-", "[ -]") for pair in _COMPOUNDS.split())  # as a regular expression

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Iterator, Sequence
 
@@ -62,6 +63,11 @@ class Question:
     paths: tuple[str, ...]
     parts: tuple[frozenset[int], ...] = ()  # the terms of each question, where there are several in one
 
+    @property
+    def subject(self) -> str:
+        """What it is about beside the names it spells out; "" for nothing."""
+        return " ".join(term.word for term in self.terms if term.stems and term.weight >= 1.0)
+
 
 def read_question(text: str) -> Question:
     """A question, or several: "Where is X done, and what limits apply?" """
@@ -69,7 +75,7 @@ def read_question(text: str) -> Question:
     indices = {term.pattern: index for index, term in enumerate(whole.terms)}
     pieces = [_read(piece).terms for piece in _SEVERAL.split(text)]
     parts = [frozenset(indices[term.pattern] for term in terms if term.pattern in indices) for terms in pieces]
-    return attrs.evolve(whole, parts=tuple(filter(None, parts)))
+    return attrs.evolve(whole, parts=tuple(filter(None, parts)) or (frozenset(indices.values()),))
 
 
 def _read(text: str) -> Question:
@@ -116,10 +122,11 @@ def _terms(words: Sequence[str], weight: float = 1.0) -> list[Term]:
 
 
 def _other_words(stems: tuple[str, ...]) -> tuple[str, ...]:
-    found = (stem(other) for group in SYNONYMS if stem(group[0]) in stems for other in group[1:])
+    found = (stem(other) for own, others in SYNONYMS if stem(own) in stems for other in others)
     return tuple(dict.fromkeys(other for other in found if other not in stems))
 
 
+@functools.cache
 def stem(word: str) -> str:
     """The beginning that the forms of a word share. Light: it errs on the side of leaving too much."""
     for ending, least in _ENDINGS:
