@@ -71,9 +71,9 @@ async def open_tunnel(stream: trio.abc.Stream, url: Url, proxy: Proxy) -> None:
     try:
         while not isinstance(event := http.next_event(), h11.Response):
             if event is h11.NEED_DATA:
-                http.receive_data(bytes(await stream.receive_some(RECEIVE_BYTES)))
-            elif not isinstance(event, h11.InformationalResponse):
-                raise HttpFailed("connect", f"{proxy} hung up")
+                if not (data := bytes(await stream.receive_some(RECEIVE_BYTES))):
+                    raise HttpFailed("connect", f"{proxy} hung up")
+                http.receive_data(data)
     except h11.RemoteProtocolError as exc:
         raise HttpFailed("proxy", f"{proxy} does not answer as a proxy does") from exc
     if not 200 <= event.status_code < 300:

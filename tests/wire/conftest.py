@@ -19,6 +19,7 @@ from agentd.wire.listeners import open_tcp_listeners, open_unix_listener
 from agentd.wire.messages import ChunkedResponse, Request, Response, json_response
 from agentd.wire.routing import Mount, Routes
 from agentd.wire.server import serve
+from tests.wire.stranger import Authority
 
 
 @attrs.frozen
@@ -204,6 +205,14 @@ def source() -> FakeSource:
 class Tls:
     server: ssl.SSLContext
     client: ssl.SSLContext
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """Nobody trusts it but who is told to."""
+    made = Authority(trustme.CA(), tmp_path_factory.mktemp("authority") / "ca.pem")
+    made.ca.cert_pem.write_to_path(str(made.file))
+    return made
 
 
 @pytest.fixture(scope="session")

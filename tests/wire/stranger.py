@@ -7,17 +7,22 @@ import ssl
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import attrs
 import h11
 import trio
+import trustme
 
 from agentd.wire.exchange import Deadlines
 from agentd.wire.http import HttpSettings
+from agentd.wire.resolve import is_address
+from agentd.wire.tls import Trust
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 QUICK = Deadlines(connect=5, first_byte=7, between_bytes=3, total=60)
+PAST = datetime(2020, 1, 1, tzinfo=UTC)
 BROKEN = (trio.BrokenResourceError, trio.ClosedResourceError)
 
 
@@ -154,12 +159,33 @@ def once(*pieces: bytes) -> Script:
     return script
 
 
+@attrs.frozen
+class Authority:
+    """It signs certificates; *file* is its own."""
+
+    ca: trustme.CA
+    file: Path
+
+    @property
+    def trust(self) -> Trust:
+        """In nobody else."""
+        return Trust(str(self.file), str(self.file.parent))
+
+    def server(self, *names: str, expired: bool = False) -> ssl.SSLContext:
+        """A server's side, with a certificate for *names*."""
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        self.ca.issue_cert(*names, not_after=PAST if expired else None).configure_cert(context)
+        return context
+
+
 def names(**addresses: str) -> HttpSettings:
     """Settings with a resolver that knows these names, with _ for a dot, and no others."""
     known = {name.replace("_", "."): address for name, address in addresses.items()}
 
     async def resolve(host: str, port: int) -> Sequence[str]:
         await trio.lowlevel.checkpoint()
+        if is_address(host):
+            return [host]
         if host not in known:
             raise OSError(f"nobody knows {host}")
         return [known[host]]

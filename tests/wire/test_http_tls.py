@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import socket
 import ssl
 from collections.abc import Callable
@@ -16,57 +15,33 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from agentd.wire.http import HttpClient, HttpFailed, HttpSettings
 from agentd.wire.tls import Trust, authorities, context_for
-from tests.wire.stranger import OK, QUICK, Link, answering, names, once, stranger
+from tests.wire.stranger import OK, QUICK, Authority, Link, answering, names, once, stranger
 
-PAST = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
 HOST = "api.example.test"
 
 
-@attrs.frozen
-class Certificates:
-    """An authority, its file, and servers' sides that it signed."""
-
-    authority: trustme.CA
-    file: Path
-
-    def server(self, *names: str, expired: bool = False) -> ssl.SSLContext:
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        self.authority.issue_cert(*names, not_after=PAST if expired else None).configure_cert(context)
-        return context
-
-
-@pytest.fixture(scope="session")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    directory = tmp_path_factory.mktemp("authority")
-    made = Certificates(trustme.CA(), directory / "ca.pem")
-    made.authority.cert_pem.write_to_path(str(made.file))
-    return made
-
-
 @pytest.fixture
-def trusting(certificates: Certificates) -> HttpSettings:
+def trusting(authority: Authority) -> HttpSettings:
     """Settings that trust that authority only, and know the host's address."""
-    return attrs.evolve(
-        names(api_example_test="127.0.0.1"), trust=Trust(str(certificates.file), str(certificates.file.parent))
-    )
+    return attrs.evolve(names(api_example_test="127.0.0.1"), trust=authority.trust)
 
 
-async def test_what_an_authority_of_ours_signed_is_trusted(certificates: Certificates, trusting: HttpSettings) -> None:
-    async with HttpClient(trusting) as client, stranger(answering(OK), tls=certificates.server(HOST)) as server:
+async def test_what_an_authority_of_ours_signed_is_trusted(authority: Authority, trusting: HttpSettings) -> None:
+    async with HttpClient(trusting) as client, stranger(answering(OK), tls=authority.server(HOST)) as server:
         for _ in range(2):
             assert (await client.request("GET", f"https://{HOST}:{server.port}/x")).body == b"ok"
     assert server.connections == 1
 
 
-async def test_an_address_can_be_certified_too(certificates: Certificates, trusting: HttpSettings) -> None:
+async def test_an_address_can_be_certified_too(authority: Authority, trusting: HttpSettings) -> None:
     settings = attrs.evolve(trusting, resolve=HttpSettings().resolve)
-    async with HttpClient(settings) as client, stranger(answering(OK), tls=certificates.server("127.0.0.1")) as server:
+    async with HttpClient(settings) as client, stranger(answering(OK), tls=authority.server("127.0.0.1")) as server:
         assert (await client.request("GET", f"https://127.0.0.1:{server.port}/x")).body == b"ok"
 
 
-async def test_the_name_is_told_and_http_1_1_is_agreed_on(certificates: Certificates, trusting: HttpSettings) -> None:
+async def test_the_name_is_told_and_http_1_1_is_agreed_on(authority: Authority, trusting: HttpSettings) -> None:
     told: list[str | None] = []
-    context = certificates.server(HOST)
+    context = authority.server(HOST)
     context.sni_callback = lambda _, name, __: told.append(name)
     context.set_alpn_protocols(["h2", "http/1.1"])
 
@@ -89,9 +64,9 @@ async def test_the_name_is_told_and_http_1_1_is_agreed_on(certificates: Certific
     ],
 )
 async def test_a_certificate_has_to_be_for_the_host_and_for_now(
-    certificates: Certificates, trusting: HttpSettings, name: str, expired: bool, said: str
+    authority: Authority, trusting: HttpSettings, name: str, expired: bool, said: str
 ) -> None:
-    context = certificates.server(name, expired=expired)
+    context = authority.server(name, expired=expired)
     async with HttpClient(trusting) as client, stranger(answering(OK), tls=context) as server:
         with pytest.raises(HttpFailed, match=f"the certificate of {HOST} is refused: {said}") as failed:
             await client.request("GET", f"https://{HOST}:{server.port}/")
@@ -101,7 +76,7 @@ async def test_a_certificate_has_to_be_for_the_host_and_for_now(
 
 
 async def test_an_unknown_authority_is_not_trusted_and_the_way_out_is_told(trusting: HttpSettings) -> None:
-    foreign = Certificates(trustme.CA(), Path())
+    foreign = Authority(trustme.CA(), Path())
     async with HttpClient(trusting) as client, stranger(answering(OK), tls=foreign.server(HOST)) as server:
         with pytest.raises(HttpFailed, match=r"unable to get local issuer .*SSL_CERT_FILE names") as failed:
             await client.request("GET", f"https://{HOST}:{server.port}/")
@@ -152,7 +127,7 @@ async def test_a_handshake_that_hangs_is_given_up_on(trusting: HttpSettings, aut
     ],
 )
 async def test_an_answer_that_ends_with_its_connection_needs_a_proper_end(
-    certificates: Certificates, trusting: HttpSettings, head: bytes, polite: bool, whole: bool
+    authority: Authority, trusting: HttpSettings, head: bytes, polite: bool, whole: bool
 ) -> None:
     async def script(link: Link) -> None:
         await link.request()
@@ -160,7 +135,7 @@ async def test_an_answer_that_ends_with_its_connection_needs_a_proper_end(
         if polite:
             await link.stream.aclose()
 
-    async with HttpClient(trusting) as client, stranger(script, tls=certificates.server(HOST)) as server:
+    async with HttpClient(trusting) as client, stranger(script, tls=authority.server(HOST)) as server:
         url = f"https://{HOST}:{server.port}/"
         if whole:
             assert (await client.request("GET", url)).body == b"all"
@@ -174,18 +149,18 @@ async def test_an_answer_that_ends_with_its_connection_needs_a_proper_end(
 
 
 @pytest.fixture
-def demanding(certificates: Certificates) -> ssl.SSLContext:
+def demanding(authority: Authority) -> ssl.SSLContext:
     """A server's side that wants to see a certificate of its authority."""
-    context = certificates.server(HOST)
+    context = authority.server(HOST)
     context.verify_mode = ssl.CERT_REQUIRED
-    certificates.authority.configure_trust(context)
+    authority.ca.configure_trust(context)
     return context
 
 
 async def test_a_client_certificate_is_shown(
-    certificates: Certificates, trusting: HttpSettings, demanding: ssl.SSLContext, tmp_path: Path
+    authority: Authority, trusting: HttpSettings, demanding: ssl.SSLContext, tmp_path: Path
 ) -> None:
-    ours = certificates.authority.issue_cert("client@example.test")
+    ours = authority.ca.issue_cert("client@example.test")
     ours.private_key_and_cert_chain_pem.write_to_path(str(tmp_path / "both.pem"))
     ours.private_key_pem.write_to_path(str(tmp_path / "key.pem"))
     ours.cert_chain_pems[0].write_to_path(str(tmp_path / "certificate.pem"))
@@ -235,9 +210,9 @@ async def test_a_file_of_authorities_that_is_none_is_named(form: str, tmp_path: 
 
 
 async def test_a_client_certificate_with_a_locked_key_is_told_and_nobody_is_asked(
-    certificates: Certificates, trusting: HttpSettings, tmp_path: Path, locked_key: Callable[[bytes], bytes]
+    authority: Authority, trusting: HttpSettings, tmp_path: Path, locked_key: Callable[[bytes], bytes]
 ) -> None:
-    ours = certificates.authority.issue_cert("client@example.test")
+    ours = authority.ca.issue_cert("client@example.test")
     (tmp_path / "key.pem").write_bytes(locked_key(ours.private_key_pem.bytes()))
     ours.cert_chain_pems[0].write_to_path(str(tmp_path / "certificate.pem"))
     trust = attrs.evolve(trusting.trust, certificate=str(tmp_path / "certificate.pem"), key=str(tmp_path / "key.pem"))
