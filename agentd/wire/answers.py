@@ -143,4 +143,6 @@ async def _send_stream(client: Client, answer: StreamResponse, form: Form) -> No
         if not await answer.feed.serve(reader, client.hub, client.wait_gone):
             raise Hangup
     except FeedFailed as exc:
-        raise Hangup from exc
+        if reader.rest is not head:
+            raise Hangup from exc
+        await _send_error(client, exc, form)

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
 import trio
@@ -104,7 +105,7 @@ class Feed:
     async def serve(self, reader: Reader, hub: Hub, wait_gone: Callable[[], Awaitable[None]]) -> bool:
         """Send the stream to *reader*. True: to its end. False: *wait_gone* returned, for the client left.
 
-        Raises transport.GONE, FeedFailed, and what the source raises.
+        Raises transport.GONE, and FeedFailed.
         """
         if not self._readers:
             self._failed = False
@@ -125,8 +126,8 @@ class Feed:
         while True:
             if self._failed:
                 raise FeedFailed
-            frames, reader.after = self._source.read(reader.after)
-            over = not frames and (self._closed or self._source.ended(reader.after))
+            frames, reader.after = self._read(reader.after)
+            over = not frames and (self._closed or self._ended(reader.after))
             data = b"".join(
                 (reader.rest, _framed(frames, reader.chunked), LAST_CHUNK if over and reader.chunked else b"")
             )
@@ -141,7 +142,7 @@ class Feed:
         while self._current and self._at < reader.after and self._flush():
             pass
         if self._current and self._at > reader.after:
-            if self._source.read(reader.after)[0]:
+            if self._read(reader.after)[0]:
                 return False
             self._ahead |= self._current  # they wait for an ordinal that the source has not reached
             self._current = set()
@@ -168,19 +169,27 @@ class Feed:
         """The flusher: for a Hub, while the feed has readers."""
         unsubscribe: Callable[[], None] | None = None
         try:
-            unsubscribe = self._source.subscribe(self._on_news)
+            with _told_as_failure():
+                unsubscribe = self._source.subscribe(self._on_news)
             while self._readers:
                 self._news = trio.Event()  # before reading: what comes while this flushes must be seen after it
                 await self._flush_all()
                 await self._news.wait()
-        except Exception:
-            logger.exception("the source of a feed failed")
-            self._failed = True
+        except FeedFailed:
+            self._failed = True  # its readers find out from their own tasks
         finally:
             self._flushing = False
             self._release_all()
             if unsubscribe is not None:
                 unsubscribe()
+
+    def _read(self, after: int) -> tuple[bytes, int]:
+        with _told_as_failure():
+            return self._source.read(after)
+
+    def _ended(self, after: int) -> bool:
+        with _told_as_failure():
+            return self._source.ended(after)
 
     def _on_news(self) -> None:
         self._news.set()
@@ -189,12 +198,12 @@ class Feed:
         self._release(*self._ahead)
         while self._current and self._flush():
             await trio.lowlevel.checkpoint()
-        if self._current and self._source.ended(self._at):
+        if self._current and self._ended(self._at):
             self._release(*self._current)
 
     def _flush(self) -> bool:
         """Send the next frames to every current reader; False when there are none."""
-        frames, self._at = self._source.read(self._at)
+        frames, self._at = self._read(self._at)
         if not frames:
             return False
         for reader in self._current:
@@ -228,6 +237,15 @@ class Feed:
 
     def _release_all(self) -> None:
         self._release(*self._current, *self._ahead)
+
+
+@contextmanager
+def _told_as_failure() -> Iterator[None]:
+    try:
+        yield
+    except Exception as exc:  # an OSError that went on from here would be taken for a client that left
+        logger.exception("the source of a feed failed")
+        raise FeedFailed from exc
 
 
 def resume_after(request: Request, default: int = 0) -> int:

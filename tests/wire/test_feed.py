@@ -285,6 +285,17 @@ async def test_a_source_that_breaks_cuts_its_readers_and_nothing_else(
     assert "the disk is gone" in caplog.text
 
 
+async def test_a_source_that_is_broken_when_a_reader_comes_is_a_500(
+    house: House, source: FakeSource, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(after: int) -> tuple[bytes, int]:
+        raise OSError("the disk is gone")
+
+    monkeypatch.setattr(source, "read", broken)
+    assert (await (await join(house)).answer()).status == 500
+    assert "the disk is gone" in caplog.text
+
+
 async def test_a_feed_works_again_when_its_source_does(
     house: House, source: FakeSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
