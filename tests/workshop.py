@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,8 @@ from agentd.engine.engine import Engine, open_engine
 from agentd.engine.job import Bench
 from agentd.engine.session import Session, Sessions
 from agentd.errors import ToolFailed
+from agentd.providers.policy import Policy
+from agentd.providers.protocol import Provider
 from agentd.providers.registry import Registry
 from agentd.providers.scripted import Reply, ScriptedProvider
 from agentd.store.fold import JobView
@@ -75,6 +77,9 @@ class Workshop:
     model: ScriptedProvider
     read_only: bool = False
     tools: tuple[Tool, ...] = TOOLS
+    service: Provider | None = None  # in the place of *model*
+    services: Sequence[Provider] = ()  # there beside it, and before it
+    policy: Policy = attrs.field(factory=Policy)
 
     def says(self, *replies: Reply | str) -> None:
         """The model's next replies."""
@@ -82,7 +87,7 @@ class Workshop:
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[Engine]:
-        registry = Registry([self.model])
+        registry = Registry([*self.services, self.service or self.model])
         tools = {tool.name: tool for tool in self.tools}
         bench = Bench(
             workspace=self.workspace,
@@ -93,6 +98,7 @@ class Workshop:
             state=ToolState(self.workspace),
             read_only=self.read_only,
             snapshots=None,
+            policy=self.policy,
         )
         async with trio.open_nursery() as nursery:
             sessions = Sessions(self.home, nursery)

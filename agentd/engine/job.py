@@ -20,10 +20,10 @@ from agentd.engine.limits import REPEATS_BEFORE_STOP, REPEATS_BEFORE_WARNING, Bu
 from agentd.engine.modes import RECIPES, Recipe, system_prompt
 from agentd.engine.session import Session
 from agentd.engine.turn import Turn
-from agentd.errors import AgentdError, ProviderFailed, ReadOnly, StoreFailed, only_cause
+from agentd.errors import AgentdError, ModelUnavailable, ProviderFailed, ReadOnly, StoreFailed, only_cause
 from agentd.providers.policy import Policy
 from agentd.providers.protocol import ToolSchema
-from agentd.providers.registry import Registry, Resolved
+from agentd.providers.registry import Registry, Resolved, Role
 from agentd.store.fold import JobView
 from agentd.tools.background import Background, Shell, open_background
 from agentd.tools.base import Tool, ToolState
@@ -119,23 +119,42 @@ class JobRun:
             refusal = ReadOnly(self.spec.mode.name)
             self._append("notice", level="warning", code=refusal.code, text=str(refusal))
             raise refusal
-        resolved = self.bench.registry.resolve(recipe.role, getattr(self.spec.models, recipe.role))
+        caller = await self._caller(recipe.role)
         tools = self._offered(recipe)
         if self.job.state is JobState.QUEUED:
-            self._begin(resolved, tools, getattr(self.spec.models, recipe.role))
+            self._begin(caller.model, tools)
         self.begun.set()
         if self.bench.snapshots is not None and recipe.writes and self.job.start_tree is None:
             self._append("checkpoint", id=self.job.id, tree=await self.bench.snapshots.take())
         async with open_background(self._started_in_background()) as background:
             try:
-                return await self._converse(recipe, resolved, self._calls(tools, background))
+                return await self._converse(recipe, caller, self._calls(tools, background))
             finally:
                 self._tell_of(background.running)
 
-    def _begin(self, resolved: Resolved, tools: Mapping[str, Tool], asked_for: str | None) -> None:
+    async def _caller(self, role: Role) -> Caller:
+        """For the models that the job asks for. All are looked for now: later there would be work to lose."""
+        registry, models = self.bench.registry, self.spec.models
+        model = await self._resolve(role, getattr(models, role))
+        fallback = await self._resolve("fallback", models.fallback) if registry.has_fallback(models.fallback) else None
+        if fallback is not None and (fallback.provider, fallback.model) == (model.provider, model.model):
+            fallback = None
+        return Caller(self.bench.policy, self.session.append, self.job.id, model, fallback)
+
+    async def _resolve(self, role: Role, name: str | None) -> Resolved:
+        registry = self.bench.registry
+        try:
+            return registry.resolve(role, name)
+        except ModelUnavailable:
+            if not registry.can_ask:
+                raise
+        self.begun.set()  # services are asked now, and whoever started the job need not wait for that
+        return await registry.ask(role, name)
+
+    def _begin(self, resolved: Resolved, tools: Mapping[str, Tool]) -> None:
         self._append(
             "job.started",
-            model=asked_for or resolved.model,
+            model=resolved.name,
             resolved_model=resolved.model,
             provider=resolved.provider.name,
             tools=list(tools),
@@ -154,9 +173,8 @@ class JobRun:
             if name not in policy.disallowed and (not policy.allowed or name in policy.allowed)
         }
 
-    async def _converse(self, recipe: Recipe, resolved: Resolved, calls: Calls) -> Ending:
+    async def _converse(self, recipe: Recipe, caller: Caller, calls: Calls) -> Ending:
         budget = Budget(self.spec.limits, self.job.turns, self.job.cost)
-        caller = Caller(self.bench.policy, self.session.append, self.job.id, resolved)
         schemas = tuple(ToolSchema(t.name, t.description, t.input_schema) for t in calls.tools.values())
         system = system_prompt(recipe, self.bench.workspace)
         if unanswered := self.session.state.history.unanswered:  # an earlier executor stopped at an ask
