@@ -125,9 +125,14 @@ def read_catalog(config: Table, env: Mapping[str, str]) -> Catalog:
     providers = tuple(reader.provider(name) for name in reader.names())
     models = tuple(reader.model(name, table, providers) for name, table in config.tables("models").items())
     aliases = config.words("aliases")
+    seen: dict[tuple[str, str], str] = {}
     for model in models:
         if model.name in aliases:
             raise config.misfit(f"aliases.{model.name}", f"there is models.{model.name} already")
+        if (first := seen.setdefault((model.provider, model.id), model.name)) != model.name:
+            raise config.misfit(
+                f"models.{model.name}", f"is the same model as models.{first}; make it an alias of that"
+            )
     roles = config.table("roles").only(*(field.name for field in attrs.fields(Models)))
     return Catalog(
         providers,
@@ -235,7 +240,7 @@ class _Reader:
     # --- Models ---------------------------------------------------------------------------------------------------
 
     def model(self, name: str, table: Table, providers: tuple[ProviderSettings, ...]) -> ModelSettings:
-        provider = self._provider_of(table, providers)
+        provider = self._provider_of(table, {each.name: each for each in providers})
         table.only(*_MODEL, "calls", "salvage", *_KINDS[provider.protocol])
         return ModelSettings(
             name=name,
@@ -247,13 +252,11 @@ class _Reader:
             **_calls(table),
         )
 
-    def _provider_of(self, table: Table, providers: tuple[ProviderSettings, ...]) -> ProviderSettings:
-        named = table.text("provider")
-        known = {provider.name: provider for provider in providers}
-        if named in known:
+    def _provider_of(self, table: Table, known: Mapping[str, ProviderSettings]) -> ProviderSettings:
+        """The one that is named, or the file's only one: what the environment has may change from day to day."""
+        named = table.text("provider") or (next(iter(self._tables)) if len(self._tables) == 1 else None)
+        if named is not None and named in known:
             return known[named]
-        if named is None and len(known) == 1:
-            return providers[0]
         problem = f"{named} is no service here" if named else "is missing"
         raise table.misfit("provider", f"{problem}; there are: {', '.join({**known, **PRESETS})}")
 

@@ -177,6 +177,8 @@ def test_a_key_of_the_environment_beats_one_of_the_file_at_the_services_own_addr
         (WORK + "[models.a]\nprice = { input = 1 }", "models.a.price.output: is missing"),
         (WORK + "[models.a]\nprice = { input = -1, output = 1 }", "models.a.price.input: expected a number"),
         ('[roles]\nplaner = "a"', "roles.planer: no such key; did you mean planner?"),
+        (WORK + "[models.a]\n[models.b]\nid = 'a'", "models.b: is the same model as models.a"),
+        (WORK + "[models.a]\n[aliases]\na = 'builtin'", "aliases.a: there is models.a already"),
         ("[aliases]\na = 1", "aliases.a: expected a text"),
     ],
 )
@@ -189,8 +191,10 @@ def test_what_is_wrong_is_told_with_its_place(text: str, message: str) -> None:
 # --- Models -------------------------------------------------------------------------------------------------------
 
 
-def test_a_model_belongs_to_the_service_that_it_names_or_to_the_only_one() -> None:
-    [model] = read(WORK + '[models.coder]\nid = "qwen3"\nprice = { input = 0.4, output = 1.6 }\nimages = false').models
+def test_a_model_belongs_to_the_service_that_it_names_or_to_the_files_only_one() -> None:
+    [model] = read(
+        WORK + '[models.coder]\nid = "qwen3"\nprice = { input = 0.4, output = 1.6 }\nimages = false', XAI_API_KEY="k"
+    ).models
     assert (model.name, model.provider, model.id, model.price) == ("coder", "work", "qwen3", Price(0.4, 1.6))
     assert model.options == {"images": False}
 
