@@ -77,7 +77,6 @@ class Workshop:
     model: ScriptedProvider
     read_only: bool = False
     tools: tuple[Tool, ...] = TOOLS
-    service: Provider | None = None  # in the place of *model*
     services: Sequence[Provider] = ()  # there beside it, and before it
     policy: Policy = attrs.field(factory=Policy)
 
@@ -87,7 +86,7 @@ class Workshop:
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[Engine]:
-        registry = Registry([*self.services, self.service or self.model])
+        registry = Registry([*self.services, self.model])
         tools = {tool.name: tool for tool in self.tools}
         bench = Bench(
             workspace=self.workspace,
