@@ -119,17 +119,17 @@ def spec(prompt: str = "do it", mode: Mode = Mode.CODE, **fields: Any) -> JobSpe
     return JobSpec(mode=mode, prompt=prompt, **fields)
 
 
-async def ended(session: Session, job: JobView) -> None:
-    await until(session, lambda: job.state.terminal)
+async def ended(session: Session, job: JobView, seconds: float = 10) -> None:
+    await until(session, lambda: job.state.terminal, seconds)
 
 
-async def until(session: Session, holds: Callable[[], bool]) -> None:
-    """Returns at the first record after which *holds*."""
+async def until(session: Session, holds: Callable[[], bool], seconds: float = 10) -> None:
+    """Returns at the first record after which *holds*; *seconds* may pass without any."""
     while not holds():
         changed = trio.Event()
         unsubscribe = session.subscribe(changed.set)
         try:
-            with trio.fail_after(10):
+            with trio.fail_after(seconds):
                 await changed.wait()
         finally:
             unsubscribe()
