@@ -28,8 +28,8 @@ class Entry(NamedTuple):
 
 class Walk:
     """Iterate over it for the regular files below *top*, as paths relative to it. *top* itself may be ignored: who
-    names it wants it. *off_limits*: directories that are not entered. *check* is called in each directory, and may
-    raise to end the walk."""
+    names it wants it. *off_limits*: files that are left out, and directories that are not entered. *check* is called in
+    each directory, and may raise to end the walk."""
 
     def __init__(
         self,
@@ -42,7 +42,10 @@ class Walk:
         self.cut = False
         self._check = check
         self._top = os.path.join(os.fsencode(top), b"")  # noqa: PTH118 - bytes, ending in a slash
-        self._off_limits = frozenset(os.fsencode(path) for path in off_limits)
+        self._off_limits: dict[bytes, frozenset[bytes]] = {}  # names by their directory, which ends in a slash
+        for path in off_limits:
+            directory = os.fsencode(path.parent).rstrip(b"/") + b"/"
+            self._off_limits[directory] = self._off_limits.get(directory, VERSION_CONTROL) | {os.fsencode(path.name)}
         self._max_files = max_files
         # Ignore rules are about paths relative to the repository's root; the walk's are relative to its top.
         self._prefix, self._above = _rules_above(top)
@@ -72,13 +75,12 @@ class Walk:
         rules = self._rules_in(directory, any(name == b".gitignore" for name, _ in listed))
         inside = directory + b"/" if directory else b""
         prefix = self._prefix + inside
+        barred = self._off_limits.get(self._top + inside, VERSION_CONTROL)
         found = []
         for name, is_dir in listed:
-            if name in VERSION_CONTROL or (rules and is_ignored(rules, prefix + name, is_dir)):
+            if name in barred or (rules and is_ignored(rules, prefix + name, is_dir)):
                 continue
             if is_dir:
-                if self._top + inside + name in self._off_limits:
-                    continue
                 self._rules[inside + name] = rules
             found.append(Entry(inside + name, is_dir))
         return found

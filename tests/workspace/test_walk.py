@@ -39,6 +39,12 @@ def test_version_control_and_what_is_off_limits_is_not_entered(tmp_path: Path) -
     assert list(Walk(tmp_path, off_limits=[tmp_path / ".agentd"])) == [b"x"]
 
 
+def test_a_file_that_is_off_limits_is_left_out_and_others_of_its_name_are_not(tmp_path: Path) -> None:
+    plant(tmp_path, "key", "a/key")
+    assert list(Walk(tmp_path, off_limits=[tmp_path / "key"])) == [b"a/key"]
+    assert list(Walk(tmp_path / "a", off_limits=[tmp_path / "a/key"])) == []
+
+
 def test_names_that_are_no_text_are_found(tmp_path: Path) -> None:
     Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff\n")).touch()
     assert list(Walk(tmp_path)) == [b"\xff\n"]
