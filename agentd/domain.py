@@ -254,7 +254,7 @@ class Hello:
     lease: float | None = None  # seconds without an authenticated request after which it ends; None: no such limit
     nonce_file: str = ""  # what is in it is told in Ready, as proof that both see the same files; made at launch
     parent: int | None = None  # the process to die with; None where a launcher is between the two
-    providers: Mapping[str, Any] = attrs.field(factory=dict, repr=False)  # settings of services, with their keys
+    providers: Mapping[str, Any] = attrs.field(factory=dict, repr=False)  # a providers.settings.Catalog, with its keys
 
 
 @attrs.frozen

@@ -20,7 +20,8 @@ from agentd.engine.job import Bench
 from agentd.engine.session import Sessions
 from agentd.errors import AgentdError, InvalidSetting, only_cause
 from agentd.faces.executor import control, routes
-from agentd.providers.registry import Registry
+from agentd.providers.factory import make_registry, open_providers
+from agentd.providers.settings import Catalog, load_catalog
 from agentd.sandbox.contain import probe
 from agentd.sandbox.leash import read_hello, ready_line, watch_leash
 from agentd.store.home import Home, SessionDir, make_home
@@ -29,6 +30,7 @@ from agentd.tools.registry import built_in
 from agentd.wire.listeners import Listener, open_tcp_listeners, open_unix_listener
 from agentd.wire.routing import Mount
 from agentd.wire.server import serve
+from agentd.wire.typed import structure
 from agentd.workspace.git import repository_root
 from agentd.workspace.snapshot import Snapshots
 
@@ -37,6 +39,7 @@ OPTIONS = {
     "auth-token": Option("AUTH_TOKEN"),
     "workspace-dir": Option("WORKSPACE_DIR"),
     "exec-id": Option("EXEC_ID"),
+    "config": Option("AGENTD_CONFIG"),
     "model-alias": Option("MODEL_ALIASES", many=True),
     "default-code-model": Option("DEFAULT_CODE_MODEL"),
     "default-scan-model": Option("DEFAULT_SCAN_MODEL"),
@@ -80,13 +83,17 @@ async def serve_standalone(settings: Settings) -> None:
     token = settings.required("auth-token")
     exec_id = _exec_id(settings)
     address = settings.required("listen-addr")
+    catalog = load_catalog(settings.text("config"), os.environ)
     home = open_home(settings, workspace)
     with home.lock():
         home.sweep()
         async with trio.open_nursery() as nursery:
             sessions = Sessions(home, nursery)
             sessions.load(home.sessions())
-            async with open_engine(await _bench(settings, workspace, home.root), sessions) as engine:
+            async with (
+                open_bench(settings, workspace, home.root, catalog) as bench,
+                open_engine(bench, sessions) as engine,
+            ):
                 app = routes.App(engine, exec_id, token)
                 async with serving(_listeners(address), [app.mount()]) as listeners:
                     print(f"agentd executor {exec_id} listening on {listeners[0].address}", flush=True)
@@ -169,8 +176,11 @@ async def serve_supervised(settings: Settings, hello: Hello) -> None:
         sessions.load([directory])
         session = sessions.get(hello.session)
         await sessions.open(session)
-        bench = await _bench(settings, workspace, directory.path)
-        async with open_engine(bench, sessions) as engine:
+        catalog = structure(hello.providers, Catalog) if hello.providers else Catalog()
+        async with (
+            open_bench(settings, workspace, directory.path, catalog) as bench,
+            open_engine(bench, sessions) as engine,
+        ):
             app = control.Control(engine, session, hello.token)
             listeners = [open_unix_listener(directory.path / "executor.sock")]
             async with serving(listeners, [app.mount()]):
@@ -185,19 +195,21 @@ async def serve_supervised(settings: Settings, hello: Hello) -> None:
 # --- What both have in common -------------------------------------------------------------------------------------
 
 
-async def _bench(settings: Settings, workspace: Path, state_dir: Path) -> Bench:
-    """What jobs work with here. Raises InvalidRequest for an alias that leads nowhere."""
+@asynccontextmanager
+async def open_bench(settings: Settings, workspace: Path, state_dir: Path, catalog: Catalog) -> AsyncIterator[Bench]:
+    """What jobs work with here. Raises InvalidRequest for an alias or a role that leads nowhere."""
     containment = await probe()
     tools: dict[str, Tool] = {tool.name: tool for tool in built_in(containment)}
     repository = await repository_root(workspace)
     defaults = Models(code=settings.text("default-code-model"), scan=settings.text("default-scan-model"))
-    return Bench(
-        workspace=workspace,
-        registry=Registry(aliases=settings.aliases("model-alias"), roles=defaults),
-        tools=tools,
-        containment=containment.level,
-        off_limits=tuple({state_dir, data_dir(None, os.environ)}),
-        state=ToolState(workspace),
-        read_only=settings.switch("read-only"),
-        snapshots=Snapshots(workspace, state_dir / "objects") if repository is not None else None,
-    )
+    with open_providers(catalog, os.environ) as providers:
+        yield Bench(
+            workspace=workspace,
+            registry=make_registry(catalog, providers, aliases=settings.aliases("model-alias"), roles=defaults),
+            tools=tools,
+            containment=containment.level,
+            off_limits=tuple({state_dir, data_dir(None, os.environ), *map(Path, catalog.files)}),
+            state=ToolState(workspace),
+            read_only=settings.switch("read-only"),
+            snapshots=Snapshots(workspace, state_dir / "objects") if repository is not None else None,
+        )

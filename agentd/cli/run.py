@@ -22,6 +22,7 @@ from agentd.config import Option, Settings, data_dir, read_settings
 from agentd.daemon.launch import Launched, executor_environment, launch
 from agentd.domain import Hello, JobSpec, JobState, Limits, Mode, Models, PermissionMode, Record, ToolPolicy
 from agentd.errors import AgentdError, ExecutorFailed, InvalidSetting, SessionNotFound, only_cause
+from agentd.providers.settings import Catalog, load_catalog
 from agentd.sandbox.child import Child
 from agentd.sandbox.fork import fork
 from agentd.store.home import Home, SessionDir
@@ -33,6 +34,7 @@ OPTIONS = {
     "repo": Option(),
     "mode": Option(),
     "model": Option("AGENTD_MODEL"),
+    "fallback-model": Option(),
     "model-alias": Option("MODEL_ALIASES", many=True),
     "permission-mode": Option(),
     "max-turns": Option(),
@@ -41,13 +43,14 @@ OPTIONS = {
     "auto-commit": Option(switch=True),
     "resume": Option(),
     "json": Option(switch=True),
+    "config": Option("AGENTD_CONFIG"),
     "data-dir": Option(),
     "help": Option(switch=True),
 }
 
 DONE, FAILED, USAGE_ERROR, NO_MODEL, REFUSED, LIMIT, CANCELLED = 0, 1, 2, 3, 4, 5, 130
-EXIT_OF_CODE = {"MODEL_UNAVAILABLE": NO_MODEL, "PROVIDER_ERROR": NO_MODEL, "TIME_LIMIT": LIMIT}
-EXIT_OF_STOP = {"max_turns_reached": LIMIT, "max_budget_reached": LIMIT}
+EXIT_OF_CODE = {"MODEL_UNAVAILABLE": NO_MODEL, "TIME_LIMIT": LIMIT}
+EXIT_OF_STOP = {"max_turns_reached": LIMIT, "max_budget_reached": LIMIT, "llm_error": NO_MODEL}
 ASK_SECONDS = 3600.0  # how long a prompt on the terminal stays open
 READY_SECONDS = 20.0
 DEATH_SECONDS = 5.0  # for the reason of an executor's death to be known, once its connection has broken
@@ -69,6 +72,7 @@ class Order:
     spec: JobSpec | None  # None: only go on with what a session was waiting for
     resume: str | None
     aliases: dict[str, str]
+    catalog: Catalog
     as_json: bool
     attended: bool  # somebody is at the terminal, who can be asked
 
@@ -109,6 +113,7 @@ def read_order(settings: Settings) -> Order:
         spec=read_spec(settings, prompt, attended=attended) if prompt else None,
         resume=resume,
         aliases=settings.aliases("model-alias"),
+        catalog=load_catalog(settings.text("config"), os.environ),
         as_json=settings.switch("json"),
         attended=attended,
     )
@@ -128,7 +133,7 @@ def read_spec(settings: Settings, prompt: str, *, attended: bool) -> JobSpec:
     return JobSpec(
         mode=_one_of(settings, "mode", Mode, Mode.ASK),
         prompt=prompt,
-        models=Models(model, model, model),
+        models=Models(model, model, model, settings.text("fallback-model")),
         tools=ToolPolicy(permission_mode=permission_mode, ask_seconds=ASK_SECONDS if attended else 0.0),
         limits=Limits(
             turns=_positive(settings, "max-turns", int),
@@ -186,7 +191,8 @@ async def run(order: Order, session: SessionDir, forked: Child | None) -> int:
     """Have an executor do the job, show it, and end it. The exit code. Raises AgentdError."""
     screen = Screen(sys.stdout, sys.stderr, live=sys.stderr.isatty(), stream=sys.stdout.isatty())
     argv = own_argv("executor", *executor_words(order))
-    hello = Hello(session.id, str(session.path))
+    catalog = order.catalog
+    hello = Hello(session.id, str(session.path), providers=attrs.asdict(catalog) if catalog != Catalog() else {})
     try:
         async with launch(argv, hello, ready_seconds=READY_SECONDS, forked=forked) as executor:
             client = await connect(executor.address)
@@ -298,9 +304,10 @@ class Watch:
             return REFUSED
         if self.interrupts:
             return CANCELLED
+        code = EXIT_OF_STOP.get(finished["stop_reason"])
         if finished["outcome"] == JobState.COMPLETED:
-            return EXIT_OF_STOP.get(finished["stop_reason"], DONE)
-        return EXIT_OF_CODE.get(finished["error"]["code"] if finished["error"] else "", FAILED)
+            return code or DONE
+        return code or EXIT_OF_CODE.get(finished["error"]["code"] if finished["error"] else "", FAILED)
 
     def _show_changes(self, diff: Mapping[str, Any] | None) -> None:
         if diff is None or not diff["files"]:

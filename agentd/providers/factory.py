@@ -46,7 +46,7 @@ class Configured:
 
     @property
     def is_open(self) -> bool:
-        return not self.settings.models and not self.settings.problem
+        return not self.settings.models
 
     def models(self) -> tuple[str, ...]:
         return self.settings.models or tuple(self._known)

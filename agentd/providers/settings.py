@@ -18,11 +18,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import attrs
 
-from agentd.config import Table
+from agentd.config import Table, config_path, read_config
 from agentd.domain import Models
 from agentd.errors import InvalidSetting
 from agentd.providers.protocol import OFFLINE, Price
@@ -55,8 +55,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _SEPARATORS = re.compile(r"[,;\s]+")
 
 
-@attrs.frozen
-class Preset:
+class Preset(NamedTuple):
     protocol: Literal["openai", "anthropic"]
     base_url: str
     variable: str  # of the environment: <variable>_API_KEY, _API_KEYS, _BASE_URL
@@ -116,6 +115,11 @@ class Catalog:
     aliases: Mapping[str, str] = attrs.field(factory=dict)
     roles: Models = attrs.field(factory=Models)
     files: tuple[str, ...] = ()  # that hold settings and keys: not for tools to read
+
+
+def load_catalog(flag: str | None, env: Mapping[str, str]) -> Catalog:
+    """From *env* and the file that *flag* or *env* names, or the user's own. Raises InvalidSetting."""
+    return read_catalog(read_config(config_path(flag, env)), env)
 
 
 def read_catalog(config: Table, env: Mapping[str, str]) -> Catalog:

@@ -1,0 +1,80 @@
+"""A language model service on a socket, for commands that run as processes of their own."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import attrs
+import pytest
+
+
+@attrs.define
+class ModelServer:
+    """Speaks Chat Completions. *replies* are deltas to send, one a request; a request for the model `broke` is refused
+    for want of credit."""
+
+    url: str = ""
+    models: tuple[str, ...] = ("small", "broke")
+    replies: list[dict[str, Any]] = attrs.field(factory=list)
+    requests: list[dict[str, Any]] = attrs.field(factory=list)
+    keys: list[str] = attrs.field(factory=list)
+
+    def says(self, text: str) -> None:
+        self.replies.append({"content": text})
+
+    def calls(self, tool: str, **arguments: Any) -> None:
+        function = {"name": tool, "arguments": json.dumps(arguments)}
+        self.replies.append({"tool_calls": [{"index": 0, "id": f"c{len(self.replies)}", "function": function}]})
+
+    def answer(self, path: str, body: bytes) -> tuple[int, str, bytes]:
+        if path == "/v1/models":
+            return 200, "application/json", json.dumps({"data": [{"id": name} for name in self.models]}).encode()
+        self.requests.append(json.loads(body))
+        if self.requests[-1]["model"] == "broke":
+            return 402, "application/json", b'{"error": {"message": "no credit"}}'
+        delta = self.replies.pop(0)
+        reason = "tool_calls" if "tool_calls" in delta else "stop"
+        events = [
+            {"choices": [{"index": 0, "delta": delta, "finish_reason": None}]},
+            {"choices": [{"index": 0, "delta": {}, "finish_reason": reason}]},
+            {"choices": [], "usage": {"prompt_tokens": 1000, "completion_tokens": 10}},
+        ]
+        lines = [json.dumps(event) for event in events] + ["[DONE]"]
+        return 200, "text/event-stream", "".join(f"data: {line}\n\n" for line in lines).encode()
+
+
+@pytest.fixture
+def model_server() -> Iterator[ModelServer]:
+    model = ModelServer()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            self.do_POST()
+
+        def do_POST(self) -> None:
+            model.keys.append(self.headers.get("Authorization", ""))
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            status, content_type, answer = model.answer(self.path, body)
+            self.send_response(status)
+            self.send_header("Content-Type", content_type)
+            self.send_header("Content-Length", str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer)
+
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.daemon_threads = True
+        model.url = f"http://127.0.0.1:{server.server_port}/v1"
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield model
+        server.shutdown()
+        thread.join()

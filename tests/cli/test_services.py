@@ -1,0 +1,148 @@
+"""Commands that use a language model service: how they learn of it, and where its key does not get to."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+
+from agentd.cli.self import own_argv
+from tests.cli.conftest import ModelServer
+
+KEY = "sk-t0p-s3cret-0123456789"
+BYPASS = ("--mode", "code", "--permission-mode", "bypassPermissions")
+
+
+@attrs.frozen
+class Place:
+    """A workspace, a data directory, a configuration file, and an environment that has nothing else."""
+
+    root: Path
+
+    def configure(self, text: str) -> None:
+        (self.root / "config.toml").write_text(text)
+
+    def run(self, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
+        verb, *rest = words
+        (self.root / "repo").mkdir(exist_ok=True)
+        places = ["--repo", str(self.root / "repo"), "--data-dir", str(self.root / "data")] if verb == "run" else []
+        return subprocess.run(
+            own_argv(verb, *places, *rest),
+            env={"PATH": os.environ["PATH"], "HOME": str(self.root), **env},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=30,
+        )
+
+    def records(self, kind: str) -> list[dict[str, Any]]:
+        [log] = self.root.glob("data/sessions/*/log.ndjson")
+        records = map(json.loads, log.read_bytes().splitlines())
+        return [record["data"] for record in records if record["type"] == kind]
+
+    def config(self, text: str) -> dict[str, str]:
+        self.configure(text)
+        return {"AGENTD_CONFIG": str(self.root / "config.toml")}
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path)
+
+
+def work(server: ModelServer, more: str = "") -> str:
+    return f'[providers.work]\nprotocol = "openai"\nbase_url = "{server.url}"\napi_key_env = "WORK_KEY"\n{more}'
+
+
+# --- run ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_service_of_the_environment_does_the_work(place: Place, model_server: ModelServer) -> None:
+    model_server.says("Hello from afar.")
+    done = place.run("run", "Hi", OPENAI_BASE_URL=model_server.url, OPENAI_API_KEY=KEY)
+    assert (done.returncode, done.stdout) == (0, "Hello from afar.\n"), done.stderr
+    assert model_server.requests[0]["model"] == "small"
+    assert set(model_server.keys) == {f"Bearer {KEY}"}
+
+
+def test_a_service_of_the_configuration_file_does_the_work(place: Place, model_server: ModelServer) -> None:
+    model_server.says("Hello from afar.")
+    price = '[models.mine]\nid = "small"\nprice = { input = 10, output = 100 }\n[aliases]\ngpt-5 = "mine"'
+    done = place.run("run", "--model", "gpt-5", "Hi", **place.config(work(model_server, price)), WORK_KEY=KEY)
+    assert done.returncode == 0, done.stderr
+    [usage] = place.records("usage")
+    assert (usage["provider"], usage["model"], usage["cost"]) == ("work", "small", 0.011)
+    assert usage["prefix_bytes"] == 0 < usage["request_bytes"]
+
+
+def test_the_users_own_configuration_is_found(place: Place, model_server: ModelServer) -> None:
+    own = place.root / ".config/agentd"
+    own.mkdir(parents=True)
+    (own / "config.toml").write_text(work(model_server))
+    model_server.says("Hello.")
+    assert place.run("run", "Hi", WORK_KEY=KEY).returncode == 0
+
+
+def test_a_key_gets_neither_to_commands_nor_to_the_disk_nor_to_the_screen(
+    place: Place, model_server: ModelServer
+) -> None:
+    model_server.calls("Bash", command="env; cat /proc/$PPID/cmdline; ps -eo args")
+    model_server.calls("Read", file_path="../config.toml")
+    model_server.says("Done.")
+    config = place.config(work(model_server).replace('api_key_env = "WORK_KEY"', f'api_key = "{KEY}"'))
+    done = place.run("run", *BYPASS, "Look around", **config, OPENAI_API_KEY=KEY)
+    assert done.returncode == 0, done.stderr
+    assert KEY not in json.dumps(model_server.requests)
+    assert KEY not in done.stdout + done.stderr
+    assert not [path for path in place.root.glob("data/**/*") if path.is_file() and KEY.encode() in path.read_bytes()]
+
+
+def test_a_configuration_file_in_the_workspace_is_off_limits_to_file_tools(
+    place: Place, model_server: ModelServer
+) -> None:
+    (place.root / "repo").mkdir()
+    config = place.root / "repo/c.toml"
+    config.write_text(work(model_server).replace('api_key_env = "WORK_KEY"', f'api_key = "{KEY}"'))
+    model_server.calls("Read", file_path="c.toml")
+    model_server.calls("Grep", pattern="api_key", output_mode="content")
+    model_server.says("Done.")
+    done = place.run("run", "--config", str(config), *BYPASS, "Look around")
+    assert done.returncode == 0, done.stderr
+    assert KEY not in json.dumps(model_server.requests)
+
+
+def test_a_fallback_takes_over_and_the_person_is_told(place: Place, model_server: ModelServer) -> None:
+    model_server.says("Hello.")
+    config = place.config(work(model_server))
+    done = place.run("run", "--model", "broke", "--fallback-model", "small", "Hi", **config, WORK_KEY=KEY)
+    assert (done.returncode, done.stdout) == (0, "Hello.\n")
+    assert "small serves the rest of this job" in done.stderr
+
+
+def test_a_service_that_fails_has_an_exit_code_of_its_own(place: Place, model_server: ModelServer) -> None:
+    config = place.config(work(model_server))
+    assert place.run("run", "--model", "broke", "Hi", **config, WORK_KEY=KEY).returncode == 3
+
+
+def test_a_key_that_is_not_set_is_told_with_its_name(place: Place, model_server: ModelServer) -> None:
+    done = place.run("run", "--model", "work/small", "Hi", **place.config(work(model_server)))
+    assert done.returncode == 3
+    assert "WORK_KEY is not set" in done.stderr
+    assert model_server.requests == []
+
+
+def test_a_mistake_in_the_configuration_is_told_before_anything_is_started(place: Place) -> None:
+    done = place.run("run", "Hi", **place.config("[provider.x]"))
+    assert done.returncode == 2
+    assert "config.toml: provider: no such key; did you mean providers?" in done.stderr
+    assert not (place.root / "data").exists()
+
+
+def test_a_configuration_file_that_is_named_has_to_be_there(place: Place) -> None:
+    done = place.run("run", "--config", "/nowhere.toml", "Hi")
+    assert (done.returncode, "/nowhere.toml: cannot be read" in done.stderr) == (2, True)
