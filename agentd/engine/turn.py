@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import attrs
 import trio
@@ -23,6 +23,7 @@ from agentd.providers.protocol import (
 
 DELTA_CHARS = 1024  # a delta record is written when so much has come,
 DELTA_SECONDS = 0.05  # or when its first character is so old
+KEPT_CHARS = 100_000  # of a reply that broke off: one without end would fill the conversation for good
 
 
 @attrs.frozen
@@ -146,7 +147,7 @@ class Attempt:
         """What was said of a reply that broke off stays in the conversation. Its calls and its thinking cannot: they
         are not whole, and services refuse such."""
         message = self._assembler.message(self._deltas.message)
-        said = tuple(block for block in message.content if isinstance(block, Text) and block.text.strip())
+        said = _beginning([block.text for block in message.content if isinstance(block, Text) and block.text.strip()])
         if said:
             self._write(attrs.evolve(message, content=said), None)
 
@@ -154,6 +155,19 @@ class Attempt:
         content = [block_to_json(block) for block in message.content]
         data = {"id": message.id, "role": message.role, "content": content, "model": self.request.model}
         self.append(Entry("message", data | {"usage": usage}, self.job))
+
+
+def _beginning(texts: Sequence[str]) -> tuple[Text, ...]:
+    """KEPT_CHARS of them, and how much is missing."""
+    kept: list[Text] = []
+    left = KEPT_CHARS
+    for text in texts:
+        if left > 0:
+            kept.append(Text(text[:left]))
+        left -= len(text)
+    if left < 0:
+        kept[-1] = Text(f"{kept[-1].text}\n[{-left} more characters came, and are left out]")
+    return tuple(kept)
 
 
 _DELTAS = {TextDelta: "text.delta", ThinkingDelta: "thinking.delta", CallDelta: "input.delta"}

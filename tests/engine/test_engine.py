@@ -10,6 +10,7 @@ import trio
 
 from agentd.domain import JobState, Limits, Mode, PermissionMode, Record, ToolPolicy, Usage
 from agentd.engine.asks import Settlement
+from agentd.engine.turn import KEPT_CHARS
 from agentd.errors import AskSettled, IdempotencyKeyReused, InvalidRequest, JobInProgress
 from agentd.providers.scripted import Delay, Fail, Hang, call, raw_call, reply
 from tests.workshop import Workshop, ended, spec, until
@@ -237,6 +238,14 @@ async def test_a_service_that_fails_midway_fails_the_job_and_keeps_what_was_said
     assert job.state is JobState.FAILED
     assert only(records, "job.finished")[0]["stop_reason"] == "llm_error"
     assert only(records, "text.delta")[0]["text"] == "half a"
+
+
+async def test_of_a_long_reply_that_breaks_off_the_conversation_keeps_the_beginning(workshop: Workshop) -> None:
+    workshop.says(reply("a" * KEPT_CHARS, "b" * 5000, Fail("the line was cut")), "Go on.")
+    await workshop.do()
+    await workshop.do(prompt="and now?")
+    [_, kept, _] = workshop.model.requests[-1].messages
+    assert kept.text == "a" * KEPT_CHARS + "\n[5000 more characters came, and are left out]"
 
 
 async def test_a_reply_that_holds_nothing_is_a_failure(workshop: Workshop) -> None:
