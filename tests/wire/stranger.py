@@ -51,7 +51,7 @@ class Link:
         http = h11.Connection(h11.SERVER)
         if self._rest:
             http.receive_data(self._rest)
-        head, body = None, b""
+        head, body = None, bytearray()
         while not isinstance(event := http.next_event(), h11.EndOfMessage):
             if event is h11.NEED_DATA:
                 try:
@@ -67,7 +67,7 @@ class Link:
         assert head is not None
         self._rest = http.trailing_data[0]
         headers = {name.decode(): value.decode("latin-1") for name, value in head.headers}
-        self._server.seen.append(Seen(head.method.decode(), head.target.decode(), headers, body))
+        self._server.seen.append(Seen(head.method.decode(), head.target.decode(), headers, bytes(body)))
         return self._server.seen[-1]
 
     async def send(self, *data: bytes) -> None:
