@@ -19,7 +19,8 @@ from agentd.wire.messages import Fields, Headers
 from agentd.wire.urls import parse_url
 
 # A model may think, or a small machine read a long prompt, for minutes before the first word; later it sends all along.
-DEADLINES = Deadlines(connect=10.0, first_byte=600.0, between_bytes=120.0)
+# In all, a reply takes less than two hours: gateways send pings for ever, whatever became of the model behind them.
+DEADLINES = Deadlines(connect=10.0, first_byte=600.0, between_bytes=120.0, total=7200.0)
 DRAIN_SECONDS = 0.5  # for the end of an answer whose reply is complete, so that its connection can be used again
 SECRET_CHARS = 8  # a header's value of so many characters is taken for a secret
 

@@ -12,6 +12,7 @@ import attrs
 import trio
 import trustme
 
+from agentd.providers import service
 from agentd.wire.exchange import Deadlines
 from tests.modelserver import (
     CHUNKED,
@@ -63,6 +64,7 @@ class Fault:
     door: Door | None = None
     look_up: LookUp | None = None  # of the service's name
     way: Literal["http", "https", "proxy"] = "http"
+    deadlines: Deadlines = DEADLINES
 
 
 def done(calls: int = 1, seconds: int = 0) -> Outcome:
@@ -317,6 +319,9 @@ def streams_of(protocol: ProtocolName) -> dict[str, Fault]:
         "an error with status 200": limited(busy, sends(document(200, trouble))),
         "drips byte by byte": harmless(dripped),
         "drips too slowly": late(120, dripped_slowly),
+        "pings for ever, with the usual deadlines": final(
+            "PROVIDER_TIMEOUT", repeats(ping, 100, 119.0), 7200, deadlines=service.DEADLINES
+        ),
         "pings for ever": late(120, repeats(ping, 100, 9.0)),
         "pings 10,000 times": harmless(streams(lambda events: [ping * MANY, *events])),
         "a line of 100 MB": final(protocol_error, repeats(b"data: " + b"x" * 2**20, 100)),

@@ -32,7 +32,7 @@ from agentd.tools.registry import FILE_TOOLS
 from agentd.wire.http import HttpClient, HttpSettings
 from agentd.wire.proxy import Proxies
 from agentd.wire.tls import Trust, context_for
-from tests.faults.modelfaults import AUTHORITY, DEADLINES, DOORS, HOST, PROXY, SECRETS, Fault, LookUp, Outcome, faults
+from tests.faults.modelfaults import AUTHORITY, DOORS, HOST, PROXY, SECRETS, Fault, LookUp, Outcome, faults
 from tests.modelserver import MODEL, PROTOCOLS, ModelServer, ProtocolName, Turn, call, open_model_server
 from tests.workshop import Workshop, ended, spec
 
@@ -135,10 +135,10 @@ def provider(server: ModelServer, client: HttpClient, fault: Fault) -> Service: 
     key, headers = SECRETS["key"], {"x-gateway": SECRETS["header"]}
     if server.protocol == "openai":
         return OpenAIProvider(
-            "openai", base_url, [MODEL], OpenAIOptions(key, headers), lambda: client, deadlines=DEADLINES
+            "openai", base_url, [MODEL], OpenAIOptions(key, headers), lambda: client, deadlines=fault.deadlines
         )
     options = AnthropicOptions(key, headers=headers)
-    return AnthropicProvider("anthropic", base_url, [MODEL], options, lambda: client, deadlines=DEADLINES)
+    return AnthropicProvider("anthropic", base_url, [MODEL], options, lambda: client, deadlines=fault.deadlines)
 
 
 async def http_settings(directory: Path, server: ModelServer, fault: Fault, look_ups: deque[LookUp]) -> HttpSettings:
