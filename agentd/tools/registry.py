@@ -16,6 +16,7 @@ from agentd.tools.notebook_edit import NotebookEdit
 from agentd.tools.notebook_read import NotebookRead
 from agentd.tools.read import Read
 from agentd.tools.todowrite import TodoWrite
+from agentd.tools.webfetch import WebFetch
 from agentd.tools.write import Write
 
 FILE_TOOLS: tuple[Tool, ...] = (
@@ -33,4 +34,4 @@ FILE_TOOLS: tuple[Tool, ...] = (
 
 def built_in(containment: Containment) -> tuple[Tool, ...]:
     """All of them. *containment*: how commands are kept together on this machine."""
-    return (*FILE_TOOLS, TodoWrite(), Bash(containment), BashOutput(), KillShell())
+    return (*FILE_TOOLS, TodoWrite(), Bash(containment), BashOutput(), KillShell(), WebFetch())

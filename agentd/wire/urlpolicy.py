@@ -69,6 +69,14 @@ def check_address(text: str, policy: UrlPolicy) -> None:
         raise UrlRefused  # 64:ff9b::a9fe:a9fe is 169.254.169.254 behind a translator
 
 
+def is_loopback(host: str) -> bool:
+    """Whether it is this machine, by what is written."""
+    try:
+        return _meant(ip_address(host)).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
 def checked(resolve: Resolve, policy: UrlPolicy) -> Resolve:
     """A resolver whose addresses *policy* lets pass. It raises UrlRefused when one of a name's addresses does not."""
 

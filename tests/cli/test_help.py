@@ -63,7 +63,7 @@ VERDICTS = {"runs": Verdict.RUN, "asks": Verdict.ASK, "refused": Verdict.REFUSE}
 
 def test_the_page_on_permissions_says_what_is_decided() -> None:
     classes = {tool.name: tool.tool_class for tool in built_in(Containment(Level.GROUP))}
-    rows = re.findall(r"^(read|edit|exec) +(.*?)((?: +(?:runs|asks|refused)){4})$", page("permissions"), re.MULTILINE)
+    rows = re.findall(r"^(\w+) +(.*?)((?: +(?:runs|asks|refused)){4})$", page("permissions"), re.MULTILINE)
     said = {name: (ToolClass(kind), verdicts.split()) for kind, names, verdicts in rows for name in names.split()}
     assert {name: kind for name, (kind, _) in said.items()} == classes
     for name, (kind, verdicts) in said.items():

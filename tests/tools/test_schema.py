@@ -102,7 +102,7 @@ def test_the_file_tools_are_those_of_the_contract() -> None:
     }
 
 
-def test_what_ships_is_the_file_tools_and_what_runs_commands_or_keeps_lists() -> None:
+def test_what_ships_is_the_file_tools_and_what_runs_commands_keeps_lists_or_fetches_pages() -> None:
     tools = built_in(Containment(Level.GROUP))
     assert tools[: len(FILE_TOOLS)] == FILE_TOOLS
     assert {tool.name: tool.tool_class for tool in tools[len(FILE_TOOLS) :]} == {
@@ -110,6 +110,7 @@ def test_what_ships_is_the_file_tools_and_what_runs_commands_or_keeps_lists() ->
         "Bash": ToolClass.EXEC,
         "BashOutput": ToolClass.READ,
         "KillShell": ToolClass.EXEC,
+        "WebFetch": ToolClass.NET,
     }
 
 

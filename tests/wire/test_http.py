@@ -12,6 +12,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from agentd import __version__
 from agentd.wire.http import Deadlines, HttpClient, HttpFailed, HttpSettings
 from agentd.wire.pool import PoolLimits
 from agentd.wire.sse import Event
@@ -42,7 +43,7 @@ async def test_a_request_says_what_it_has_to(client: HttpClient) -> None:
     assert (request.method, request.target, request.body) == ("POST", "/a/b?c=d", b"{}")
     assert request.headers == {
         "host": f"127.0.0.1:{server.port}",
-        "user-agent": "agentd/0.1.0",
+        "user-agent": f"agentd/{__version__}",
         "accept-encoding": "identity",
         "x-key": "k",
         "content-length": "2",
