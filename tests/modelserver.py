@@ -19,6 +19,11 @@ from typing import Any, Literal
 import attrs
 import trio
 
+from agentd.providers.anthropic import AnthropicOptions, AnthropicProvider
+from agentd.providers.openai import OpenAIOptions, OpenAIProvider
+from agentd.providers.service import DEADLINES, Service
+from agentd.wire.exchange import Deadlines
+from agentd.wire.http import HttpClient
 from tests.wire.stranger import Link, Seen, stranger
 
 MODEL = "test-model"
@@ -65,6 +70,7 @@ class ModelServer:
     door: Door | None = None
     bad_doors: deque[Door] = attrs.field(factory=deque)
     port: int = 0
+    connections: int = 0
     seen: list[Seen] = attrs.field(factory=list)  # requests of a reply
     problems: list[str] = attrs.field(factory=list)  # of the conversations that were sent
     usages: list[tuple[int, int, int]] = attrs.field(factory=list)  # that were told: tokens in, out, cached
@@ -80,6 +86,7 @@ class ModelServer:
 
     async def attend(self, link: Link) -> None:
         """One connection to its end."""
+        self.connections += 1
         door = self.bad_doors.popleft() if self.bad_doors else self.door
         if door is not None:
             await door(link)
@@ -138,6 +145,23 @@ def model_server(protocol: ProtocolName, *plays: Turn | Strike) -> Iterator[Mode
     finally:
         token.run_sync_soon(scope.cancel)
         thread.join(10)
+
+
+def provider_of(
+    server: ModelServer,
+    client: HttpClient,
+    *,
+    base_url: str = "",
+    key: str = "",
+    headers: Mapping[str, str] | None = None,
+    deadlines: Deadlines = DEADLINES,
+) -> Service[Any]:
+    """What calls the server, at its own address unless another leads there."""
+    more: dict[str, Any] = {"client": lambda: client, "deadlines": deadlines}
+    at = ("service", base_url or server.base_url, [MODEL])
+    if server.protocol == "openai":
+        return OpenAIProvider(*at, OpenAIOptions(key, headers or {}), **more)
+    return AnthropicProvider(*at, AnthropicOptions(key, headers=headers or {}), **more)
 
 
 # --- Bytes --------------------------------------------------------------------------------------------------------

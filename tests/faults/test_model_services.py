@@ -22,18 +22,38 @@ from trio.testing import MockClock
 
 from agentd.domain import JobState, Record
 from agentd.engine.engine import Engine
-from agentd.providers.anthropic import AnthropicOptions, AnthropicProvider
-from agentd.providers.openai import OpenAIOptions, OpenAIProvider
 from agentd.providers.policy import Policy
 from agentd.providers.scripted import ScriptedProvider
-from agentd.providers.service import Service
 from agentd.store.home import make_home
 from agentd.tools.registry import FILE_TOOLS
 from agentd.wire.http import HttpClient, HttpSettings
 from agentd.wire.proxy import Proxies
 from agentd.wire.tls import Trust, context_for
-from tests.faults.modelfaults import AUTHORITY, DOORS, HOST, PROXY, SECRETS, Fault, LookUp, Outcome, faults
-from tests.modelserver import MODEL, PROTOCOLS, ModelServer, ProtocolName, Turn, call, open_model_server
+from tests.faults.modelfaults import (
+    AUTHORITY,
+    DOORS,
+    HOST,
+    PROXY,
+    SECRETS,
+    Fault,
+    LookUp,
+    Outcome,
+    breaks,
+    done,
+    faults,
+    reset,
+)
+from tests.modelserver import (
+    PROTOCOLS,
+    SPOILT,
+    ModelServer,
+    ProtocolName,
+    Turn,
+    call,
+    open_model_server,
+    provider_of,
+    speak,
+)
 from tests.workshop import Workshop, ended, spec
 
 IDLE_SECONDS = 0.01  # real ones, without anything to do, after which the clock jumps: loopback may take its time
@@ -64,6 +84,23 @@ async def test_a_fault_that_lasts_is_given_up(
 ) -> None:
     fault = faults(protocol)[name]
     assert str(await meet(tmp_path, protocol, fault, times=OFTEN)) == str(fault.always)
+
+
+ZONES = {"openai": (1, 9), "anthropic": (3, 17)}  # so many events and nothing is said yet; so many and all is said
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+async def test_a_reset_between_any_two_events_ends_as_it_should(
+    tmp_path: Path, virtual_clock: MockClock, protocol: ProtocolName
+) -> None:
+    silent, said = ZONES[protocol]
+    for after in range(len(speak(protocol, SPOILT, (1, 1, 0), 1)) + 1):
+        expected = done() if after >= said else done(2, 1) if after <= silent else Outcome("PROVIDER_UNREACHABLE")
+        (tmp_path / str(after)).mkdir()
+        assert (after, await meet(tmp_path / str(after), protocol, Fault(done(), strike=breaks(after, reset)), 1)) == (
+            after,
+            expected,
+        )
 
 
 async def meet(directory: Path, protocol: ProtocolName, fault: Fault, times: int) -> Outcome:
@@ -123,22 +160,13 @@ async def opened(directory: Path, server: ModelServer, fault: Fault, look_ups: d
     server.door = DOORS[fault.way]
     settings = await http_settings(directory, server, fault, look_ups)
     async with HttpClient(settings) as client:
-        service = provider(server, client, fault)
+        base_url = f"{'http' if fault.way == 'http' else 'https'}://{HOST}:{server.port}"
+        key, headers = SECRETS["key"], {"x-gateway": SECRETS["header"]}
+        service = provider_of(server, client, base_url=base_url, key=key, headers=headers, deadlines=fault.deadlines)
         shop = Workshop(make_home(directory / "home"), workspace, ScriptedProvider([]), tools=FILE_TOOLS)
         shop.services, shop.policy = [service], Policy(random=lambda: 0.0)
         async with shop.open() as engine:
             yield engine
-
-
-def provider(server: ModelServer, client: HttpClient, fault: Fault) -> Service:  # type: ignore[type-arg]
-    base_url = f"{'http' if fault.way == 'http' else 'https'}://{HOST}:{server.port}"
-    key, headers = SECRETS["key"], {"x-gateway": SECRETS["header"]}
-    if server.protocol == "openai":
-        return OpenAIProvider(
-            "openai", base_url, [MODEL], OpenAIOptions(key, headers), lambda: client, deadlines=fault.deadlines
-        )
-    options = AnthropicOptions(key, headers=headers)
-    return AnthropicProvider("anthropic", base_url, [MODEL], options, lambda: client, deadlines=fault.deadlines)
 
 
 async def http_settings(directory: Path, server: ModelServer, fault: Fault, look_ups: deque[LookUp]) -> HttpSettings:
