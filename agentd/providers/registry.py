@@ -140,6 +140,11 @@ class Registry:
             target = self._follow(asked)
             return Resolved(asked, service, target, _describe(service, target))
 
+    def learn(self, service: Service, models: Sequence[str]) -> None:
+        """What an open service has said that it has."""
+        self._lists[service.name] = _List(models, trio.current_time())
+        self._gather()
+
     def models(self) -> list[Listed]:
         """All that is known: models in the order of their providers, then aliases."""
         models = {name: (name, None) for name in self._models if name not in self._aliases}
@@ -229,7 +234,7 @@ class Registry:
 
         async def have(service: Service) -> None:
             try:
-                self._lists[service.name] = _List(await list_models(service), trio.current_time())
+                self.learn(service, await list_models(service))
             except ProviderFailed as failure:
                 failures.append((service, failure))
 
@@ -238,7 +243,6 @@ class Registry:
                 known = self._lists.get(service.name)
                 if known is None or trio.current_time() - known.told > LIST_SECONDS:
                     nursery.start_soon(have, service)
-        self._gather()
         order = list(self._providers)
         return sorted(failures, key=lambda each: order.index(each[0].name))
 

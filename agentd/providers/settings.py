@@ -31,11 +31,13 @@ from agentd.wire.urls import InvalidUrl, parse_url
 PROTOCOLS = ("openai", "anthropic")
 CALLS = ("native", "text")
 
-_PROVIDER = ("protocol", "base_url", "api_key", "api_key_env", "api_key_file", "headers", "models")
-_TLS = ("ca_file", "client_certificate", "client_key")
-_SECONDS = ("connect_seconds", "first_byte_seconds", "between_bytes_seconds", "total_seconds")
-_MODEL = ("provider", "id", "context_tokens", "price")
-_KINDS: Mapping[str, Mapping[str, str]] = {  # what may be said of a service or one model of it, and how it is read
+PROVIDER_KEYS = ("protocol", "base_url", "api_key", "api_key_env", "api_key_file", "headers", "models")
+TLS_KEYS = ("ca_file", "client_certificate", "client_key")
+SECONDS_KEYS = ("connect_seconds", "first_byte_seconds", "between_bytes_seconds", "total_seconds")
+MODEL_KEYS = ("provider", "id", "context_tokens", "price")
+OPTION_KINDS: Mapping[
+    str, Mapping[str, str]
+] = {  # what may be said of a service or one model of it, and how it is read
     "openai": {
         "max_tokens": "count",
         "max_tokens_field": "text",
@@ -87,8 +89,8 @@ class ProviderSettings:
     options: Mapping[str, Any] = attrs.field(factory=dict, repr=False)  # fields of the protocol's options
     calls: Literal["native", "text"] = "native"
     salvage: bool = True  # read tool calls that a model wrote as text
-    tls: Mapping[str, str] = attrs.field(factory=dict)  # by the names of _TLS
-    seconds: Mapping[str, float] = attrs.field(factory=dict)  # deadlines, by the names of _SECONDS
+    tls: Mapping[str, str] = attrs.field(factory=dict)  # by the names of TLS_KEYS
+    seconds: Mapping[str, float] = attrs.field(factory=dict)  # deadlines, by the names of SECONDS_KEYS
     problem: str = ""  # why it cannot be used
 
 
@@ -179,7 +181,7 @@ class _Reader:
         protocol: Any = table.one_of("protocol", *PROTOCOLS) or (preset and preset.protocol)
         if protocol is None:
             raise table.misfit("protocol", f"is missing; it is {' or '.join(PROTOCOLS)}")
-        table.only(*_PROVIDER, *_TLS, *_SECONDS, "calls", "salvage", *_KINDS[protocol])
+        table.only(*PROVIDER_KEYS, *TLS_KEYS, *SECONDS_KEYS, "calls", "salvage", *OPTION_KINDS[protocol])
         base_url, keys, problem = self._address(table, preset)
         own = preset is not None and base_url == preset.base_url
         return ProviderSettings(
@@ -191,8 +193,8 @@ class _Reader:
             models=table.texts("models"),
             options={**(preset.options if preset and own else {}), **_options(table, protocol)},
             **_calls(table),
-            tls={key: str(self._path(value)) for key in _TLS if (value := table.text(key))},
-            seconds={key: seconds for key in _SECONDS if (seconds := table.number(key)) is not None},
+            tls={key: str(self._path(value)) for key in TLS_KEYS if (value := table.text(key))},
+            seconds={key: seconds for key in SECONDS_KEYS if (seconds := table.number(key)) is not None},
             problem=problem,
         )
 
@@ -245,7 +247,7 @@ class _Reader:
 
     def model(self, name: str, table: Table, providers: tuple[ProviderSettings, ...]) -> ModelSettings:
         provider = self._provider_of(table, {each.name: each for each in providers})
-        table.only(*_MODEL, "calls", "salvage", *_KINDS[provider.protocol])
+        table.only(*MODEL_KEYS, "calls", "salvage", *OPTION_KINDS[provider.protocol])
         return ModelSettings(
             name=name,
             provider=provider.name,
@@ -266,7 +268,7 @@ class _Reader:
 
 
 def _options(table: Table, protocol: str) -> dict[str, Any]:
-    kinds = _KINDS[protocol]
+    kinds = OPTION_KINDS[protocol]
     return {key: getattr(table, kinds[key])(key) for key in table.values if key in kinds}
 
 

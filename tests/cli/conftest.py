@@ -1,15 +1,20 @@
-"""A language model service on a socket, for commands that run as processes of their own."""
+"""A language model service on a socket, and a place for commands that run as processes of their own."""
 
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import attrs
 import pytest
+
+from agentd.cli.self import own_argv
 
 
 @attrs.define
@@ -78,3 +83,40 @@ def model_server() -> Iterator[ModelServer]:
         yield model
         server.shutdown()
         thread.join()
+
+
+@attrs.frozen
+class Place:
+    """A workspace, a data directory, a configuration file, and an environment that has nothing else."""
+
+    root: Path
+
+    def configure(self, text: str) -> None:
+        (self.root / "config.toml").write_text(text)
+
+    def run(self, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
+        verb, *rest = words
+        (self.root / "repo").mkdir(exist_ok=True)
+        places = ["--repo", str(self.root / "repo"), "--data-dir", str(self.root / "data")] if verb == "run" else []
+        return subprocess.run(
+            own_argv(verb, *places, *rest),
+            env={"PATH": os.environ["PATH"], "HOME": str(self.root), **env},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=30,
+        )
+
+    def records(self, kind: str) -> list[dict[str, Any]]:
+        [log] = self.root.glob("data/sessions/*/log.ndjson")
+        records = map(json.loads, log.read_bytes().splitlines())
+        return [record["data"] for record in records if record["type"] == kind]
+
+    def config(self, text: str) -> dict[str, str]:
+        self.configure(text)
+        return {"AGENTD_CONFIG": str(self.root / "config.toml")}
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from importlib import import_module
 
 import pytest
 
 from agentd.cli import VERBS, main, run
 from agentd.cli.help import TOPICS, page, plain
+from agentd.config import Table
 from agentd.domain import PermissionMode, ToolClass
 from agentd.engine.permissions import Verdict, decide
+from agentd.providers.settings import MODEL_KEYS, OPTION_KINDS, PROVIDER_KEYS, SECONDS_KEYS, TLS_KEYS, read_catalog
 from agentd.sandbox.contain import Containment, Level
 from agentd.tools.registry import built_in
 
@@ -74,6 +77,25 @@ def test_the_page_on_permissions_says_what_is_decided() -> None:
 def test_the_page_on_exit_codes_has_them_all() -> None:
     codes = {run.DONE, run.FAILED, run.USAGE_ERROR, run.NO_MODEL, run.REFUSED, run.LIMIT, run.CANCELLED}
     assert {int(code) for code in re.findall(r"^(\d+) ", page("exit-codes"), re.MULTILINE)} == codes
+
+
+def test_the_page_of_the_configuration_file_names_every_key() -> None:
+    keys = {
+        *PROVIDER_KEYS,
+        *MODEL_KEYS,
+        *TLS_KEYS,
+        *SECONDS_KEYS,
+        "calls",
+        "salvage",
+        *(key for each in OPTION_KINDS.values() for key in each),
+    }
+    assert not {key for key in keys if not re.search(rf"\b{key}\b", page("config"))}
+
+
+def test_the_configuration_file_that_the_manual_shows_is_a_valid_one() -> None:
+    [shown] = [text for text in page("config").split("```") if "[providers.work]" in text and "[roles]" in text]
+    catalog = read_catalog(Table(tomllib.loads(shown), "shown"), {"ANTHROPIC_API_KEY": "k"})
+    assert [provider.name for provider in catalog.providers] == ["work", "anthropic"]
 
 
 def test_code_is_indented_and_a_heading_is_bare() -> None:

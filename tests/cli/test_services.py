@@ -3,56 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-from pathlib import Path
-from typing import Any
 
-import attrs
-import pytest
-
-from agentd.cli.self import own_argv
-from tests.cli.conftest import ModelServer
+from tests.cli.conftest import ModelServer, Place
 
 KEY = "sk-t0p-s3cret-0123456789"
 BYPASS = ("--mode", "code", "--permission-mode", "bypassPermissions")
-
-
-@attrs.frozen
-class Place:
-    """A workspace, a data directory, a configuration file, and an environment that has nothing else."""
-
-    root: Path
-
-    def configure(self, text: str) -> None:
-        (self.root / "config.toml").write_text(text)
-
-    def run(self, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
-        verb, *rest = words
-        (self.root / "repo").mkdir(exist_ok=True)
-        places = ["--repo", str(self.root / "repo"), "--data-dir", str(self.root / "data")] if verb == "run" else []
-        return subprocess.run(
-            own_argv(verb, *places, *rest),
-            env={"PATH": os.environ["PATH"], "HOME": str(self.root), **env},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=30,
-        )
-
-    def records(self, kind: str) -> list[dict[str, Any]]:
-        [log] = self.root.glob("data/sessions/*/log.ndjson")
-        records = map(json.loads, log.read_bytes().splitlines())
-        return [record["data"] for record in records if record["type"] == kind]
-
-    def config(self, text: str) -> dict[str, str]:
-        self.configure(text)
-        return {"AGENTD_CONFIG": str(self.root / "config.toml")}
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Place:
-    return Place(tmp_path)
 
 
 def work(server: ModelServer, more: str = "") -> str:
