@@ -59,6 +59,8 @@ def encode_request(request: ModelRequest, options: AnthropicOptions) -> Encoded:
     if request.output_schema is not None:
         form = {"type": "json_schema", "schema": request.output_schema}
         body["output_config"] = {**options.extra.get("output_config", {}), "format": form}
+    if request.stop:
+        body["stop_sequences"] = list(request.stop)
     if request.tools:
         body["tools"] = [_tool(tool) for tool in request.tools]
     if request.system:

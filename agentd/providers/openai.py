@@ -59,6 +59,8 @@ def encode_request(request: ModelRequest, options: OpenAIOptions) -> Encoded:
         body["stream_options"] = {"include_usage": True}
     if (limit := request.max_tokens or options.max_tokens) is not None:
         body[options.max_tokens_field] = limit
+    if request.stop:
+        body["stop"] = list(request.stop)
     if request.tools:
         body["tools"] = [_tool(tool) for tool in request.tools]
     if request.output_schema is not None:

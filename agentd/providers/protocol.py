@@ -27,9 +27,8 @@ class ModelRequest:
     messages: tuple[Message, ...]
     tools: tuple[ToolSchema, ...]
     max_tokens: int | None = None  # of the reply; None: as the service is configured
-    output_schema: Mapping[str, Any] | None = (
-        None  # JSON Schema for the reply's text, for services that can hold to one
-    )
+    output_schema: Mapping[str, Any] | None = None  # JSON Schema of the reply's text, for services that hold to one
+    stop: tuple[str, ...] = ()  # texts before which the reply ends; services take four
 
 
 @attrs.frozen

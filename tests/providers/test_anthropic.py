@@ -110,6 +110,10 @@ def test_further_members_and_a_schema_for_the_answer() -> None:
     assert sent["stream"] is True
 
 
+def test_texts_to_stop_at() -> None:
+    assert body(attrs.evolve(request(user("Hi")), stop=("END",)))["stop_sequences"] == ["END"]
+
+
 def test_calls_and_results() -> None:
     assert said(
         user("Look"),

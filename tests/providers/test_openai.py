@@ -150,6 +150,10 @@ def test_limits_and_further_members() -> None:
     }
 
 
+def test_texts_to_stop_at() -> None:
+    assert body(attrs.evolve(request(user("Hi")), stop=("END",)))["stop"] == ["END"]
+
+
 def schema_sent(schema: dict[str, Any]) -> Any:
     return body(attrs.evolve(request(user("Hi")), output_schema=schema))["response_format"]
 
