@@ -9,9 +9,9 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
-import attrs
 import trio
 
 from agentd.wire.exchange import Deadlines, Outgoing, Watch, Wire
@@ -26,8 +26,7 @@ ANSWER_SECONDS = 30.0
 IDLE_SECONDS = 60.0  # a server of ours sends a comment every 15
 
 
-@attrs.frozen
-class Address:
+class Address(NamedTuple):
     text: str  # as it was given
     host: str  # for the Host field
     path: Path | None = None  # of a unix socket

@@ -23,6 +23,7 @@ class Dialer:
     """*resolve* says which addresses a host has: those are connected to, and no others."""
 
     resolve: Resolve
+    resolve_proxy: Resolve
     trust: Trust
 
     async def open(self, url: Url, proxy: Proxy | None, watch: Watch) -> Wire:
@@ -34,24 +35,14 @@ class Dialer:
             if url.scheme == "http+unix":
                 below = await client.dial(Path(url.host))
             elif proxy is not None:
-                below = await self._connect(proxy.host, proxy.port, f"{watch.what}: {proxy}")
+                below = await _connect(self.resolve_proxy, proxy.host, proxy.port, f"{watch.what}: {proxy}")
             else:
-                below = await self._connect(url.host, url.port, watch.what)
+                below = await _connect(self.resolve, url.host, url.port, watch.what)
             try:
                 return Wire(await self._secure(below, url, proxy), below.socket)
             except BaseException:
                 below.socket.close()
                 raise
-
-    async def _connect(self, host: str, port: int, what: str) -> trio.SocketStream:
-        try:
-            addresses = await self.resolve(host, port)
-        except OSError as exc:
-            raise HttpFailed("connect", f"{what}: {host} cannot be looked up: {exc.strerror or exc}") from exc
-        try:
-            return trio.SocketStream(await dial_first(addresses, port))
-        except OSError as exc:
-            raise HttpFailed("connect", f"{what}: no connection: {exc}") from exc
 
     async def _secure(self, below: trio.SocketStream, url: Url, proxy: Proxy | None) -> trio.abc.Stream:
         stream: trio.abc.Stream = below
@@ -60,6 +51,17 @@ class Dialer:
         if proxy is not None and url.scheme == "https":
             await open_tunnel(stream, url, proxy)
         return await start_tls(stream, url.host, self.trust) if url.scheme == "https" else stream
+
+
+async def _connect(resolve: Resolve, host: str, port: int, what: str) -> trio.SocketStream:
+    try:
+        addresses = await resolve(host, port)
+    except OSError as exc:
+        raise HttpFailed("connect", f"{what}: {host} cannot be looked up: {exc.strerror or exc}") from exc
+    try:
+        return trio.SocketStream(await dial_first(addresses, port))
+    except OSError as exc:
+        raise HttpFailed("connect", f"{what}: no connection: {exc}") from exc
 
 
 async def open_tunnel(stream: trio.abc.Stream, url: Url, proxy: Proxy) -> None:

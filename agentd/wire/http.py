@@ -42,7 +42,8 @@ Body = bytes | AsyncIterable[bytes]
 class HttpSettings:
     proxies: Proxies = attrs.field(factory=Proxies)
     trust: Trust = attrs.field(factory=Trust)
-    resolve: Resolve = resolve  # host and port -> the addresses to connect to; urlpolicy.checked() restricts it
+    resolve: Resolve = resolve  # which addresses a host has that is connected to; urlpolicy.checked() restricts it
+    resolve_proxy: Resolve = resolve  # the same for proxies: those are the operator's choice, whatever is fetched
     pool: PoolLimits = attrs.field(factory=PoolLimits)
     user_agent: str = f"agentd/{__version__}"
 
@@ -58,7 +59,7 @@ class HttpClient:
 
     def __init__(self, settings: HttpSettings = HttpSettings()) -> None:
         self._settings = settings
-        self._dialer = Dialer(settings.resolve, settings.trust)
+        self._dialer = Dialer(settings.resolve, settings.resolve_proxy, settings.trust)
         self._pool = Pool(settings.pool)
 
     async def __aenter__(self) -> HttpClient:
@@ -101,6 +102,7 @@ class HttpClient:
                 if not left:
                     raise watch.failed("protocol", f"it redirects more than {redirects} times")
             hop = next_hop(hop, target, answer.status)
+            watch.what = f"{hop.method} {hop.url.site}"
 
     async def request(
         self,

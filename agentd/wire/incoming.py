@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
-import attrs
 import h11
 
 from agentd.wire.exchange import Watch, Wire
@@ -23,14 +22,16 @@ MAX_BODY = 64 * 1024 * 1024
 MAX_LINE = 16 * 1024 * 1024
 
 
-@attrs.frozen
-class WholeAnswer:
+class WholeAnswer(NamedTuple):
     """*url*: where it came from in the end, without credentials; "" where there is only one server to ask."""
 
     status: int
     headers: Headers
-    body: bytes = attrs.field(repr=False)
+    body: bytes
     url: str = ""
+
+    def __repr__(self) -> str:
+        return f"WholeAnswer({self.status}, {len(self.body)} bytes)"
 
 
 class Answer:

@@ -239,7 +239,7 @@ async def test_offline_only_this_machine_is_asked(told: Told) -> None:
 
 async def test_the_environment_says_which_proxy(told: Told) -> None:
     async with stranger(answering(answer(b"by proxy"))) as proxy:
-        tool = webfetch(env={"http_proxy": f"http://127.0.0.1:{proxy.port}"})
+        tool = webfetch("strict", env={"http_proxy": f"http://127.0.0.1:{proxy.port}"})  # the policy is on pages only
         assert "by proxy" in await told(tool, ask("http://a.test/x"))
         assert "URLs targeting internal resources" in await told(tool, ask("http://169.254.169.254/"))
     assert [seen.target for seen in proxy.seen] == ["http://a.test/x"]

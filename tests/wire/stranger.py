@@ -190,4 +190,4 @@ def names(**addresses: str) -> HttpSettings:
             raise OSError(f"nobody knows {host}")
         return [known[host]]
 
-    return HttpSettings(resolve=resolve)
+    return HttpSettings(resolve=resolve, resolve_proxy=resolve)

@@ -180,7 +180,7 @@ async def test_a_proxy_that_is_not_there() -> None:
         with pytest.raises(HttpFailed, match=r"the proxy proxy\.test:\d+: no connection: .*refused") as failed:
             await client.request("GET", "http://example.test/")
         assert failed.value.kind == "connect"
-    async with HttpClient(attrs.evolve(settings, resolve=names().resolve)) as client:
+    async with HttpClient(attrs.evolve(settings, resolve_proxy=names().resolve)) as client:
         with pytest.raises(HttpFailed, match=r"the proxy .*: proxy\.test cannot be looked up") as failed:
             await client.request("GET", "http://example.test/")
         assert failed.value.kind == "connect"

@@ -63,6 +63,16 @@ async def test_there_is_an_end_to_them() -> None:
     assert (failed.value.kind, len(server.seen)) == ("protocol", 4)
 
 
+async def test_a_failure_after_a_redirect_is_that_of_the_new_place() -> None:
+    async with (
+        HttpClient(names(a_test="127.0.0.1")) as client,
+        stranger(answering(redirect("http://b.test/"))) as server,
+    ):
+        with pytest.raises(HttpFailed, match=r"GET http://b\.test: b\.test cannot be looked up") as failed:
+            await client.request("POST", f"http://a.test:{server.port}/", redirects=1)
+    assert failed.value.kind == "connect"
+
+
 async def test_nothing_secret_goes_to_another_origin_nor_comes_back() -> None:
     answers: dict[str, bytes] = {}
     settings = names(a_test="127.0.0.1", b_test="127.0.0.1")  # one server under two names: two origins

@@ -29,7 +29,9 @@ def trusting(authority: Authority) -> HttpSettings:
 async def test_what_an_authority_of_ours_signed_is_trusted(authority: Authority, trusting: HttpSettings) -> None:
     async with HttpClient(trusting) as client, stranger(answering(OK), tls=authority.server(HOST)) as server:
         for _ in range(2):
-            assert (await client.request("GET", f"https://{HOST}:{server.port}/x")).body == b"ok"
+            body = bytes(1_000_000)
+            assert (await client.request("POST", f"https://{HOST}:{server.port}/x", body=body)).body == b"ok"
+            assert server.seen[-1].body == body
     assert server.connections == 1
 
 
