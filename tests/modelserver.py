@@ -94,7 +94,7 @@ class ModelServer:
             await self._answer(link, await link.request())
 
     async def _answer(self, link: Link, seen: Seen) -> None:
-        if seen.target == "/v1/models":
+        if seen.target.partition("?")[0] == "/v1/models":
             await link.send(document(200, {"data": [{"id": MODEL, "object": "model"}], "has_more": False}))
             return
         self.seen.append(seen)
