@@ -110,6 +110,39 @@ def _service(
         by_model=by_model,
         deadlines=_deadlines(settings.seconds),
     )
+    return _with_text_calls(provider, settings, models)
+
+
+@attrs.frozen
+class _Chosen:
+    """The models for which something holds, as a container."""
+
+    otherwise: bool
+    by_model: Mapping[str, bool]
+
+    def __contains__(self, model: object) -> bool:
+        return self.by_model.get(str(model), self.otherwise)
+
+    def __bool__(self) -> bool:
+        return self.otherwise or any(self.by_model.values())
+
+
+def _with_text_calls(provider: Provider, settings: ProviderSettings, models: Sequence[ModelSettings]) -> Provider:
+    """For the models that need it: calls as text, or calls salvaged from it. The former salvages by itself."""
+    as_text = _Chosen(settings.calls == "text", {each.id: (each.calls or settings.calls) == "text" for each in models})
+    salvage = {each.id: settings.salvage if each.salvage is None else each.salvage for each in models}
+    salvaged = _Chosen(
+        settings.salvage and not as_text.otherwise,
+        {model: holds and model not in as_text for model, holds in salvage.items()},
+    )
+    if as_text:
+        from agentd.providers.textcalls import TextCallsProvider
+
+        provider = TextCallsProvider(provider, as_text)
+    if salvaged:
+        from agentd.providers.salvage import SalvagingProvider
+
+        provider = SalvagingProvider(provider, salvaged)
     return provider
 
 

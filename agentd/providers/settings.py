@@ -61,7 +61,7 @@ class Preset(NamedTuple):
     protocol: Literal["openai", "anthropic"]
     base_url: str
     variable: str  # of the environment: <variable>_API_KEY, _API_KEYS, _BASE_URL
-    needs_key: bool = True  # at its own address
+    needs_key: bool = True  # at its own address; its models are large there, and make tool calls as they should
     options: Mapping[str, Any] = {}
 
 
@@ -192,7 +192,7 @@ class _Reader:
             headers=table.words("headers"),
             models=table.texts("models"),
             options={**(preset.options if preset and own else {}), **_options(table, protocol)},
-            **_calls(table),
+            **{"salvage": not (preset and own and preset.needs_key), **_calls(table)},
             tls={key: str(self._path(value)) for key in TLS_KEYS if (value := table.text(key))},
             seconds={key: seconds for key in SECONDS_KEYS if (seconds := table.number(key)) is not None},
             problem=problem,

@@ -17,7 +17,7 @@ from agentd.errors import InvalidRequest
 from agentd.providers.factory import Configured, make_provider, make_registry, open_providers
 from agentd.providers.failures import Authentication
 from agentd.providers.prices import KNOWN
-from agentd.providers.protocol import ModelRequest, Price, StreamEvent
+from agentd.providers.protocol import ModelRequest, Price, StreamEvent, ToolSchema
 from agentd.providers.registry import Registry
 from agentd.providers.settings import Catalog, read_catalog
 from agentd.wire.exchange import Deadlines
@@ -43,6 +43,7 @@ class Answer:
 class Client:
     """Gives the list to a GET and the reply to a POST, and takes down what was sent."""
 
+    reply: bytes = REPLY
     sent: list[tuple[str, dict[str, str], bytes]] = attrs.field(factory=list)
     deadlines: list[Deadlines] = attrs.field(factory=list)
 
@@ -53,7 +54,7 @@ class Client:
         self.sent.append((url, {name.lower(): value for name, value in headers}, body))
         self.deadlines.append(deadlines)
         await trio.lowlevel.checkpoint()
-        yield Answer(LIST if method == "GET" else REPLY)
+        yield Answer(LIST if method == "GET" else self.reply)
 
     @property
     def keys(self) -> list[str]:
@@ -152,6 +153,41 @@ async def test_what_the_operator_says_of_a_model_counts_before_what_the_service_
     assert provider.describe("a").context_tokens == 4096
     assert provider.describe("a").price == Price(0.0, 0.0)
     assert (provider.describe("qwen").context_tokens, provider.describe("qwen").price) == (1000, Price(1.0, 2.0))
+
+
+# --- Calls as text ------------------------------------------------------------------------------------------------
+
+LEAKED = b"""data: {"choices": [{"index": 0, "delta": {"content": "<tool_call>{\\"name\\": \\"Read\\", \\"arguments\\":
+ {\\"file_path\\": \\"a\\"}}</tool_call>"}, "finish_reason": "stop"}]}\n\ndata: [DONE]\n\n""".replace(b"\n ", b" ")
+LOCAL = """
+[providers.local]
+protocol = "openai"
+base_url = "http://127.0.0.1:1"
+[models.plain]
+salvage = false
+[models.old]
+calls = "text"
+"""
+
+
+async def offer(model: str) -> tuple[list[str], bool]:
+    """The names of the events of a reply that has a call in its text; and whether tools were offered to the service."""
+    client = Client(reply=LEAKED)
+    tools = (ToolSchema("Read", "reads", {"type": "object"}),)
+    request = ModelRequest(model, "", (Message("user", (Text("Hi"),)),), tools)
+    async with only(catalog(LOCAL), client).stream(request) as events:
+        names = [type(event).__name__ async for event in events]
+    return names, "tools" in client.body()
+
+
+async def test_calls_that_a_model_wrote_as_text_are_salvaged_unless_its_settings_say_no() -> None:
+    assert await offer("any") == (["RequestSent", "CallStarted", "Salvaged", "CallDelta", "Stopped"], True)
+    assert await offer("plain") == (["RequestSent", "TextDelta", "Stopped"], True)
+
+
+async def test_a_model_that_cannot_call_tools_is_asked_to_write_calls_as_text() -> None:
+    names, offered = await offer("old")
+    assert ("CallStarted" in names, offered) == (True, False)
 
 
 # --- The registry -------------------------------------------------------------------------------------------------

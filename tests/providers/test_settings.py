@@ -63,6 +63,13 @@ def test_only_openais_own_service_gets_its_own_name_for_the_limit_of_a_reply() -
     assert only(read(OPENAI_BASE_URL="http://127.0.0.1:1")).options == {}
 
 
+def test_calls_are_salvaged_but_at_the_addresses_of_those_who_make_large_models() -> None:
+    assert not only(read(ANTHROPIC_API_KEY="k")).salvage
+    assert only(read(ANTHROPIC_BASE_URL="http://127.0.0.1:1")).salvage
+    assert only(read(OLLAMA_BASE_URL="http://127.0.0.1:11434/v1")).salvage
+    assert only(read("[providers.openai]\nsalvage = true", OPENAI_API_KEY="k")).salvage
+
+
 @pytest.mark.parametrize("url", ["ftp://x", "nonsense", "http://", "http://a b", "http://user:s3cret@host/"])
 def test_an_address_that_is_none_is_refused_by_its_name_and_not_repeated(url: str) -> None:
     with pytest.raises(InvalidSetting, match=r"^OPENAI_BASE_URL: ") as caught:
