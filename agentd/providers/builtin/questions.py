@@ -15,7 +15,7 @@ from agentd.providers.builtin.plan import Answered, Call, Plan, run_calls
 from agentd.providers.builtin.rank import Lens, Probe, Ranked, focuses, look_closer, near, shortlist, term_idfs
 from agentd.providers.builtin.repository import asks_overview, asks_recent, overview, recent_changes
 from agentd.providers.builtin.symbols import asks_where, find_symbols
-from agentd.providers.builtin.words import SYNONYM, Question, pattern, phrase_pattern, read_question
+from agentd.providers.builtin.words import SYNONYM, Question, phrase_pattern, read_question, searched
 
 T = TypeVar("T")
 
@@ -71,9 +71,9 @@ def _search(question: Question) -> Plan[str]:
 
 def _probes(question: Question) -> list[Probe]:
     """The words themselves first, in their order."""
-    probes = [Probe(term.pattern, False, term.weight, (i,)) for i, term in enumerate(question.terms)]
+    probes = [Probe(term.searched, False, term.weight, (i,)) for i, term in enumerate(question.terms)]
     probes += [
-        Probe(term.other_pattern, False, term.weight * SYNONYM, (i, i))
+        Probe(searched(term.synonyms), False, term.weight * SYNONYM, (i, i))
         for i, term in enumerate(question.terms)
         if term.synonyms and term.weight >= 1.0
     ]
@@ -127,10 +127,9 @@ def rank(question: Question, lens: Lens, hits: Mapping[str, Sequence[Hit]]) -> l
 
 def _look(question: Question, paths: Sequence[str]) -> Plan[dict[str, list[Hit]]]:
     """The lines of files that mention any word."""
+    names = [term.searched for term in question.terms if not term.stems]
     stems = [stem for term in question.terms for stem in (*term.stems, *term.synonyms)]
-    words = "|".join(
-        [*(term.pattern for term in question.terms if not term.stems), *([pattern(stems)] if stems else [])]
-    )
+    words = "|".join([*names, searched(stems)] if stems else names)
     calls = [_content(words, path, LINES) for path in paths]
     answers = yield from run_calls(f"Looking closer at {len(paths)} files.", *calls)
     return {path: grep_hits(answered.text) for path, answered in zip(paths, answers, strict=True)}

@@ -15,7 +15,7 @@ import attrs
 
 from agentd.providers.builtin.definitions import defined_name, is_import
 from agentd.providers.builtin.outputs import Line
-from agentd.providers.builtin.words import SYNONYM, Question, Term, split_name, stem
+from agentd.providers.builtin.words import SYNONYM, Question, Term, pattern, split_name, stem
 
 OTHER_PART = 0.2  # what a word of one question counts in the other that is asked with it
 IMPORT = 0.4  # what a line counts that only brings a name in
@@ -167,7 +167,7 @@ class Lens:
     @classmethod
     def of(cls, question: Question, idfs: Sequence[float]) -> Lens:
         own = tuple(re.compile(term.pattern) for term in question.terms)
-        other = tuple(re.compile(term.other_pattern) if term.synonyms else None for term in question.terms)
+        other = tuple(re.compile(pattern(term.synonyms)) if term.synonyms else None for term in question.terms)
         return cls(question, tuple(idfs), own, other)
 
     def focused(self, focus: Sequence[float]) -> Lens:
