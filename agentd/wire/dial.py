@@ -11,7 +11,7 @@ import trio
 
 from agentd.wire import client
 from agentd.wire.exchange import MAX_HEAD, RECEIVE_BYTES, Watch, Wire
-from agentd.wire.failure import HttpFailed
+from agentd.wire.failure import HttpFailed, Kind
 from agentd.wire.proxy import Proxy
 from agentd.wire.resolve import Resolve, dial_first
 from agentd.wire.tls import Trust, start_tls
@@ -93,6 +93,9 @@ def refusal(proxy: Proxy, url: Url, status: int) -> HttpFailed:
     if status == 407:
         want = "refuses the user and password of its URL" if proxy.authorization else "wants a user and password"
         return HttpFailed("proxy", f"{proxy} {want} (407): http://USER:PASSWORD@HOST:PORT in the proxy's variable")
-    phrase = HTTPStatus(status).phrase if status in HTTPStatus._value2member_map_ else ""
-    told = f"{proxy} did not connect to {url.endpoint}: {status} {phrase}".rstrip()
-    return HttpFailed("connect" if status >= 500 else "proxy", told)
+    try:
+        phrase = f" {HTTPStatus(status).phrase}"
+    except ValueError:
+        phrase = ""
+    kind: Kind = "connect" if status >= 500 else "proxy"
+    return HttpFailed(kind, f"{proxy} did not connect to {url.endpoint}: {status}{phrase}")

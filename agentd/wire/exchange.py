@@ -31,7 +31,7 @@ _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 class Deadlines(NamedTuple):  # attrs would take longer to make these classes than a small request takes
     """Seconds; math.inf for no limit. What is late raises HttpFailed of kind "timeout"."""
 
-    connect: float = 10.0  # for a connection, with all that belongs to it: a free place, look-up, proxy, TLS
+    connect: float = 10.0  # for a connection, with look-up, proxy and TLS; before that, for a place in the pool
     first_byte: float = 60.0  # from the end of the request to the answer's head; and at least that to its first byte
     between_bytes: float = 60.0  # without a byte of the body, in either direction
     total: float = math.inf  # from the beginning to the answer's last byte

@@ -131,7 +131,7 @@ class HttpClient:
             return await self._dialer.open(hop.url, proxy, watch)
 
         async with self._pool.exchange((hop.url.origin, proxy), open_wire, request, watch) as (wire, head):
-            if head.status_code == 407 and proxy is not None:
+            if head.status_code == 407 and proxy is not None and hop.url.scheme == "http":
                 raise refusal(proxy, hop.url, 407)
             answer = Answer(head, wire, watch, str(hop.url))
             if decode:

@@ -35,9 +35,11 @@ class Pool:
         self._limits = limits or PoolLimits()
         self._kept: list[_Kept] = []  # the one used last is at the end
         self._places: dict[Hashable, trio.Semaphore] = {}
+        self._closed = False
 
     def close(self) -> None:
-        """All that is kept; what is under way goes on."""
+        """All that is kept; what is under way goes on, and is not kept."""
+        self._closed = True
         while self._kept:
             self._kept.pop().wire.close()
 
@@ -56,7 +58,7 @@ class Pool:
     def keep(self, key: Hashable, wire: Wire) -> None:
         """For the next request, if it can take one; else it is closed."""
         self._drop_expired()
-        if not wire.make_ready():
+        if self._closed or not wire.make_ready():
             wire.close()
             return
         self._kept.append(_Kept(key, wire, trio.current_time() + self._limits.idle_seconds))

@@ -283,6 +283,16 @@ async def test_connections_are_used_again_and_no_more_are_kept_than_allowed() ->
         assert server.open == 0
 
 
+async def test_what_was_under_way_when_the_client_was_closed_is_not_kept() -> None:
+    client = HttpClient()
+    async with stranger(answering(OK)) as server:
+        async with client.stream("GET", server.url) as answer:
+            client.close()
+            assert await answer.read_all() == b"ok"
+        await wait_all_tasks_blocked()
+        assert server.open == 0
+
+
 async def test_only_so_many_are_kept_in_all() -> None:
     settings = HttpSettings(pool=PoolLimits(idle_in_all=2))
     async with HttpClient(settings) as client, AsyncExitStack() as stack:

@@ -173,6 +173,16 @@ async def test_refused_credentials_are_told_and_not_shown(scheme: str) -> None:
         assert secret not in f"{failed.value!r}{failed.value}"
 
 
+async def test_a_407_from_behind_a_tunnel_is_the_answer(authority: Authority) -> None:
+    context = authority.server("example.test")
+    async with (
+        stranger(answering(REFUSED % 407), tls=context) as server,
+        stranger(forwarding(server)) as proxy,
+        HttpClient(through(proxy, authority.trust)) as client,
+    ):
+        assert (await client.request("GET", "https://example.test/")).status == 407
+
+
 async def test_a_proxy_that_is_not_there() -> None:
     async with stranger(answering(OK)) as proxy:
         settings = through(proxy)
