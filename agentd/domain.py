@@ -17,9 +17,10 @@ always present unless marked `?`; sizes are bytes, durations milliseconds, times
     ask.opened        id, kind, call, tool, input, question, options, deadline
     ask.settled       id, decision, reason, by
     notice            level (info, warning, error), text, code
-    usage             input_tokens, output_tokens, cached_tokens, cost, model, provider, calls (made until this reply
-                      came), salvaged (tool calls read from text), request_bytes and prefix_bytes (of them, as many as
-                      the last request began with too; null where nothing is sent), first_ms, duration_ms (of the reply)
+    usage             input_tokens, output_tokens, cached_tokens, written_tokens?, cost, model, provider, calls (made
+                      until this reply came), salvaged (tool calls read from text), request_bytes and prefix_bytes (of
+                      them, as many as the last request began with too; null where nothing is sent), first_ms,
+                      duration_ms (of the reply)
     checkpoint        id, tree
     commit            sha, files, message
     artifact          sha256, size, media_type, call
@@ -163,17 +164,19 @@ def blocks_from_json(data: Sequence[Mapping[str, Any]]) -> tuple[Any, ...]:
 
 @attrs.frozen
 class Usage:
-    """Tokens of one or more model calls; *cached* ones are part of *input*."""
+    """Tokens of one or more model calls; *cached* and *written* ones are part of *input*."""
 
     input_tokens: int = 0
     output_tokens: int = 0
-    cached_tokens: int = 0
+    cached_tokens: int = 0  # that the service had in its cache
+    written_tokens: int = 0  # that it put there, where that has a price of its own
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(
             self.input_tokens + other.input_tokens,
             self.output_tokens + other.output_tokens,
             self.cached_tokens + other.cached_tokens,
+            self.written_tokens + other.written_tokens,
         )
 
 

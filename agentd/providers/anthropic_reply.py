@@ -178,7 +178,7 @@ class Decoder:
         if reason in ("", "end_turn"):
             reason = "tool_use" if self._ids else "end_turn"
         fresh, read, written, made = (self._counts[name] for name in _COUNTS)
-        yield Stopped(reason, Usage(fresh + read + written, made, read))
+        yield Stopped(reason, Usage(fresh + read + written, made, read, written))
 
 
 _EVENTS = {

@@ -107,11 +107,14 @@ class Price:
     input: float
     output: float
     cached: float | None = None  # of input tokens that the service had in its cache; None: as *input*
+    written: float | None = None  # of those that it put there; None: as *input*
 
     def cost(self, usage: Usage) -> float:
         cached = self.input if self.cached is None else self.cached
-        fresh = usage.input_tokens - usage.cached_tokens
-        return (fresh * self.input + usage.cached_tokens * cached + usage.output_tokens * self.output) / 1e6
+        written = self.input if self.written is None else self.written
+        fresh = usage.input_tokens - usage.cached_tokens - usage.written_tokens
+        sent = fresh * self.input + usage.cached_tokens * cached + usage.written_tokens * written
+        return (sent + usage.output_tokens * self.output) / 1e6
 
 
 FREE = Price(0.0, 0.0)

@@ -278,11 +278,12 @@ def _calls(table: Table) -> dict[str, Any]:
 
 
 def _price(table: Table) -> Price:
-    table.only("input", "output", "cached")
+    table.only("input", "output", "cached", "written")
     for key in ("input", "output"):
         if key not in table.values:
             raise table.misfit(key, "is missing; a price is USD per million tokens")
-    return Price(table.number("input") or 0.0, table.number("output") or 0.0, table.number("cached"))
+    sent, made = table.number("input") or 0.0, table.number("output") or 0.0
+    return Price(sent, made, table.number("cached"), table.number("written"))
 
 
 def _checked_url(table: Table) -> str:

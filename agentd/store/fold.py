@@ -195,7 +195,8 @@ def _ask_settled(state: SessionState, record: Record, data: dict[str, Any]) -> N
 
 
 def _usage(state: SessionState, record: Record, data: Mapping[str, Any]) -> None:
-    state.usage += Usage(data["input_tokens"], data["output_tokens"], data["cached_tokens"])
+    counts = (data["input_tokens"], data["output_tokens"], data["cached_tokens"], data.get("written_tokens", 0))
+    state.usage += Usage(*counts)
     if record.job and data["cost"] is not None:
         job = state.jobs[record.job]
         job.cost = (job.cost or 0.0) + data["cost"]

@@ -385,6 +385,7 @@ async def test_the_record_of_a_call_says_what_it_took(autojump_clock: MockClock)
         "input_tokens": 10,
         "output_tokens": 2,
         "cached_tokens": 0,
+        "written_tokens": 0,
         "cost": 3e-05,
         "model": "service",
         "provider": "service",

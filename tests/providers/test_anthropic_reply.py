@@ -100,7 +100,7 @@ data: {"type": "message_stop"}
 
 def test_text() -> None:
     events, failure = at_every_cut(Decoder, BASIC.encode())
-    assert (events, failure) == ([TextDelta("Grüße 🌍"), Stopped("end_turn", Usage(2125, 15, 2000))], "")
+    assert (events, failure) == ([TextDelta("Grüße 🌍"), Stopped("end_turn", Usage(2125, 15, 2000, 100))], "")
 
 
 def test_thinking_text_and_parallel_calls() -> None:
@@ -268,7 +268,7 @@ def test_a_block_that_never_stops_stops_with_the_message() -> None:
     [
         ({"input_tokens": 0}, {"input_tokens": 30, "output_tokens": 4}, Usage(30, 4)),
         ({"input_tokens": 30}, {"input_tokens": 0, "output_tokens": 4}, Usage(30, 4)),
-        ({"input_tokens": 3, "cache_creation_input_tokens": 7}, {}, Usage(10)),
+        ({"input_tokens": 3, "cache_creation_input_tokens": 7}, {}, Usage(10, 0, 0, 7)),
         ({"input_tokens": "3", "output_tokens": None}, {"cache_read_input_tokens": -1}, Usage()),
     ],
 )

@@ -13,7 +13,7 @@ from trio.testing import MockClock
 from agentd.domain import Models, Usage
 from agentd.errors import InvalidRequest, ModelUnavailable, ProviderFailed
 from agentd.providers.failures import NetworkFailed, TimedOut
-from agentd.providers.protocol import ModelInfo, ModelRequest, StreamEvent
+from agentd.providers.protocol import ModelInfo, ModelRequest, Price, StreamEvent
 from agentd.providers.registry import ASK_SECONDS, LIST_SECONDS, ROLES, Registry, Role, parse_aliases
 from agentd.providers.scripted import ScriptedProvider
 
@@ -119,6 +119,12 @@ def test_a_broken_script_is_told_when_the_registry_is_made(tmp_path: Path) -> No
 def test_built_in_models_cost_nothing_and_unknown_prices_are_not_nothing() -> None:
     assert Registry().resolve("planner").cost(Usage(10, 10)) == 0.0
     assert Registry([Plain()]).resolve("planner").cost(Usage(10, 10)) is None
+
+
+def test_what_a_cache_held_and_what_was_put_there_has_prices_of_its_own() -> None:
+    usage = Usage(1_000_000, 100_000, 600_000, 300_000)
+    assert Price(1.0, 10.0, 0.1, 2.0).cost(usage) == pytest.approx(0.1 + 0.06 + 0.6 + 1.0)
+    assert Price(1.0, 10.0).cost(usage) == pytest.approx(1.0 + 1.0)
 
 
 def test_the_list_has_models_first_then_aliases_with_what_they_stand_for() -> None:
