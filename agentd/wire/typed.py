@@ -101,6 +101,7 @@ def make_converter(*, forbid_extra_keys: bool = False) -> Converter:
     """
     from cattrs import Converter
     from cattrs.cols import homogenous_tuple_structure_factory, list_structure_factory
+    from cattrs.gen import make_mapping_structure_fn
 
     made = Converter(forbid_extra_keys=forbid_extra_keys)
     made.register_structure_hook(str, _text)
@@ -110,7 +111,8 @@ def make_converter(*, forbid_extra_keys: bool = False) -> Converter:
     made.register_structure_hook(UUID, _uuid)
     guard = made.register_structure_hook_factory
     guard(attrs.has, lambda kind: _guarded(dict, made.gen_structure_attrs_fromdict(kind)))
-    guard(_is(dict, Mapping), lambda kind: _guarded(dict, made.gen_structure_mapping(kind)))
+    # Not made.gen_structure_mapping: that registers its hook, and the next class would find it without the guard.
+    guard(_is(dict, Mapping), lambda kind: _guarded(dict, make_mapping_structure_fn(kind, made)))
     guard(_is(list, Sequence), lambda kind: _guarded(list, list_structure_factory(kind, made)))
     guard(_is(tuple), lambda kind: _guarded(list, homogenous_tuple_structure_factory(kind, made)))
     made.register_structure_hook_func(_is(Literal), lambda value, kind: _one_of(value, get_args(kind)))

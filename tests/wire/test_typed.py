@@ -259,3 +259,19 @@ def test_no_bytes_get_more_than_a_refusal(body: bytes) -> None:
         json.dumps(parse(body), ensure_ascii=False).encode()
     except InvalidRequest:
         pass
+
+
+def test_a_guard_stays_when_other_classes_are_read_in_between() -> None:
+    converter = make_converter()
+
+    @attrs.frozen
+    class First:
+        data: dict[str, Any]
+
+    @attrs.frozen
+    class Second:
+        data: Mapping[str, Any]
+
+    for kind in (First, Second, First):
+        with pytest.raises(InvalidRequest, match="expected an object"):
+            structure({"data": []}, kind, converter)
