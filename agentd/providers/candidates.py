@@ -30,6 +30,7 @@ TOOL_CALL, FUNCTION, MISTRAL, PYTHON = "<tool_call>", "<function=", "[TOOL_CALLS
 MARKS = (TOOL_CALL, FUNCTION, MISTRAL, PYTHON)
 
 LOOK = 300  # characters that show whether something begins like a call
+TAG_CHARS = len("</tool_call>")  # the longest that ends with a trigger of ">"
 MAX_TRIES = 50  # ends that turn out to be within a string
 
 Read = Callable[[str, bool], list[Leaked]]  # a text, and whether it is all there; raises Unterminated, NoCall
@@ -85,7 +86,8 @@ class Closed:
                 if self._ends(text[self._start : found.start()]):
                     return found.end()
                 self._from = found.end()
-            self._from = max(self._from, text.rfind("\n") + 1)  # what closes is never longer than a line
+            # What closes may have begun already: on this line, or so many characters ago.
+            self._from = max(self._from, len(text) - TAG_CHARS if self._trigger == ">" else text.rfind("\n") + 1)
         self._seen = len(text)
         if not final:
             return None
