@@ -20,6 +20,8 @@ from agentd.providers.protocol import ModelRequest, ToolSchema
 from agentd.providers.registry import Resolved
 from agentd.providers.requestbody import common_prefix
 
+UNTOLD_SECONDS = 1.0  # a wait for others that is no longer than this need not be told
+
 
 class _FallBack(Exception):
     """The model is not to be waited for, and there is another. Its text says why."""
@@ -78,8 +80,11 @@ class Caller:
         return self.policy.pace(self.model.provider.name, self.model.model)
 
     async def _wait_for_service(self) -> None:
+        text = f"{self.model.provider.name} is not to be called for another {self._pace.held:.0f} s"
         if self.fallback is not None and self._pace.held > PATIENCE_SECONDS:
-            raise _FallBack(f"{self.model.provider.name} is not to be called for another {self._pace.held:.0f} s")
+            raise _FallBack(text)
+        if self._pace.held > UNTOLD_SECONDS:
+            self._notice("HELD_BACK", text, "info")
         await self._pace.wait()
 
     def _wait_before_retry(self, failure: ProviderFailed, calls: int, elapsed: float) -> float | None:
@@ -103,7 +108,8 @@ class Caller:
         cost = self.model.cost(turn.usage)
         if cost is None and not self._told_no_price:
             self._told_no_price = True
-            self._notice("NO_PRICE", f"no price is known of {self.model.name}: see `agentd help config`", "info")
+            text = f"no price is known of {self.model.name}, so no cost is counted and no budget ends the job"
+            self._notice("NO_PRICE", f"{text}; `agentd help config` says how to set one", "info")
         data: dict[str, Any] = {
             **attrs.asdict(turn.usage),
             "cost": cost,

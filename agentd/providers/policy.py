@@ -28,7 +28,7 @@ from agentd.errors import ProviderFailed
 from agentd.providers import failures
 from agentd.providers.failures import ServiceFailed
 
-RETRY_SECONDS = 600.0  # of one turn: after that no further call is begun
+RETRY_SECONDS = 1800.0  # of one turn: after that no further call is begun; a single one may take 600 to say nothing
 RETRY_AFTER_SECONDS = 300.0  # the longest wait that a service may ask for
 PATIENCE_CALLS = 3  # of a model that has a fallback
 PATIENCE_SECONDS = 10.0  # the longest wait for a model that has a fallback

@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
+from agentd.cli.self import own_argv
 from tests.cli.conftest import ModelServer, Place
 
 KEY = "sk-t0p-s3cret-0123456789"
@@ -101,3 +108,55 @@ def test_a_mistake_in_the_configuration_is_told_before_anything_is_started(place
 def test_a_configuration_file_that_is_named_has_to_be_there(place: Place) -> None:
     done = place.run("run", "--config", "/nowhere.toml", "Hi")
     assert (done.returncode, "/nowhere.toml: cannot be read" in done.stderr) == (2, True)
+
+
+# --- executor -----------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def executor(place: Place, **env: str) -> Iterator[Callable[..., Any]]:
+    """A standalone executor, as a function that makes a request and gives the answer's JSON."""
+    (place.root / "repo").mkdir()
+    process = subprocess.Popen(
+        own_argv("executor", "--listen-addr", "127.0.0.1:0", "--workspace-dir", str(place.root / "repo")),
+        env={"PATH": os.environ["PATH"], "HOME": str(place.root), "AUTH_TOKEN": "t0ken", **env},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    with process:
+        base = process.stdout.readline().rpartition(" ")[2].strip()
+
+        def request(path: str, body: object = None) -> Any:
+            headers = {"Authorization": "Bearer t0ken", "Idempotency-Key": "k", "Content-Type": "application/json"}
+            data = None if body is None else json.dumps(body).encode()
+            with urllib.request.urlopen(urllib.request.Request(base + path, data, headers), timeout=30) as answer:
+                return json.load(answer)
+
+        try:
+            yield request
+        finally:
+            process.terminate()
+
+
+def test_an_executor_uses_what_is_set_and_its_commands_do_not_see_it(place: Place, model_server: ModelServer) -> None:
+    model_server.calls("Bash", command="env")
+    model_server.says("Done.")
+    config = place.config(work(model_server, '[roles]\ncode = "small"'))
+    with executor(place, WORK_KEY=KEY, OPENAI_API_KEY=KEY, **config) as request:
+        job = request("/v1/jobs", {"taskInput": "Look", "plannerModel": "small", "tags": {"mode": "CODE"}})["jobId"]
+        status = request(f"/v1/jobs/{job}")
+        while not status["terminal"]:
+            status = request(f"/v1/jobs/{job}")
+    assert (status["state"], status["result"]) == ("COMPLETED", "Done.")
+    assert "PATH=" in json.dumps(model_server.requests[-1])
+    assert KEY not in json.dumps(model_server.requests)
+
+
+def test_an_executor_refuses_a_mistake_in_the_configuration(place: Place) -> None:
+    (place.root / "repo").mkdir()
+    config = place.config("[roles]\ncode = 1")
+    done = place.run(
+        "executor", "--listen-addr", "127.0.0.1:0", "--workspace-dir", str(place.root), AUTH_TOKEN="t", **config
+    )
+    assert (done.returncode, "roles.code: expected a text" in done.stderr) == (1, True)

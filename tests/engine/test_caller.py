@@ -190,11 +190,11 @@ async def test_a_service_that_wants_to_be_left_alone_for_too_long_is_given_up_at
 
 
 async def test_no_call_is_begun_after_the_deadline_of_a_turn(autojump_clock: MockClock) -> None:
-    desk = Desk(Service([failed(failures.TimedOut)], seconds=300.0))
+    desk = Desk(Service([failed(failures.TimedOut)], seconds=900.0))
     with pytest.raises(failures.TimedOut):
         await desk.ask()
-    assert desk.service.times == [0, 301.0]
-    assert trio.current_time() == 601.0
+    assert desk.service.times == [0, 901.0]
+    assert trio.current_time() == 1801.0
 
 
 async def test_a_turn_has_its_calls_for_itself(autojump_clock: MockClock) -> None:
@@ -262,6 +262,21 @@ async def test_a_service_that_limits_one_caller_makes_all_wait_and_then_go_one_b
             nursery.start_soon(desk.ask)
     assert first.service.times == [0, 10.0]
     assert sorted(desk.service.times[0] for desk in others) == [10.0, 10.25, 10.5]
+
+
+async def test_a_call_that_is_held_back_by_another_says_so(autojump_clock: MockClock) -> None:
+    first = Desk(Service([failed(failures.RateLimited, 10.0), "hello"]))
+    other = Desk(Service(["hello"]), policy=first.policy)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(first.ask)
+        await trio.sleep(1)
+        nursery.start_soon(other.ask)
+    assert other.log[0].data == {
+        "level": "info",
+        "code": "HELD_BACK",
+        "text": "service is not to be called for another 9 s",
+    }
+    assert first.notices() == ["RETRY", "NO_PRICE"]
 
 
 async def test_a_service_that_fails_again_makes_those_who_wait_wait_on(autojump_clock: MockClock) -> None:
