@@ -8,6 +8,9 @@
     build.py faults [--count N]  kill the executor at N random moments (200) and look at what is left
     build.py bench [NAMES]       measure, and print ratios; with --peers beside other servers, which it installs
     build.py walk [SEED]         run the examples of a seed document (executor), where ../shared/acceptance is
+    build.py real --openai-base-url URL [--model NAME] | --anthropic-base-url URL
+                                 have a real model service do a few jobs, and print what came out; keys are taken
+                                 from OPENAI_API_KEY or ANTHROPIC_API_KEY in the environment
 
 Only Python, pip and git are needed. Packages come from the index that pip is configured for, so mirrors and proxies
 work as they do for pip; they are checked against the lock, so it does not matter who serves them. Without a network:
@@ -295,6 +298,12 @@ def walk(wheelhouse: Path | None, args: list[str]) -> None:
     run_steps({"walk": [python, "-m", "tests.e2e.walk", *args]})
 
 
+def real(wheelhouse: Path | None, args: list[str]) -> None:
+    python = development_python(wheelhouse)
+    build(wheelhouse)
+    run_steps({"real": [python, "-m", "tests.real.jobs", *args]})
+
+
 # --- The command line ---------------------------------------------------------------------------------------------
 
 VERBS: dict[str, Callable[[Path | None, list[str]], None]] = {
@@ -305,6 +314,7 @@ VERBS: dict[str, Callable[[Path | None, list[str]], None]] = {
     "faults": faults,
     "bench": bench,
     "walk": walk,
+    "real": real,
 }
 
 
