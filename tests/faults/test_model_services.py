@@ -28,21 +28,9 @@ from agentd.store.home import make_home
 from agentd.tools.registry import FILE_TOOLS
 from agentd.wire.http import HttpClient, HttpSettings
 from agentd.wire.proxy import Proxies
-from agentd.wire.tls import Trust, context_for
-from tests.faults.modelfaults import (
-    AUTHORITY,
-    DOORS,
-    HOST,
-    PROXY,
-    SECRETS,
-    Fault,
-    LookUp,
-    Outcome,
-    breaks,
-    done,
-    faults,
-    reset,
-)
+from agentd.wire.tls import Trust
+from tests.faults.modelfaults import SECRETS, Fault, Outcome, done, faults
+from tests.faults.strikes import AUTHORITY, DOORS, HOST, LookUp, breaks, reset
 from tests.modelserver import (
     PROTOCOLS,
     SPOILT,
@@ -103,10 +91,32 @@ async def test_a_reset_between_any_two_events_ends_as_it_should(
         )
 
 
+class Patience(trio.abc.Instrument):
+    """Keeps the clock from jumping over the time that tools take in threads, which have deadlines too."""
+
+    def after_task_step(self, task: trio.lowlevel.Task) -> None:
+        clock = trio.lowlevel.current_clock()
+        assert isinstance(clock, MockClock)
+        at_work = trio.to_thread.current_default_thread_limiter().borrowed_tokens
+        threshold = math.inf if at_work else IDLE_SECONDS
+        if clock.autojump_threshold != threshold:
+            clock.autojump_threshold = threshold
+
+
+@contextmanager
+def patience() -> Iterator[None]:
+    instrument = Patience()
+    trio.lowlevel.add_instrument(instrument)
+    try:
+        yield
+    finally:
+        trio.lowlevel.remove_instrument(instrument)
+
+
 async def meet(directory: Path, protocol: ProtocolName, fault: Fault, times: int) -> Outcome:
     """Have a job meet a fault, so often, and another one go on from there."""
     first = () if fault.strike is None else (Turn(calls=(call("Read", file_path="a.txt"),)), *[fault.strike] * times)
-    with real_time(REAL_SECONDS):
+    with real_time(REAL_SECONDS), patience():
         look_ups = deque([fault.look_up] * times if fault.look_up else [])
         async with open_model_server(protocol, *first) as server, opened(directory, server, fault, look_ups) as engine:
             server.bad_doors.extend([fault.door] * times if fault.door else [])
@@ -158,7 +168,7 @@ async def opened(directory: Path, server: ModelServer, fault: Fault, look_ups: d
     workspace.mkdir()
     (workspace / "a.txt").write_text(f"{CONTENT}\n")
     server.door = DOORS[fault.way]
-    settings = await http_settings(directory, server, fault, look_ups)
+    settings = http_settings(directory, server, fault, look_ups)
     async with HttpClient(settings) as client:
         base_url = f"{'http' if fault.way == 'http' else 'https'}://{HOST}:{server.port}"
         key, headers = SECRETS["key"], {"x-gateway": SECRETS["header"]}
@@ -169,19 +179,16 @@ async def opened(directory: Path, server: ModelServer, fault: Fault, look_ups: d
             yield engine
 
 
-async def http_settings(directory: Path, server: ModelServer, fault: Fault, look_ups: deque[LookUp]) -> HttpSettings:
+def http_settings(directory: Path, server: ModelServer, fault: Fault, look_ups: deque[LookUp]) -> HttpSettings:
     async def resolve(host: str, port: int) -> Sequence[str]:
         await trio.lowlevel.checkpoint()
         return await look_ups.popleft()() if look_ups else ["127.0.0.1"]
 
     authorities = directory / "authorities.pem"
     AUTHORITY.cert_pem.write_to_path(str(authorities))
-    trust = Trust(str(authorities))
-    if fault.way != "http":
-        await context_for(trust)  # made in a thread: the clock must not jump meanwhile
-    proxy = f"http://somebody:{SECRETS['proxy']}@{PROXY}:{server.port}"
+    proxy = f"http://somebody:{SECRETS['proxy']}@127.0.0.1:{server.port}"
     proxies = Proxies.from_env({"https_proxy": proxy} if fault.way == "proxy" else {})
-    return HttpSettings(proxies, trust, resolve)
+    return HttpSettings(proxies, Trust(str(authorities)), resolve)
 
 
 @contextmanager
