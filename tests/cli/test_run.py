@@ -19,7 +19,7 @@ from typing import Any
 import attrs
 import pytest
 
-from agentd.cli.self import own_argv
+from agentd.cli.reexec import own_argv
 
 SECONDS = 30.0
 EDIT = "Replace 'foo' with 'bar' in src/x.py"

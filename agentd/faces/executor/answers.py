@@ -7,6 +7,7 @@ from typing import Any
 
 from agentd import errors
 from agentd.wire.messages import BadMessage, Request, Response, json_response
+from agentd.wire.routing import Mount, Routes
 
 Headers = tuple[tuple[str, str], ...]
 logger = logging.getLogger(__name__)
@@ -56,3 +57,15 @@ def not_found(request: Request) -> Response:
 
 def method_not_allowed(request: Request) -> Response:
     return problem(405, "METHOD_NOT_ALLOWED", f"Method not allowed: {request.method} {request.path}")
+
+
+def mount(routes: Routes, app: Any) -> Mount:
+    """Routes of an executor, with *app*'s guard and the answers above."""
+    return Mount(
+        routes,
+        app,
+        guard=app.guard,
+        answer_error=answer_error,
+        not_found=not_found,
+        method_not_allowed=method_not_allowed,
+    )

@@ -13,7 +13,7 @@ from agentd.domain import JobSpec
 from agentd.engine.asks import Settlement
 from agentd.engine.engine import Engine
 from agentd.engine.session import Session
-from agentd.faces.executor.answers import answer_error, method_not_allowed, not_found, problem
+from agentd.faces.executor.answers import mount, problem
 from agentd.faces.executor.requests import whole_number
 from agentd.wire.feed import Feed
 from agentd.wire.messages import NDJSON_TYPE, Answer, Request, Response, StreamResponse, json_response
@@ -39,14 +39,7 @@ class Control:
         self.feed = Feed(RecordLines(self.session), keepalive=b"\n")
 
     def mount(self) -> Mount:
-        return Mount(
-            routes,
-            self,
-            guard=self.guard,
-            answer_error=answer_error,
-            not_found=not_found,
-            method_not_allowed=method_not_allowed,
-        )
+        return mount(routes, self)
 
     def guard(self, request: Request) -> Response | None:
         given = request.headers.get("authorization")

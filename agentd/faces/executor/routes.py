@@ -13,7 +13,7 @@ from agentd.domain import PROTOCOL
 from agentd.engine.engine import Engine
 from agentd.errors import InvalidRequest, NotARepository
 from agentd.faces.executor import requests
-from agentd.faces.executor.answers import answer_error, method_not_allowed, not_found, problem
+from agentd.faces.executor.answers import mount, problem
 from agentd.faces.executor.dialect import state_of, status
 from agentd.faces.executor.events import JobEvents
 from agentd.wire.feed import Feed, resume_after
@@ -53,14 +53,7 @@ class App:
             feed.close()
 
     def mount(self) -> Mount:
-        return Mount(
-            routes,
-            self,
-            guard=self.guard,
-            answer_error=answer_error,
-            not_found=not_found,
-            method_not_allowed=method_not_allowed,
-        )
+        return mount(routes, self)
 
     def guard(self, request: Request) -> Response | None:
         """None for who may go on. It looks at nothing but the path and the token."""
