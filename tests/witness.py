@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import attrs
@@ -36,3 +38,24 @@ class Witness:
                 return False
             time.sleep(0.01)
         return True
+
+
+def commands_with(mark: str) -> list[str]:
+    """The command lines of other processes that hold *mark*."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            command = path.read_bytes()
+            if mark.encode() in command and int(path.parent.name) != os.getpid():
+                found.append(command.replace(b"\0", b" ").decode(errors="replace"))
+    return found
+
+
+def until(holds: Callable[[], object], seconds: float) -> bool:
+    """Whether *holds* came true in time."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True

@@ -20,6 +20,7 @@ import attrs
 import pytest
 
 from agentd.cli.reexec import own_argv
+from tests.witness import commands_with, until
 
 SECONDS = 30.0
 EDIT = "Replace 'foo' with 'bar' in src/x.py"
@@ -115,25 +116,6 @@ def terminal(place: Place) -> Iterator[Callable[..., Terminal]]:
         each.close()
 
 
-def alive(mark: str) -> list[str]:
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        with suppress(OSError):
-            command = path.read_bytes()
-            if mark.encode() in command and int(path.parent.name) != os.getpid():
-                found.append(command.replace(b"\0", b" ").decode(errors="replace"))
-    return found
-
-
-def until(holds: Callable[[], object], seconds: float) -> bool:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return True
-
-
 @contextmanager
 def busy(place: Place, *words: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """A run whose command is at work; and a mark that the command's processes carry."""
@@ -145,7 +127,7 @@ def busy(place: Place, *words: str) -> Iterator[tuple[subprocess.Popen[str], str
     )
     try:
         # The shell of the command has the mark in its own words; the sleep that it becomes begins with it.
-        assert until(lambda: any(line.startswith(mark) for line in alive(mark)), SECONDS)
+        assert until(lambda: any(line.startswith(mark) for line in commands_with(mark)), SECONDS)
         yield process, mark
     finally:
         process.kill()
@@ -202,7 +184,7 @@ def test_a_limit_of_time_ends_the_command_and_has_the_same_exit_code(place: Plac
     with busy(place, "--timeout", "2") as (process, mark):
         _, err = process.communicate(timeout=SECONDS)
         assert process.returncode == 5, err
-        assert alive(mark) == []
+        assert commands_with(mark) == []
 
 
 @pytest.mark.parametrize(
@@ -263,7 +245,7 @@ def test_a_signal_cancels_the_job_and_says_how_to_go_on(place: Place, number: si
         _, err = process.communicate(timeout=SECONDS)
         assert process.returncode == 130
         assert re.search(r"agentd run --resume [0-9a-f-]{36}", err)
-        assert alive(mark) == []
+        assert commands_with(mark) == []
     assert place.records()[-1]["data"]["outcome"] == "cancelled"
 
 
@@ -271,7 +253,9 @@ def test_the_executor_and_its_command_die_with_a_killed_run(place: Place, requir
     require("bwrap")
     with busy(place) as (process, mark):
         process.kill()
-        assert until(lambda: not alive(mark) and not alive(str(place.repo)), 2.0), alive(mark) + alive(str(place.repo))
+        assert until(lambda: not commands_with(mark) and not commands_with(str(place.repo)), 2.0), commands_with(
+            mark
+        ) + commands_with(str(place.repo))
 
 
 # --- On a terminal ------------------------------------------------------------------------------------------------
@@ -309,7 +293,7 @@ def test_a_question_that_a_killed_run_left_open_is_asked_again(place: Place, ter
     first.expect(r"Allow\?")
     os.kill(first.pid, signal.SIGKILL)
     [session] = (place.data / "sessions").iterdir()
-    assert until(lambda: not alive(str(place.repo)), SECONDS)
+    assert until(lambda: not commands_with(str(place.repo)), SECONDS)
     second = terminal("--resume", session.name)
     second.expect(r"Allow\?")
     second.type("y\n")

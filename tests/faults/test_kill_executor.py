@@ -25,6 +25,8 @@ from typing import Any
 import attrs
 import pytest
 
+from tests.witness import commands_with, until
+
 TIMES = int(os.environ.get("AGENTD_FAULTS", "8"))
 READY_SECONDS, END_SECONDS, GONE_SECONDS = 30.0, 30.0, 2.0
 SOURCE = Path(__file__).resolve().parents[2]
@@ -122,25 +124,6 @@ def call(name: str, **call_input: Any) -> dict[str, Any]:
     return {"call": name, "input": call_input}
 
 
-def marked_processes(mark: str) -> list[str]:
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        with suppress(OSError):
-            command = path.read_bytes()
-            if mark.encode() in command and int(path.parent.name) != os.getpid():
-                found.append(command.replace(b"\0", b" ").decode(errors="replace"))
-    return found
-
-
-def until(holds: Callable[[], bool], seconds: float) -> bool:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.01)
-    return True
-
-
 @pytest.mark.parametrize("time_no", range(TIMES))
 def test_a_killed_executor_loses_nothing_and_leaves_nothing(
     bench: Bench, require: Callable[[str], str], time_no: int
@@ -158,7 +141,7 @@ def test_a_killed_executor_loses_nothing_and_leaves_nothing(
         time.sleep(random.Random(f"{time_no} of {TIMES}").uniform(0.0, 1.2))
         process.send_signal(signal.SIGKILL)
         reader.join(END_SECONDS)
-    assert until(lambda: not marked_processes(mark), GONE_SECONDS), marked_processes(mark)
+    assert until(lambda: not commands_with(mark), GONE_SECONDS), commands_with(mark)
     with bench.executor():
         assert bench.ask("POST", "/v1/jobs", body, key=mark)[1]["jobId"] == made["jobId"]
         status, job = bench.ask("GET", f"/v1/jobs/{made['jobId']}")
