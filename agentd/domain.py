@@ -7,15 +7,26 @@ always present unless marked `?`; sizes are bytes, durations milliseconds, times
     session.changed   name?, status?, workspace?, permissions?: what is new ({"always": [tool names]})
     job.created       spec (JobSpec as JSON), key, payload (SHA-256 hex or null), dialect (int)
     job.started       model, resolved_model, provider, tools, mcp_servers, permission_mode, containment, sandbox
-    phase             name, index, count, percent
+    phase             name, index, count, percent, title?
+                      plan, planned (count: tasks), task (index of count begins), task.done, prescan, compact
+    tasks             tasks: the session's whole task list from now on: [{id, title, text, done}]
     text.delta        message, block, text               thinking.delta the same
     input.delta       message, block, call, text         text: a piece of the call's JSON input
-    message           id, role, content, model, usage    one complete message; of role user only what a person said
+    message           id, role, content, model, usage    one complete message; of role user what a person said, or what
+                      a mode says in their place: a task of a list, the instructions for a subagent
+    history.compacted dropped, text, before, after       the first *dropped* messages are now one that says *text*;
+                      before and after: estimated tokens of the conversation
+    history.imported  entry: what an imported session says of one of its jobs (engine/archive.py)
+    session.imported  sha256: of the zip that the session came from, a blob
     tool.started      call, name, input, subject       subject: what it is about, on one line, for people
     tool.output       call, text
     tool.finished     call, name, subject, ok, summary, duration_ms, content, artifact   content: what the model is told
     ask.opened        id, kind, call, tool, input, question, options, deadline
     ask.settled       id, decision, reason, by
+    context.added     id, kind (file, class, method, text), name, size, sha256 (of a text, which is a blob; else null);
+                      with a job: gone when that job ends
+    context.dropped   ids
+    context.changed   id, pinned
     notice            level (info, warning, error), text, code
     usage             input_tokens, output_tokens, cached_tokens, written_tokens?, cost, model, provider, calls (made
                       until this reply came), salvaged (tool calls read from text), request_bytes and prefix_bytes (of
@@ -58,7 +69,10 @@ class JobState(StrEnum):
 
 class Mode(StrEnum):
     ASK = "ask"
+    SEARCH = "search"
     CODE = "code"
+    ARCHITECT = "architect"  # the planner reasons, the code model edits
+    LUTZ = "lutz"  # the planner makes a task list, and each task is done as ARCHITECT does it
 
 
 class PermissionMode(StrEnum):
@@ -75,6 +89,7 @@ class ToolClass(StrEnum):
     EDIT = "edit"
     EXEC = "exec"
     NET = "net"
+    AGENT = "agent"  # a conversation of its own with a model, whose calls are decided one by one
 
 
 # --- Messages -----------------------------------------------------------------------------------------------------
@@ -218,6 +233,9 @@ class JobSpec:
     tools: ToolPolicy = ToolPolicy()
     limits: Limits = Limits()
     auto_commit: bool = False
+    auto_compress: bool = False  # sum the conversation up after the job, or after each of its tasks
+    pre_scan: bool = False  # ASK: the scan model looks for what matters first
+    context_texts: tuple[str, ...] = attrs.field(default=(), repr=False)  # for this job alone; never in the log
 
 
 @attrs.frozen

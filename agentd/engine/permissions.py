@@ -28,11 +28,12 @@ class Decision:
     reason: str = ""  # of a refusal: the model is told
 
 
+_FREE: dict[ToolClass, Verdict] = {ToolClass.READ: Verdict.RUN, ToolClass.AGENT: Verdict.RUN}
 _BY_MODE = {
-    PermissionMode.DEFAULT: {ToolClass.READ: Verdict.RUN},
-    PermissionMode.ACCEPT_EDITS: {ToolClass.READ: Verdict.RUN, ToolClass.EDIT: Verdict.RUN},
+    PermissionMode.DEFAULT: _FREE,
+    PermissionMode.ACCEPT_EDITS: {**_FREE, ToolClass.EDIT: Verdict.RUN},
     PermissionMode.PLAN: {
-        ToolClass.READ: Verdict.RUN,
+        **_FREE,
         ToolClass.EDIT: Verdict.REFUSE,
         ToolClass.EXEC: Verdict.REFUSE,
     },

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import attrs
 
@@ -23,7 +23,7 @@ TODO_TOOL = "TodoWrite"  # the last call of it that went well holds the list of 
 INTERRUPTED_CALL = "[interrupted: this call was stopped before it ended; it may or may not have taken effect]"
 
 
-AT_REST = frozenset({"job.created", "ask.opened", "ask.settled"})
+AT_REST = frozenset({"job.created", "context.added", "ask.opened", "ask.settled"})
 
 
 @attrs.define
@@ -44,6 +44,11 @@ class History:
     def add(self, message: Message) -> None:
         self.close()
         self.messages.append(message)
+
+    def compact(self, dropped: int, text: str) -> None:
+        """Put one message that says *text* in the place of the first *dropped* ones."""
+        self.close()
+        self.messages[:dropped] = [Message("user", (Text(text),))]
 
     def answer(self, result: ToolResult) -> None:
         self.results.setdefault(result.tool_use_id, result)
@@ -101,6 +106,29 @@ class JobView:
     finished: dict[str, Any] | None = None
 
 
+@attrs.frozen
+class Fragment:
+    """Something that a client put before the model. *job*: the one it ends with; None: it stays until it is dropped."""
+
+    id: str
+    kind: Literal["file", "class", "method", "text"]
+    name: str  # path or qualified name; of a text, how it is called in lists
+    size: int  # bytes of a text; 0 for what is read anew each time
+    sha256: str | None  # of a text
+    job: str | None = None
+    pinned: bool = False
+
+
+@attrs.frozen
+class Task:
+    """One of the session's task list."""
+
+    id: str
+    title: str
+    text: str
+    done: bool = False
+
+
 @attrs.define
 class SessionState:
     """Everything that the records of one session say. `pos` is that of the last record folded in."""
@@ -116,14 +144,20 @@ class SessionState:
     asks: dict[str, AskView] = attrs.field(factory=dict)
     always: list[str] = attrs.field(factory=list)  # tools that a person allowed for the rest of the session
     todos: list[dict[str, Any]] = attrs.field(factory=list)  # content, status, activeForm?: what is to be done
+    tasks: list[Task] = attrs.field(factory=list)
+    fragments: dict[str, Fragment] = attrs.field(factory=dict)  # in the order they were added
+    fragments_made: int = 0  # until now: the last id
+    imported: str | None = None  # SHA-256 of the zip that this session is, until something changes it
+    imported_jobs: list[dict[str, Any]] = attrs.field(factory=list)  # what the zip said of its jobs
     usage: Usage = attrs.field(factory=Usage)
     history: History = attrs.field(factory=History)
+    branches: dict[str, History] = attrs.field(factory=dict)  # of subagents at work, by the call they work for
 
     def apply(self, record: Record) -> None:
-        self.pos, self.modified = record.pos, record.ts
+        self.pos, self.modified, self.imported = record.pos, record.ts, None
         job = self.jobs.get(record.job or "")
         if job is not None:
-            job.last, job.at_rest = record.pos, _is_at_rest(record)
+            job.last, job.at_rest = record.pos, _is_at_rest(record, job)
         elif record.job is not None and record.type != "job.created":
             return  # damage took the record that made its job
         if fold := _FOLDS.get(record.type):
@@ -136,9 +170,15 @@ class SessionState:
     def open_asks(self, job_id: str | None = None) -> list[AskView]:
         return [ask for ask in self.asks.values() if ask.settled is None and job_id in (None, ask.job)]
 
+    def history_of(self, parent: str | None) -> History:
+        """The main conversation's, or that of the subagent which works for the call *parent*."""
+        return self.history if parent is None else self.branches.setdefault(parent, History())
 
-def _is_at_rest(record: Record) -> bool:
-    return record.type in AT_REST or (record.type == "message" and record.data["role"] == "user")
+
+def _is_at_rest(record: Record, job: JobView) -> bool:
+    if record.parent is not None:  # the call that it belongs to is in flight
+        return False
+    return record.type in AT_REST or (record.type == "message" and job.state is JobState.QUEUED)
 
 
 def _session_created(state: SessionState, record: Record, data: Mapping[str, Any]) -> None:
@@ -169,17 +209,53 @@ def _phase(state: SessionState, record: Record, data: Mapping[str, Any]) -> None
 
 
 def _message(state: SessionState, record: Record, data: Mapping[str, Any]) -> None:
-    if record.parent is None:
-        state.history.add(Message(data["role"], blocks_from_json(data["content"]), data["id"], data["model"] or ""))
-        if data["role"] == "assistant" and record.job:
-            state.jobs[record.job].turns += 1
+    message = Message(data["role"], blocks_from_json(data["content"]), data["id"], data["model"] or "")
+    state.history_of(record.parent).add(message)
+    if data["role"] == "assistant" and record.job:
+        state.jobs[record.job].turns += 1
 
 
 def _tool_finished(state: SessionState, record: Record, data: Mapping[str, Any]) -> None:
-    if record.parent is None:
-        state.history.answer(ToolResult(data["call"], blocks_from_json(data["content"]), not data["ok"]))
-        if data["name"] == TODO_TOOL:
-            state.todos = state.history.last_input(TODO_TOOL).get("todos", state.todos)
+    history = state.history_of(record.parent)
+    history.answer(ToolResult(data["call"], blocks_from_json(data["content"]), not data["ok"]))
+    state.branches.pop(data["call"], None)
+    if data["name"] == TODO_TOOL and record.parent is None:
+        state.todos = history.last_input(TODO_TOOL).get("todos", state.todos)
+
+
+def _compacted(state: SessionState, record: Record, data: Mapping[str, Any]) -> None:
+    state.history_of(record.parent).compact(data["dropped"], data["text"])
+
+
+def _history_imported(state: SessionState, record: Record, data: Mapping[str, Any]) -> None:
+    entry = data["entry"]
+    state.imported_jobs.append(entry)
+    for message in entry["messages"]:
+        state.history.add(Message(message["role"], blocks_from_json(message["content"])))
+    state.history.close()
+
+
+def _session_imported(state: SessionState, record: Record, data: Mapping[str, Any]) -> None:
+    state.imported = data["sha256"]
+
+
+def _tasks(state: SessionState, record: Record, data: Mapping[str, Any]) -> None:
+    state.tasks = [Task(**task) for task in data["tasks"]]
+
+
+def _context_added(state: SessionState, record: Record, data: Mapping[str, Any]) -> None:
+    state.fragments[data["id"]] = Fragment(**data, job=record.job)
+    state.fragments_made = max(state.fragments_made, int(data["id"]))
+
+
+def _context_dropped(state: SessionState, record: Record, data: Mapping[str, Any]) -> None:
+    for fragment in data["ids"]:
+        state.fragments.pop(fragment, None)
+
+
+def _context_changed(state: SessionState, record: Record, data: Mapping[str, Any]) -> None:
+    if (fragment := state.fragments.get(data["id"])) is not None:
+        state.fragments[fragment.id] = attrs.evolve(fragment, pinned=data["pinned"])
 
 
 def _ask_opened(state: SessionState, record: Record, data: dict[str, Any]) -> None:
@@ -213,6 +289,9 @@ def _job_finished(state: SessionState, record: Record, data: dict[str, Any]) -> 
     if job.state is JobState.COMPLETED:
         job.percent = 100
     state.history.close()
+    state.branches.clear()
+    for fragment in [each.id for each in state.fragments.values() if each.job == job.id]:
+        del state.fragments[fragment]
     for ask in state.open_asks(job.id):
         ask.settled = {"id": ask.id, "decision": "deny", "reason": "the job has ended", "by": "agentd"}
 
@@ -225,6 +304,13 @@ _FOLDS: dict[str, Any] = {
     "phase": _phase,
     "message": _message,
     "tool.finished": _tool_finished,
+    "tasks": _tasks,
+    "context.added": _context_added,
+    "context.dropped": _context_dropped,
+    "context.changed": _context_changed,
+    "history.compacted": _compacted,
+    "history.imported": _history_imported,
+    "session.imported": _session_imported,
     "ask.opened": _ask_opened,
     "ask.settled": _ask_settled,
     "usage": _usage,
@@ -243,6 +329,9 @@ def state_to_json(state: SessionState) -> dict[str, Any]:
         "jobs": [attrs.asdict(job) for job in state.jobs.values()],
         "asks": [attrs.asdict(ask) for ask in state.asks.values()],
         "usage": attrs.asdict(state.usage),
+        "tasks": [attrs.asdict(task) for task in state.tasks],
+        "fragments": [attrs.asdict(fragment) for fragment in state.fragments.values()],
+        "branches": {},
         "history": [
             {"role": m.role, "id": m.id, "model": m.model, "content": [block_to_json(block) for block in m.content]}
             for m in state.history.messages
@@ -260,6 +349,8 @@ def state_from_json(fields: Mapping[str, Any]) -> SessionState:
             "jobs": {job.id: job for job in jobs},
             "asks": {ask["id"]: AskView(**ask) for ask in fields["asks"]},
             "usage": Usage(**fields["usage"]),
+            "tasks": [Task(**task) for task in fields["tasks"]],
+            "fragments": {fragment["id"]: Fragment(**fragment) for fragment in fields["fragments"]},
             "history": History(messages),
         }
     )

@@ -12,6 +12,7 @@ TABLE = {
     ToolClass.EDIT: "ask run refuse run",
     ToolClass.EXEC: "ask ask refuse run",
     ToolClass.NET: "ask ask ask run",
+    ToolClass.AGENT: "run run run run",  # what it does is decided call by call
 }
 
 
