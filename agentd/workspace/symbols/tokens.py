@@ -7,13 +7,14 @@ in the tokens, where nothing in a string or a comment can fool it and a function
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
-from collections.abc import Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence, Set
 
 import attrs
 
 OPENING = {"(": ")", "[": "]", "{": "}"}
-CLOSING = frozenset(OPENING.values())
+CLOSING = {closing: opening for opening, closing in OPENING.items()}
+BRACKETS = frozenset((*OPENING, *CLOSING))
 
 
 @attrs.frozen
@@ -73,8 +74,22 @@ class Tokens:
         """The place behind a token, or behind the whole bracket that it opens."""
         return self.partner.get(place, place) + 1 if self.texts[place] in OPENING else place + 1
 
+    def first_line(self, place: int) -> int:
+        """The line that a declaration begins on whose first token this is: its own, or that of the comments right above it.
+        A comment behind something else on its line is not above, and neither is one with an empty line between."""
+        line = self.line_of(place)
+        behind = self.end(place - 1) if place else 0
+        taken = self.line(behind) if place else 0
+        for at in range(bisect_left(self.comments, (self.starts[place], 0)) - 1, -1, -1):
+            begin, end = self.comments[at]
+            if begin < behind or self.line(end) < line - 1 or self.line(begin) == taken:
+                break
+            line = self.line(begin)
+        return line
 
-def tokenize(text: str, lexis: Lexis) -> Tokens:
+
+def tokenize(text: str, lexis: Lexis, restarts: Set[str] = frozenset()) -> Tokens:
+    """*restarts*: see pair_brackets."""
     tokens = Tokens(text)
     texts, starts, kinds = tokens.texts, tokens.starts, tokens.kinds
     for match in lexis.pattern.finditer(text):
@@ -85,32 +100,50 @@ def tokenize(text: str, lexis: Lexis) -> Tokens:
         texts.append(match.group())
         starts.append(match.start())
         kinds.append(kind)
-    pair_brackets(tokens)
+    pair_brackets(tokens, restarts)
     return tokens
 
 
-def pair_brackets(tokens: Tokens) -> None:
-    """Find each bracket's partner. One without goes by its kind: a `}` ends every `(` and `[` that is still open."""
+def pair_brackets(tokens: Tokens, restarts: Set[str] = frozenset()) -> None:
+    """Find each bracket's partner. One without goes by its kind: a `}` ends every `(` and `[` that is still open.
+
+    What is never closed reaches to the end, or to where one of the words *restarts* begins a line: nobody indents by
+    nothing within brackets, so there the next declaration begins, and half-finished code does not hide what follows it.
+    """
     open_ones: list[int] = []
+    depths: dict[str, list[int]] = {opening: [] for opening in OPENING}  # of each kind, where in open_ones they are
     for place, token in enumerate(tokens.texts):
-        if tokens.kinds[place] != MARK:
+        if token not in BRACKETS:
             continue
         if token in OPENING:
+            depths[token].append(len(open_ones))
             open_ones.append(place)
-        elif token in CLOSING:
-            depth = _matching(tokens, open_ones, token)
-            if depth is not None:
-                tokens.partner[open_ones[depth]], tokens.partner[place] = place, open_ones[depth]
-                del open_ones[depth:]
-    for place in open_ones:  # never closed: it reaches to the end
-        tokens.partner[place] = len(tokens) - 1
+            continue
+        depth = _matching(depths, CLOSING[token])
+        if depth is not None:
+            tokens.partner[open_ones[depth]], tokens.partner[place] = place, open_ones[depth]
+            del open_ones[depth:]
+            for stack in depths.values():
+                while stack and stack[-1] >= depth:
+                    stack.pop()
+    if open_ones:
+        _close_at_restarts(tokens, open_ones, restarts)
 
 
-def _matching(tokens: Tokens, open_ones: list[int], token: str) -> int | None:
-    for depth in range(len(open_ones) - 1, -1, -1):
-        opening = tokens.texts[open_ones[depth]]
-        if OPENING[opening] == token:
-            return depth
-        if opening == "{":  # a stray `)` or `]` must not end a block
-            return None
-    return None
+def _matching(depths: dict[str, list[int]], opening: str) -> int | None:
+    depth = depths[opening][-1] if depths[opening] else None
+    if depth is None or (depths["{"] and depths["{"][-1] > depth):  # a stray `)` or `]` must not end a block
+        return None
+    return depth
+
+
+def _close_at_restarts(tokens: Tokens, open_ones: list[int], restarts: Set[str]) -> None:
+    ends = [place for place, token in enumerate(tokens.texts) if token in restarts and _at_line_start(tokens, place)]
+    ends.append(len(tokens))
+    for place in open_ones:
+        tokens.partner[place] = ends[bisect_right(ends, place)] - 1
+
+
+def _at_line_start(tokens: Tokens, place: int) -> bool:
+    start = tokens.starts[place]
+    return start == 0 or tokens.text[start - 1] == "\n"
