@@ -75,8 +75,10 @@ class Tokens:
         return self.partner.get(place, place) + 1 if self.texts[place] in OPENING else place + 1
 
     def first_line(self, place: int) -> int:
-        """The line that a declaration begins on whose first token this is: its own, or that of the comments right above it.
-        A comment behind something else on its line is not above, and neither is one with an empty line between."""
+        """The first line of a declaration that begins with this token: of the comments right above it, if there are any.
+
+        A comment behind something else on its line is not above, and neither is one with an empty line between.
+        """
         line = self.line_of(place)
         behind = self.end(place - 1) if place else 0
         taken = self.line(behind) if place else 0
