@@ -75,7 +75,7 @@ class Tokens:
         return self.partner.get(place, place) + 1 if self.texts[place] in OPENING else place + 1
 
     def first_line(self, place: int) -> int:
-        """The first line of a declaration that begins with this token: of the comments right above it, if there are any.
+        """The first line of a declaration that begins with this token: of the comments right above, if there are any.
 
         A comment behind something else on its line is not above, and neither is one with an empty line between.
         """
