@@ -54,3 +54,12 @@ def one_line(text: str) -> str:
 def module_of(path: str) -> str:
     """`src/api/client.ts` is `src.api.client`: the scope of languages whose files are modules."""
     return path.rpartition(".")[0].replace("/", ".") if "." in path.rpartition("/")[2] else path.replace("/", ".")
+
+
+VALUE_CHARS = 60  # of what a field is set to
+
+
+def with_value(declaration: str, value: str) -> str:
+    """A field's signature: `MAX_SIZE = 10`. A value that is longer than VALUE_CHARS is cut."""
+    shown = " ".join(value.split())
+    return one_line(f"{declaration} = {shown if len(shown) <= VALUE_CHARS else shown[: VALUE_CHARS - 1] + '…'}")

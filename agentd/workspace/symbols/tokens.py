@@ -62,6 +62,19 @@ class Tokens:
     def line_of(self, place: int) -> int:
         return self.line(self.starts[place])
 
+    def last_line(self, place: int) -> int:
+        """The line that a token ends on: a literal may go over several."""
+        return self.line(self.end(place) - 1)
+
+    def parted(self, place: int) -> bool:
+        """Does a line end between this token and the one before it?"""
+        return place > 0 and self.text.find("\n", self.end(place - 1), self.starts[place]) >= 0
+
+    def begins_line(self, place: int) -> bool:
+        """Does it stand at the very start of its line, not indented?"""
+        start = self.starts[place]
+        return start == 0 or self.text[start - 1] == "\n"
+
     def end(self, place: int) -> int:
         """The offset behind a token."""
         return self.starts[place] + len(self.texts[place])
@@ -140,12 +153,7 @@ def _matching(depths: dict[str, list[int]], opening: str) -> int | None:
 
 
 def _close_at_restarts(tokens: Tokens, open_ones: list[int], restarts: Set[str]) -> None:
-    ends = [place for place, token in enumerate(tokens.texts) if token in restarts and _at_line_start(tokens, place)]
+    ends = [place for place, token in enumerate(tokens.texts) if token in restarts and tokens.begins_line(place)]
     ends.append(len(tokens))
     for place in open_ones:
         tokens.partner[place] = ends[bisect_right(ends, place)] - 1
-
-
-def _at_line_start(tokens: Tokens, place: int) -> bool:
-    start = tokens.starts[place]
-    return start == 0 or tokens.text[start - 1] == "\n"
