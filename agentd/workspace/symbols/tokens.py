@@ -92,10 +92,13 @@ class Tokens:
 
         A comment behind something else on its line is not above, and neither is one with an empty line between.
         """
-        line = self.line_of(place)
-        behind = self.end(place - 1) if place else 0
-        taken = self.line(behind) if place else 0
-        for at in range(bisect_left(self.comments, (self.starts[place], 0)) - 1, -1, -1):
+        return self.first_line_at(self.starts[place], self.end(place - 1) if place else 0)
+
+    def first_line_at(self, start: int, behind: int) -> int:
+        """The same for a declaration that begins at an offset, where the one before it ends at the offset *behind*."""
+        line = self.line(start)
+        taken = self.line(behind) if behind else 0
+        for at in range(bisect_left(self.comments, (start, 0)) - 1, -1, -1):
             begin, end = self.comments[at]
             if begin < behind or self.line(end) < line - 1 or self.line(begin) == taken:
                 break
