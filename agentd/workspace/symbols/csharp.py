@@ -14,7 +14,7 @@ from bisect import bisect_left
 
 import attrs
 
-from agentd.workspace.symbols.members import STATEMENTS, Body, Head, Lead, Members
+from agentd.workspace.symbols.members import STATEMENTS, Body, Head, Lead, Members, words
 from agentd.workspace.symbols.model import Definition, Kind
 from agentd.workspace.symbols.tokens import CLOSING, OPENING, WORD, Lexis, Tokens, pair_brackets, tokenize
 
@@ -54,9 +54,9 @@ def scan(text: str, path: str) -> list[Definition]:
 
 
 class _CSharp(Members):
-    MODIFIERS = frozenset(
+    MODIFIERS = words(
         "public private protected internal static readonly const volatile virtual override abstract sealed new extern"
-        " unsafe async partial event fixed ref required file scoped implicit explicit".split()
+        " unsafe async partial event fixed ref required file scoped implicit explicit"
     )
     ACCESS = frozenset({"public", "private", "protected", "internal"})
     HEADLESS = frozenset({"this", "operator"})
@@ -220,8 +220,8 @@ def without_interpolation(text: str) -> str:
     """
     if not re.search(OPEN, text):
         return text
-    pieces, done = [], 0
-    place = 0
+    pieces: list[str] = []
+    done = place = 0
     while match := IN_CODE.search(text, place):
         place = match.end()
         if match[1]:

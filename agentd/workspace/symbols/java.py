@@ -6,7 +6,7 @@ anonymous classes and initialiser blocks are code, and code is not looked into; 
 
 from __future__ import annotations
 
-from agentd.workspace.symbols.members import STATEMENTS, Body, Head, Lead, Members
+from agentd.workspace.symbols.members import STATEMENTS, Body, Head, Lead, Members, words
 from agentd.workspace.symbols.model import Definition, Kind
 from agentd.workspace.symbols.tokens import WORD, Lexis, tokenize
 
@@ -29,9 +29,8 @@ def scan(text: str, path: str) -> list[Definition]:
 
 
 class _Java(Members):
-    MODIFIERS = frozenset(
-        "public private protected static final abstract native synchronized transient volatile strictfp default"
-        " sealed".split()
+    MODIFIERS = words(
+        "public private protected static final abstract native synchronized transient volatile strictfp default sealed"
     )
     ACCESS = frozenset({"public", "private", "protected"})
 

@@ -15,14 +15,19 @@ import attrs
 from agentd.workspace.symbols.model import Definition, Kind, one_line
 from agentd.workspace.symbols.tokens import MARK, OPENING, WORD, Tokens
 
+
+def words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
 DEEPEST = 100  # types within types; their scopes grow with each, so something has to bound them
 INITIALISER_CHARS = 60
 TYPE_MARKS = frozenset({".", "::", ",", "?", "*", "&", "@", "..."})  # besides words and brackets, in a type
 # `a < b , c > d` is no type argument list, `a<b, c>(d)` is one: the C# specification decides by the next token, 6.2.5.
-BEHIND_TYPE_ARGUMENTS = frozenset("( ) [ ] { } : :: ; , . ? = ! | ^ & >".split()) | {""}
-STATEMENTS = frozenset(
+BEHIND_TYPE_ARGUMENTS = words("( ) [ ] { } : :: ; , . ? = ! | ^ & >") | {""}
+STATEMENTS = words(
     "assert await break case catch continue do else finally for foreach goto if lock return switch throw try using"
-    " while yield".split()
+    " while yield"
 )
 LOOKAHEAD = 3  # how far behind a token the walk looks without asking whether there is something
 
