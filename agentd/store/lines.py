@@ -1,14 +1,18 @@
 """Records as lines of NDJSON and back, and where each lies in its file. Bytes and values only: nothing is opened here.
 
-A line is whole when it ends in a newline, parses, and has the position that its place in the file calls for. Damage (a
-flipped byte, a zeroed block) may also join lines or split them, so what follows it is believed again only from a whole
-line whose position the damaged bytes leave room for. Every position before that line is lost: readers see a notice in
-its place, so that positions have no gap.
+A line is sealed: its last key, `crc`, is the CRC-32 of all before it, since a flipped byte may well leave valid JSON.
+It is whole when it ends in a newline, its seal holds, it parses, and it has the position that its place in the file
+calls for. Damage (a flipped byte, a zeroed block) may also join lines or split them, so what follows it is believed
+again only from a whole line whose position the damaged bytes leave room for. Every position before that line is lost:
+readers see a notice in its place, so that positions have no gap.
+
+The first versions wrote no seals. Their lines are told by their keys, which are those six and no other.
 """
 
 from __future__ import annotations
 
 import json
+import zlib
 from array import array
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -22,6 +26,8 @@ from agentd.errors import StoreFailed
 MAX_DEPTH = 200  # of nested lists and objects: Python's parser gives up at about 900, sooner on a deep stack
 DAMAGED = "RECORD_DAMAGED"  # the code of the notice that stands for a lost record
 _KEYS = frozenset(("pos", "ts", "job", "type", "data", "parent"))  # a later version may write more
+_SEAL = b',"crc":"'
+_SEALED_BYTES = len(b',"crc":"01234567"}')
 _SHORTEST_LINE = len(b'{"pos":1,"ts":0,"job":null,"type":"","data":{},"parent":null}\n')
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False, check_circular=False).encode
@@ -38,7 +44,30 @@ def encode_line(record: Record) -> bytes:
         "data": record.data,
         "parent": record.parent,
     }
-    return encode_json(fields) + b"\n"
+    return seal(encode_json(fields))
+
+
+def seal(text: bytes) -> bytes:
+    """A JSON object, which has a key, as a line that tells whether it is damaged."""
+    return b'%b%b%08x"}\n' % (text[:-1], _SEAL, zlib.crc32(text[:-1]))
+
+
+def is_sealed(line: bytes) -> bool:
+    """Whether *line*, without its newline, has a seal, be it broken."""
+    return line[-_SEALED_BYTES:-10] == _SEAL
+
+
+def is_intact(line: bytes) -> bool:
+    """Whether *line*, without its newline, is what was sealed."""
+    return is_sealed(line) and b"%08x" % zlib.crc32(line[:-_SEALED_BYTES]) == line[-10:-2]
+
+
+def bare_line(line: bytes, pos: int, ts: int) -> bytes:
+    """The line of *pos* without its seal, for who gets it in another way than by reading the file; the notice that *ts*
+    goes with if it is damaged."""
+    if is_intact(line[:-1]):
+        return line[: -_SEALED_BYTES - 1] + b"}\n"
+    return line if decode_line(line[:-1], pos) else bare_line(encode_line(damaged_notice(pos, ts)), pos, ts)
 
 
 def encode_json(value: Any) -> bytes:
@@ -93,24 +122,34 @@ def damaged_notice(pos: int, ts: int) -> Record:
 
 def decode_line(line: bytes, pos: int) -> Record | None:
     """The record at *pos*; None if *line* is damaged or has another position."""
-    value = _parse(line)
-    return to_record(value) if _is_record(value) and value["pos"] == pos else None
+    value = parse_line(line.removesuffix(b"\n"))
+    return to_record(value) if value is not None and value["pos"] == pos else None
 
 
 def decode_lines(raw: bytes, first: int, count: int) -> list[Record] | None:
     """The *count* records that *raw* holds, from position *first*; None if any of it is damaged."""
-    values = _parse_lines(raw, first, count)
+    lines = raw.split(b"\n")
+    if len(lines) != count + 1 or lines.pop():
+        return None
+    values = _parse_lines(raw, lines, first)
     return None if values is None else [to_record(value) for value in values]
 
 
-def _parse_lines(raw: bytes, first: int, count: int) -> list[dict[str, Any]] | None:
+def parse_line(line: bytes) -> dict[str, Any] | None:
+    """What *line*, without its newline, says; None if it is damaged."""
+    value = _parse(line)
+    return value if _is_record(value) and _is_believed(line, value) else None
+
+
+def _parse_lines(raw: bytes, lines: Sequence[bytes], first: int) -> list[dict[str, Any]] | None:
+    """The same for all *lines* of *raw*, which are from position *first* on; None if any is damaged."""
     # One call of the parser for all of them takes two thirds of the time of one each. No newline is inside a line: JSON
     # escapes it.
     values = _parse(b"[" + raw[:-1].replace(b"\n", b",") + b"]")
-    if type(values) is not list or len(values) != count or not raw.endswith(b"\n"):
+    if type(values) is not list or len(values) != len(lines):
         return None
-    for pos, value in enumerate(values, first):
-        if not _is_record(value) or value["pos"] != pos:
+    for pos, (line, value) in enumerate(zip(lines, values, strict=True), first):
+        if not _is_record(value) or value["pos"] != pos or not _is_believed(line, value):
             return None
     return values
 
@@ -137,6 +176,10 @@ def _is_record(value: Any) -> bool:
         and (value["job"] is None or type(value["job"]) is str)
         and (value["parent"] is None or type(value["parent"]) is str)
     )
+
+
+def _is_believed(line: bytes, value: dict[str, Any]) -> bool:
+    return is_intact(line) or (len(value) == len(_KEYS) and not is_sealed(line))
 
 
 @attrs.frozen
@@ -203,7 +246,7 @@ class Index:
         lines = whole.split(b"\n")[:-1]
         if not lines:
             return 0
-        values = _parse_lines(whole, self.last_pos + 1, len(lines))
+        values = _parse_lines(whole, lines, self.last_pos + 1)
         if values is None:
             return self._take_damaged(lines)
         self.add([len(line) + 1 for line in lines], values[-1]["ts"])
@@ -212,10 +255,10 @@ class Index:
     def _take_damaged(self, lines: Sequence[bytes]) -> int:
         taken = doubtful = 0
         for line in lines:
-            value = _parse(line)
-            lost = value["pos"] - self.last_pos - 1 if _is_record(value) else -1
+            value = parse_line(line)
+            lost = -1 if value is None else value["pos"] - self.last_pos - 1
             # A position that was damaged into a larger one would take thousands of records with it if it were believed.
-            if not 0 <= lost <= doubtful // _SHORTEST_LINE + bool(doubtful):
+            if value is None or not 0 <= lost <= doubtful // _SHORTEST_LINE + bool(doubtful):
                 doubtful += len(line) + 1
                 continue
             if doubtful:

@@ -14,7 +14,7 @@ import attrs
 
 from agentd.store.files import PRIVATE_FILE, temp_file, write_whole
 from agentd.store.generations import begin_generation
-from agentd.store.lines import Damage, Index
+from agentd.store.lines import Damage, Index, parse_line
 from agentd.store.view import LogView, scan
 
 
@@ -69,8 +69,10 @@ def _cut_end(path: Path, fd: int, index: Index) -> tuple[Repair, ...]:
     if not size:
         return ()
     damage = Damage(index.last_pos + 1, index.last_pos, index.size, size)
-    finished = b"\n" in os.pread(fd, size, index.size)
-    if finished:  # so readers may have seen it, and its positions will be others'
+    tail = os.pread(fd, size, index.size)
+    # Finished, so readers may have seen it, and its positions will be others'. The newline may be what is damaged.
+    finished = b"\n" in tail or parse_line(tail[:-1]) is not None
+    if finished:
         _quarantine(path, fd, damage)
         begin_generation(path, index.last_pos, anew=True)
     os.ftruncate(fd, index.size)

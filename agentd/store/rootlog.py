@@ -1,6 +1,7 @@
 """`root.ndjson`: what is durable and belongs to no session. Processes append to it one at a time, each briefly.
 
-A line is `{"ts": epoch milliseconds, "type": …, "data": {…}}`. There are few of them: no index, no group commit.
+A line is `{"ts": epoch milliseconds, "type": …, "data": {…}, "crc": …}`, sealed as those of session logs are; the first
+versions wrote no seals. There are few lines: no index, no group commit.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import attrs
 from agentd.domain import Entry
 from agentd.store.create import Clock, epoch_ms
 from agentd.store.files import PRIVATE_DIR, PRIVATE_FILE, FileLock, disk, fsync_dir, write_whole
-from agentd.store.lines import encode_json
+from agentd.store.lines import encode_json, is_intact, is_sealed, seal
 
 LOCK_SECONDS = 5.0  # others hold the lock for the time of one sync
 
@@ -46,7 +47,7 @@ class RootLog:
         Blocks, for LOCK_SECONDS at most. Raises Locked, saying who did not let go; StoreFailed, and nothing was kept.
         """
         ts = self._clock()
-        data = b"".join(encode_json({"ts": ts, "type": entry.type, "data": entry.data}) + b"\n" for entry in entries)
+        data = b"".join(seal(encode_json({"ts": ts, "type": entry.type, "data": entry.data})) for entry in entries)
         with disk(f"make {self.path.parent}"):
             self.path.parent.mkdir(PRIVATE_DIR, parents=True, exist_ok=True)
         lock = FileLock.acquire(self.path.with_suffix(".lock"), self.path.name, wait_seconds=LOCK_SECONDS)
@@ -100,5 +101,6 @@ def _parse(line: bytes) -> RootRecord | None:
         record = RootRecord(fields["ts"], fields["type"], fields["data"])
     except (ValueError, LookupError, TypeError, RecursionError):
         return None
-    sound = type(record.ts) is int and type(record.type) is str and type(record.data) is dict
-    return record if sound else None
+    sound = is_intact(line) or (len(fields) == 3 and not is_sealed(line))
+    typed = type(record.ts) is int and type(record.type) is str and type(record.data) is dict
+    return record if sound and typed else None

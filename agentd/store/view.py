@@ -13,7 +13,7 @@ from agentd.domain import Record
 from agentd.errors import StoreFailed
 from agentd.store.files import disk
 from agentd.store.generations import Generations, boot_id
-from agentd.store.lines import Index, damaged_notice, decode_line, decode_lines
+from agentd.store.lines import Index, bare_line, damaged_notice, decode_line, decode_lines
 
 READ_BYTES = 1 << 20  # what one read returns at most, unless one record alone is larger
 SCAN_BYTES = 1 << 20
@@ -67,12 +67,20 @@ class LogView:
         return 0 <= pos <= self.last_pos and (generation is None or self.generations.kept(pos, generation))
 
     def read_lines(self, after: int, limit: int | None = None, max_bytes: int = READ_BYTES) -> bytes:
-        """The records behind position *after* as NDJSON: at most *limit*, and at most *max_bytes* bytes unless the
-        first alone is larger. Empty at the end. Raises StoreFailed."""
+        """The records behind position *after* as lines of the file: at most *limit*, and at most *max_bytes* bytes
+        unless the first alone is larger. Empty at the end. Raises StoreFailed."""
         last, offset, size = self._index.span(after, limit, max_bytes)
         raw = self._pread(offset, size)
         first = max(after, 0) + 1
         return b"".join(self._index.lines(raw, first, last)) if self._index.is_patched(first, last) else raw
+
+    def read_json(self, after: int, limit: int | None = None, max_bytes: int = READ_BYTES) -> bytes:
+        """The same without what protects them in the file: one JSON object a line, `Record`'s fields. Raises
+        StoreFailed."""
+        last, offset, size = self._index.span(after, limit, max_bytes)
+        first, ts = max(after, 0) + 1, self._index.last_ts
+        lines = self._index.lines(self._pread(offset, size), first, last)
+        return b"".join(bare_line(line, pos, ts) for pos, line in enumerate(lines, first))
 
     def read(self, after: int, limit: int | None = None, max_bytes: int = READ_BYTES) -> list[Record]:
         """The same as records. There may be more: read again behind the last one. Raises StoreFailed."""

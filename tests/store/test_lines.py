@@ -12,7 +12,17 @@ from hypothesis import strategies as st
 
 from agentd.domain import Record
 from agentd.errors import StoreFailed
-from agentd.store.lines import DAMAGED, MAX_DEPTH, Index, decode_line, encode_json, encode_line
+from agentd.store.lines import (
+    DAMAGED,
+    MAX_DEPTH,
+    Index,
+    bare_line,
+    decode_line,
+    decode_lines,
+    encode_json,
+    encode_line,
+    seal,
+)
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()))  # lone surrogates too
 JSON = st.recursive(
@@ -22,8 +32,15 @@ JSON = st.recursive(
 )
 
 
+SIX = {"pos", "ts", "job", "type", "data", "parent"}
+
+
 def note(pos: int) -> Record:
     return Record(pos, 1000 + pos, "job", "notice", {"n": pos, "text": "x" * (pos % 7)})
+
+
+def unsealed(pos: int) -> bytes:
+    return encode_json({key: getattr(note(pos), key) for key in ("pos", "ts", "job", "type", "data", "parent")}) + b"\n"
 
 
 def lines_of(count: int) -> list[bytes]:
@@ -91,8 +108,31 @@ def test_the_index_leaves_half_a_line_for_later() -> None:
 
 
 def test_a_line_with_keys_of_a_later_version_is_whole() -> None:
-    line = encode_json({"pos": 1, "ts": 1, "job": None, "type": "x", "data": {}, "parent": None, "new": 1}) + b"\n"
+    line = seal(encode_json({"pos": 1, "ts": 1, "job": None, "type": "x", "data": {}, "parent": None, "new": 1}))
     assert decode_line(line, 1) == Record(1, 1, None, "x", {})
+
+
+def test_no_flipped_byte_of_a_line_goes_unnoticed() -> None:
+    line = encode_line(note(1))
+    for at in range(len(line) - 1):
+        for flip in range(1, 256):
+            assert decode_line(line[:at] + bytes([line[at] ^ flip]) + line[at + 1 :], 1) is None
+
+
+def test_lines_without_seals_as_the_first_versions_wrote_them_are_read_beside_sealed_ones() -> None:
+    lines = [unsealed(1), unsealed(2), *lines_of(4)[2:]]
+    assert read_back(b"".join(lines))[1] == [note(1), note(2), note(3), note(4)]
+    assert decode_lines(b"".join(lines), 1, 4) == [note(1), note(2), note(3), note(4)]
+
+
+def test_a_bare_line_is_the_record_and_no_more() -> None:
+    assert bare_line(encode_line(note(1)), 1, 0) == unsealed(1)
+    assert bare_line(unsealed(1), 1, 0) == unsealed(1)
+
+
+def test_a_bare_line_of_what_was_damaged_is_the_notice() -> None:
+    fields = json.loads(bare_line(encode_line(note(4)).replace(b'"n":4', b'"n":5'), 4, 99))
+    assert (fields["pos"], fields["ts"], fields["data"]["code"], fields.keys()) == (4, 99, DAMAGED, SIX)
 
 
 @settings(deadline=None)
@@ -108,8 +148,10 @@ def test_a_flipped_byte_costs_no_more_than_the_records_it_touches(data: st.DataO
     lost = [record.pos for record in records if record.data.get("code") == DAMAGED]
     assert len(lost) <= 2  # a newline that is no more joins two
     hit = next(pos for pos in range(1, 13) if at < sum(map(len, lines[:pos])))
-    unharmed = [record for record in records if record.pos not in (hit, hit + 1)]
-    assert unharmed == [note(record.pos) for record in unharmed]
+    assert lost[0] == hit
+    assert [record for record in records if record.pos not in lost] == [
+        note(pos) for pos in range(1, 13) if pos not in lost
+    ]
     assert index.size == len(raw)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from agentd.domain import Entry
+from agentd.domain import Entry, Record
 from agentd.errors import StoreFailed
 from agentd.store.log import LogReader, SessionLog, open_log
 
@@ -128,3 +129,13 @@ def test_a_reader_beside_a_writer_sees_whole_lines_without_a_gap(log_path: Path)
         process.kill()
         process.stdout.read()
     assert seen >= 2000
+
+
+def test_read_as_json_a_record_has_its_fields_and_no_others(log_path: Path, filled: Fill) -> None:
+    filled(5)
+    raw = log_path.read_bytes()
+    log_path.write_bytes(raw.replace(b'"n":2', b'"n":3'))
+    with LogReader(log_path) as reader:
+        lines = [json.loads(line) for line in reader.read_json(1).splitlines()]
+        assert [Record(**line) for line in lines] == reader.read(1)
+        assert reader.read_json(5) == b""

@@ -68,6 +68,19 @@ def test_a_damaged_line_is_left_out_and_counted(root_log: RootLog) -> None:
     assert ([record.data["id"] for record in page.records], page.damaged) == (["a", "c"], 1)
 
 
+def test_a_damaged_line_that_is_valid_json_still_is_left_out(root_log: RootLog) -> None:
+    root_log.append([active("a"), active("b")])
+    root_log.path.write_bytes(root_log.path.read_bytes().replace(b'"a"}', b'"c"}'))
+    page = root_log.read()
+    assert ([record.data["id"] for record in page.records], page.damaged) == (["b"], 1)
+
+
+def test_a_line_of_the_first_versions_which_has_no_seal_is_read(root_log: RootLog) -> None:
+    root_log.path.write_bytes(b'{"ts":17,"type":"session.active","data":{"id":"a"}}\n')
+    root_log.append([active("b")])
+    assert [record.data["id"] for record in root_log.read().records] == ["a", "b"]
+
+
 def test_processes_append_one_at_a_time(root_log: RootLog) -> None:
     root_log.append([active("a")])
     processes = [subprocess.Popen([sys.executable, "-c", APPEND, root_log.path, who]) for who in "xyz"]

@@ -50,12 +50,12 @@ class Control:
 
 @attrs.frozen
 class RecordLines:
-    """A session's log as a source of frames: its own lines, numbered by position. It never ends."""
+    """A session's log as a source of frames: a line each, numbered by position. It never ends."""
 
     session: Session
 
     def read(self, after: int) -> tuple[bytes, int]:
-        lines = self.session.view.read_lines(after, max_bytes=FRAME_BYTES)
+        lines = self.session.view.read_json(after, max_bytes=FRAME_BYTES)
         return lines, after + lines.count(b"\n")
 
     def ended(self, after: int) -> bool:
