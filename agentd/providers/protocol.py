@@ -80,7 +80,10 @@ class Salvaged:
 
 @attrs.frozen
 class Stopped:
-    """The last event. *reason*: end_turn, tool_use, max_tokens, refusal, or the service's own word."""
+    """The last event. *reason*: end_turn, tool_use, max_tokens, refusal, failed, or the service's own word.
+
+    failed: the model says that it could not do what was spelled out; the job (or task) fails.
+    """
 
     reason: str
     usage: Usage

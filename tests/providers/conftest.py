@@ -34,6 +34,7 @@ class Tools(Protocol):
 class Conversation:
     messages: list[Message]
     turns: int = 0
+    stopped: str = ""  # the reason of the last reply
 
     @property
     def answer(self) -> str:
@@ -59,16 +60,18 @@ async def reply_to(provider: Provider, request: ModelRequest) -> Assembler:
 
 
 async def converse(
-    prompt: str, tools: Tools, *, history: Iterable[Message] = (), provider: Provider | None = None
+    prompt: str | Sequence[str], tools: Tools, *, history: Iterable[Message] = (), provider: Provider | None = None
 ) -> Conversation:
-    """Let a provider (the built-in one) do a task with *tools*, to its final answer."""
+    """Let a provider (the built-in one) do a task with *tools*, to its final answer. Texts before the last: material."""
     provider = provider or BuiltinProvider()
     schemas = tuple(ToolSchema(name, "", {}) for name in tools.names)
-    talk = Conversation([*history, Message("user", (Text(prompt),))])
+    texts = [prompt] if isinstance(prompt, str) else prompt
+    talk = Conversation([*history, Message("user", tuple(map(Text, texts)))])
     while talk.turns < MAX_TURNS:
         talk.turns += 1
         request = ModelRequest(provider.models()[0], "", tuple(talk.messages), schemas)
-        message = (await reply_to(provider, request)).message()
+        reply = await reply_to(provider, request)
+        message, talk.stopped = reply.message(), reply.stop_reason
         talk.messages.append(message)
         if not message.calls:
             return talk
@@ -83,6 +86,10 @@ async def _result(call: ToolUse, tools: Tools) -> ToolResult:
         return ToolResult(call.id, (Text(str(exc)),), is_error=True)
 
 
+EDITORS = ("Bash", "Edit", "Glob", "Grep", "LS", "Read", "Write")
+PLANNERS = ("Bash", "Code", "Glob", "Grep", "LS", "Read")
+
+
 @attrs.define
 class World:
     """Files and commands in memory, behind tools that say what the real ones say."""
@@ -90,13 +97,25 @@ class World:
     files: dict[str, str] = attrs.field(factory=dict)
     commands: dict[str, str] = attrs.field(factory=dict)  # what a command prints; one that is not here fails
     refused: frozenset[str] = frozenset()  # tools whose permission is refused
-    names: Sequence[str] = ("Bash", "Edit", "Glob", "Grep", "LS", "Read", "Write")
+    names: Sequence[str] = EDITORS
 
     async def run(self, name: str, call_input: Mapping[str, Any]) -> str:
         if name in self.refused:
             raise ToolFailed(f"{name} was not executed: permission was refused (nobody is there)")
+        if name == "Code":
+            return await self._subagent(**call_input)
         run: Callable[..., str] = getattr(self, f"_{name.lower()}")
         return run(**{key.removeprefix("-"): value for key, value in call_input.items()})
+
+    async def _subagent(self, instructions: str) -> str:
+        """The built-in model again, with the tools to edit."""
+        talk = await converse(instructions, World(self.files, self.commands))
+        if talk.stopped == "failed":
+            raise ToolFailed(talk.answer)
+        return talk.answer
+
+    def _tasklist(self, tasks: Sequence[Mapping[str, str]]) -> str:
+        return f"The list has {len(tasks)} tasks."
 
     def _read(self, file_path: str, offset: int = 1, limit: int = 2000) -> str:
         lines = self._file(file_path).splitlines()

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from agentd.providers.builtin.grammar import (
     ApplyDiff,
+    ChangeTree,
     Create,
     CreateEmpty,
     EditLines,
@@ -21,6 +22,15 @@ from agentd.providers.builtin.grammar import (
 from agentd.providers.builtin.literals import mask
 from agentd.providers.builtin.task import Free, parse
 
+
+def spelled_out(task: str) -> list[Step]:
+    steps: list[Step] = []
+    for item in parse(task):
+        assert not isinstance(item.what, Free), item
+        steps += item.what
+    return steps
+
+
 DIFF = "--- a/x.py\n+++ b/x.py\n@@ -1,2 +1,2 @@\n a\n-it's\n+c"
 
 
@@ -30,6 +40,9 @@ DIFF = "--- a/x.py\n+++ b/x.py\n@@ -1,2 +1,2 @@\n a\n-it's\n+c"
         ("Run the command `sleep 20`.", [Run("sleep 20")]),
         ("Please run `git status`", [Run("git status")]),
         ("Run the command ``echo `date` ``", [Run("echo `date`")]),
+        ("echo minimal job", [Run("echo minimal job")]),
+        ('echo "it\'s"; ls', [Run('echo "it\'s"; ls')]),
+        ("pytest -q tests/x.py", [Run("pytest -q tests/x.py")]),
         ("Run the command: make -j2 && echo ok", [Run("make -j2 && echo ok")]),
         ("Run the following command:\n```sh\nmake\nmake install\n```", [Run("make\nmake install")]),
         ("Run the commands `a`, `b` and `c`.", [Run("a"), Run("b"), Run("c")]),
@@ -60,10 +73,10 @@ DIFF = "--- a/x.py\n+++ b/x.py\n@@ -1,2 +1,2 @@\n a\n-it's\n+c"
         ("Append 'new' to the end of notes.txt", [EditLines("notes.txt", (), ("new",))]),
         ("Append hello there to notes.txt", [EditLines("notes.txt", (), ("hello there",))]),
         ("Append to notes.txt: one\ntwo", [EditLines("notes.txt", (), ("one", "two"))]),
-        ("Delete the file my-old.txt", [Run("rm -- my-old.txt")]),
-        ("Delete `a b.txt`.", [Run("rm -- 'a b.txt'")]),
-        ("Move a.txt to b/a.txt", [Run("mv -n -- a.txt b/a.txt")]),
-        ("Create the directory `x y`", [Run("mkdir -p -- 'x y'")]),
+        ("Delete the file my-old.txt", [ChangeTree("rm -- my-old.txt")]),
+        ("Delete `a b.txt`.", [ChangeTree("rm -- 'a b.txt'")]),
+        ("Move a.txt to b/a.txt", [ChangeTree("mv -n -- a.txt b/a.txt")]),
+        ("Create the directory `x y`", [ChangeTree("mkdir -p -- 'x y'")]),
         ("Read the contents of /tmp/test.txt", [Show("/tmp/test.txt")]),
         ("List files in current directory", [ListFiles(".")]),
         ("List the files in /tmp", [ListFiles("/tmp")]),
@@ -75,7 +88,7 @@ DIFF = "--- a/x.py\n+++ b/x.py\n@@ -1,2 +1,2 @@\n a\n-it's\n+c"
     ],
 )
 def test_what_is_spelled_out_is_understood(task: str, steps: list[Step]) -> None:
-    assert [item.what for item in parse(task)] == steps
+    assert spelled_out(task) == steps
 
 
 @pytest.mark.parametrize(
@@ -92,7 +105,7 @@ def test_what_is_spelled_out_is_understood(task: str, steps: list[Step]) -> None
     ],
 )
 def test_a_list_is_its_items(task: str, steps: list[Step]) -> None:
-    assert [item.what for item in parse(task)] == steps
+    assert spelled_out(task) == steps
 
 
 @pytest.mark.parametrize(
@@ -104,7 +117,8 @@ def test_a_list_is_its_items(task: str, steps: list[Step]) -> None:
         ("What happens if I run the command `rm -rf /`?", "question"),
         (f"Why does this patch fail?\n{DIFF}", "question"),
         ("What is wrong here?\n```src/a.py\nx = 1\n```", "question"),
-        ("echo minimal job", "work"),
+        ("echo the input back to the user.", "work"),
+        ("ls the files that nobody uses", "work"),
         ("Implement a utility to sanitize filenames.", "work"),
         ("Run the tests", "work"),
         ("Create a file in /tmp", "work"),
@@ -143,7 +157,7 @@ def test_half_of_an_instruction_is_not_carried_out(task: str) -> None:
 
 def test_what_is_not_spelled_out_beside_what_is_stays_an_item() -> None:
     first, second = parse("Run `pytest` and fix the failures.")
-    assert (first.what, second.what) == (Run("pytest"), Free("fix the failures.", "work"))
+    assert (first.what, second.what) == ((Run("pytest"),), Free("fix the failures.", "work"))
 
 
 def test_blank_words_are_talk() -> None:

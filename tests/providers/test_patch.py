@@ -94,7 +94,7 @@ async def test_a_hunk_that_does_not_fit_is_said_and_the_others_are_applied(tell:
     tools = world({"x.py": "a\nb\n"})
     talk = await tell("--- a/x.py\n+++ b/x.py\n@@ -1 +1 @@\n-q\n+Q\n@@ -2 +2 @@\n-b\n+B\n", tools)
     assert tools.files == {"x.py": "a\nB\n"}
-    assert talk.answer.startswith("1 of 2 changes of the diff were applied:")
+    assert talk.answer.startswith("1 of 2 changes of the diff were applied; not this: x.py: the hunk at line 1")
     assert "x.py: the hunk at line 1 does not fit" in talk.answer
 
 

@@ -1,12 +1,17 @@
-"""A task, from its words to the answer: items one after another, and in the end what was done and what was not."""
+"""A task, from its words to the answer: items one after another, and in the end what was done and what was not.
+
+Where there are no tools to edit with but a Code tool, this is the planner of two models: the words of an edit that is
+spelled out go to the other one as they stand, and everything else is done here.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from agentd.providers.builtin.plan import Plan
+from agentd.providers.builtin.grammar import Edit, Step
+from agentd.providers.builtin.plan import Call, Move, Plan, run_calls
 from agentd.providers.builtin.questions import answer_question
-from agentd.providers.builtin.steps import Outcome, carry_out
+from agentd.providers.builtin.steps import Outcome, carry_out, shown
 from agentd.providers.builtin.task import Free, Item, parse
 
 I_AM = (
@@ -22,33 +27,42 @@ NOT_SPELLED_OUT = (
 )
 
 
-def answer_task(task: str, offered: frozenset[str]) -> Plan[str]:
+def answer_task(task: str, offered: frozenset[str]) -> Plan[Move]:
     """Carry out a person's message; what to answer."""
     items = parse(task)
-    if len(items) == 1:
-        return (yield from _do(items[0], offered)).text
-    return (yield from _do_all(items, offered))
+    if len(items) > 1:
+        return (yield from _do_all(items, offered))
+    outcome = yield from _do(items[0], offered)
+    return Move(outcome.text, failed=outcome.broken)
 
 
-def _do_all(items: Sequence[Item], offered: frozenset[str]) -> Plan[str]:
+def _do_all(items: Sequence[Item], offered: frozenset[str]) -> Plan[Move]:
     """In order, up to the first that fails: what comes after it may rest on it."""
     outcomes: list[Outcome] = []
     for item in items:
         outcomes.append((yield from _do(item, offered)))
         if outcomes[-1].state == "failed":
             break
+    return Move(_report(items, outcomes), failed=outcomes[-1].broken)
+
+
+def _report(items: Sequence[Item], outcomes: Sequence[Outcome]) -> str:
     done = sum(outcome.state == "done" for outcome in outcomes)
     lines = [f"{done} of {len(items)} items done."]
+    if outcomes[-1].state == "failed":
+        lines[0] += f" Item {len(outcomes)} failed: {outcomes[-1].text.split(chr(10))[0].rstrip(':')}"
     for number, (item, outcome) in enumerate(zip(items, outcomes, strict=False), 1):
-        lines += ["", f"{number}. {_short(item.text)}: {outcome.state}.", outcome.text]
+        lines += ["", f"{number}. {in_short(item.text)}: {outcome.state}.", outcome.text]
     for number, item in enumerate(items[len(outcomes) :], len(outcomes) + 1):
-        lines += ["", f"{number}. {_short(item.text)}: not done, because item {len(outcomes)} failed."]
+        lines += ["", f"{number}. {in_short(item.text)}: not done, because item {len(outcomes)} failed."]
     return "\n".join(lines)
 
 
 def _do(item: Item, offered: frozenset[str]) -> Plan[Outcome]:
     if not isinstance(item.what, Free):
-        return (yield from carry_out(item.what, offered))
+        is_edit = any(isinstance(step, Edit) for step in item.what)
+        theirs = is_edit and "Code" in offered and "Edit" not in offered
+        return (yield from _hand_over(item) if theirs else _all_of(item.what, offered))
     if item.what.kind == "talk":
         return Outcome("done", I_AM)
     findings = yield from answer_question(item.what.text, offered)
@@ -57,6 +71,26 @@ def _do(item: Item, offered: frozenset[str]) -> Plan[Outcome]:
     return Outcome("declined", f"{NOT_SPELLED_OUT}\n\nWhat I found about it in the repository:\n\n{findings}")
 
 
-def _short(text: str) -> str:
+def _hand_over(item: Item) -> Plan[Outcome]:
+    """An edit that is spelled out, in the person's words, to the model that has the tools for it."""
+    call = Call("Code", {"instructions": item.text})
+    (answered,) = yield from run_calls(f"Handing over as it stands: {in_short(item.text)}", call)
+    if answered.ok:
+        return Outcome("done", shown(answered.text))
+    return Outcome("failed", f"It was not applied: {shown(answered.text)}", broken=True)
+
+
+def _all_of(steps: Sequence[Step], offered: frozenset[str]) -> Plan[Outcome]:
+    """The steps of one sentence, up to the first that is not done."""
+    texts: list[str] = []
+    for step in steps:
+        outcome = yield from carry_out(step, offered)
+        texts.append(outcome.text)
+        if outcome.state != "done":
+            break
+    return Outcome(outcome.state, "\n".join(texts), outcome.broken)
+
+
+def in_short(text: str) -> str:
     line = " ".join(text.split())
     return line if len(line) <= 80 else f"{line[:79]}…"

@@ -58,6 +58,13 @@ class ApplyDiff:
 
 
 @attrs.frozen
+class ChangeTree:
+    """A change that no file tool can make, as the command that makes it: a file deleted or moved, a directory made."""
+
+    command: str
+
+
+@attrs.frozen
 class Show:
     path: str
 
@@ -72,7 +79,8 @@ class Say:
     text: str
 
 
-Step = Run | Create | CreateEmpty | Replace | EditLines | ApplyDiff | Show | ListFiles | Say
+Edit = Create | CreateEmpty | Replace | EditLines | ApplyDiff | ChangeTree
+Step = Run | Edit | Show | ListFiles | Say
 
 
 @attrs.frozen
@@ -161,7 +169,7 @@ def _shell(program: str, *names: str) -> Builder:
 
         paths = [_path_of(match, masked, name) for name in names]
         is_file = match["path_file"] or re.search("[./]", paths[0])
-        return (Run(" ".join([program, "--", *map(quote, paths)])),) if is_file else ()
+        return (ChangeTree(" ".join([program, "--", *map(quote, paths)])),) if is_file else ()
 
     return build
 

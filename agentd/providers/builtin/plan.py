@@ -38,10 +38,14 @@ class Answered:
 
 @attrs.frozen
 class Move:
-    """What to say next and what to call; without calls it is the end of the reply."""
+    """What to say next and what to call; without calls it is the end of the reply.
+
+    *failed*: the end, and what was spelled out could not be done.
+    """
 
     text: str
     calls: tuple[Call, ...] = ()
+    failed: bool = False
 
 
 Plan = Generator[Move, Sequence[Answered], T]
@@ -54,7 +58,7 @@ def run_calls(text: str, *calls: Call) -> Plan[Sequence[Answered]]:
     return (yield Move(text, calls))
 
 
-def replay(plan: Plan[str], conversation: Sequence[Message]) -> Move:
+def replay(plan: Plan[Move], conversation: Sequence[Message]) -> Move:
     """The next move of *plan*, given the messages since its task."""
     results = _results(conversation)
     try:
@@ -66,7 +70,8 @@ def replay(plan: Plan[str], conversation: Sequence[Message]) -> Move:
                 pairs = zip(move.calls, message.calls, strict=True)
                 move = plan.send([_answered(call, results.get(made.id)) for call, made in pairs])
     except StopIteration as end:
-        return Move(end.value)
+        last: Move = end.value
+        return last
     return move
 
 

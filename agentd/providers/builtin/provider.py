@@ -81,7 +81,7 @@ async def _play(request: ModelRequest, move: Move) -> AsyncGenerator[StreamEvent
         yield event
         await trio.lowlevel.checkpoint()
     usage = Usage(_chars(request) // CHARS_PER_TOKEN, -(-said // CHARS_PER_TOKEN))
-    yield Stopped("tool_use" if move.calls else "end_turn", usage)
+    yield Stopped("failed" if move.failed else "tool_use" if move.calls else "end_turn", usage)
 
 
 def _events(request: ModelRequest, move: Move) -> Iterator[StreamEvent]:

@@ -11,8 +11,10 @@ import attrs
 from agentd.providers.builtin.cite import fenced
 from agentd.providers.builtin.grammar import (
     ApplyDiff,
+    ChangeTree,
     Create,
     CreateEmpty,
+    Edit,
     EditLines,
     ListFiles,
     Replace,
@@ -31,10 +33,14 @@ SLACK_LINES = 200  # how far from where it says a hunk's lines are looked for
 
 @attrs.frozen
 class Outcome:
-    """*declined*: not tried, because a tool is not offered, or because it would need invention."""
+    """*declined*: not tried, because a tool is not offered, or because it would need invention.
+
+    *broken*: an edit that was spelled out did not apply. A command that fails has run all the same, and says something.
+    """
 
     state: OneOf["done", "failed", "declined"]
     text: str
+    broken: bool = False
 
 
 def carry_out(step: Step, offered: frozenset[str]) -> Plan[Outcome]:
@@ -42,7 +48,8 @@ def carry_out(step: Step, offered: frozenset[str]) -> Plan[Outcome]:
     missing = [name for name in _NEEDS[type(step)] if name not in offered]
     if missing:
         return Outcome("declined", _not_offered(missing, offered))
-    return (yield from _CARRY_OUT[type(step)](step, offered))
+    outcome = yield from _CARRY_OUT[type(step)](step, offered)
+    return attrs.evolve(outcome, broken=outcome.state == "failed" and isinstance(step, Edit))
 
 
 def _not_offered(missing: Sequence[str], offered: frozenset[str]) -> str:
@@ -53,7 +60,7 @@ def _not_offered(missing: Sequence[str], offered: frozenset[str]) -> str:
     return f"This needs the tool {' and '.join(missing)}, which is not offered here. {there_are}.{changes}"
 
 
-def _run(step: Run, offered: frozenset[str]) -> Plan[Outcome]:
+def _run(step: Run | ChangeTree, offered: frozenset[str]) -> Plan[Outcome]:
     (answered,) = yield from run_calls(f"Running `{step.command}`.", Call("Bash", {"command": step.command}))
     output = shown(answered.text)
     if answered.ok:
@@ -203,9 +210,9 @@ def _applied(answers: Sequence[Answered], problems: Sequence[str]) -> Outcome:
     lines = [f"- applied: {shown(each.text.strip().split(chr(10))[0]) or _file_of(each)}" for each in done]
     lines += [f"- not applied: {text}" for text in failed]
     total = len(done) + len(failed)
-    head = (
-        f"{len(done)} of {total} changes of the diff were applied:" if failed else f"All {total} changes were applied:"
-    )
+    head = f"All {total} changes were applied:"
+    if failed:
+        head = f"{len(done)} of {total} changes of the diff were applied; not this: {failed[0]}"
     return Outcome("failed" if failed else "done", "\n".join([head, *lines]))
 
 
@@ -233,6 +240,7 @@ _CARRY_OUT: dict[type[Step], Callable[[Any, frozenset[str]], Plan[Outcome]]] = {
     EditLines: _edit_lines,
     ApplyDiff: _apply,
     Show: _show,
+    ChangeTree: _run,
     ListFiles: _list,
     Say: _say,
 }
@@ -244,6 +252,7 @@ _NEEDS: dict[type[Step], tuple[str, ...]] = {
     EditLines: ("Read", "Edit"),
     ApplyDiff: ("Read", "Edit"),
     Show: ("Read",),
+    ChangeTree: ("Bash",),
     ListFiles: ("LS",),
     Say: (),
 }

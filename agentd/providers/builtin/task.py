@@ -8,7 +8,7 @@ from typing import Literal as OneOf
 
 import attrs
 
-from agentd.providers.builtin.grammar import ApplyDiff, Create, Found, Step, directive_at
+from agentd.providers.builtin.grammar import ApplyDiff, Create, Found, Run, Step, directive_at
 from agentd.providers.builtin.literals import MASK, Masked, mask
 
 
@@ -22,8 +22,10 @@ class Free:
 
 @attrs.frozen
 class Item:
-    what: Step | Free
-    text: str  # the person's words for it
+    """What one sentence asks for. *text*: the person's words for it, from which alone the same can be read again."""
+
+    what: tuple[Step, ...] | Free
+    text: str
 
 
 _ITEM = re.compile(r"^ {0,3}(?:[-*•+]|\(?\d{1,3}[.)])\s+", re.MULTILINE)
@@ -49,6 +51,11 @@ _QUESTION = re.compile(
     r"describe|summari[sz]e|find|show|list|tell|search|look|locate|trace|outline|count|give|analy[sz]e|explore|"
     r"investigate|name|identify|compare|walk me|read|in (?:which|what))\b",
     re.IGNORECASE,
+)
+# A line that is a command itself. Only programs whose names begin no sentence.
+_COMMAND_LINE = re.compile(
+    r"(?:echo|printf) [^\n]*[^\s.?!:]|(?:pwd|whoami|uname|ls|pytest|npm (?:test|ci)|cargo (?:test|build|check)|go test)"
+    r"(?: +(?:-[^\s]*|[^\s]*[./][^\s]*))*"
 )
 _TALK = re.compile(
     r"\W*(?:(?:hello|hi|hey|good (?:morning|evening|day))\b[\s,.!]*)?(?:what (?:can|could) you do|who are you|"
@@ -98,6 +105,10 @@ def _clause_starts(text: str) -> Iterator[int]:
 def _clauses(masked: Masked, start: int, end: int) -> Iterator[Item]:
     """The items between *start* and *end*. What is not spelled out stays together, as one question or piece of work."""
     part = Masked(masked.text[:end].rstrip(), masked.literals)
+    if _COMMAND_LINE.fullmatch(part.text[start:].strip()):
+        command = part.restore(part.text[start:]).strip()
+        yield Item((Run(command),), command)
+        return
     loose: list[str] = []
     at = start
     while at < len(part.text):
@@ -112,10 +123,14 @@ def _clauses(masked: Masked, start: int, end: int) -> Iterator[Item]:
             continue
         yield from _free(part, loose)
         loose = []
-        words = part.restore(part.text[at : found.end]).strip()
-        yield from (Item(step, words) for step in found.steps)
+        yield Item(found.steps, _alone(part.restore(part.text[at : found.end])))
         at = found.end
     yield from _free(part, loose)
+
+
+def _alone(words: str) -> str:
+    """Words that mean the same when they are a whole task: the indentation of a fence is part of it."""
+    return f"Do this:\n{words}" if words[:1].isspace() else words
 
 
 def _files_at(part: Masked, at: int) -> Found | None:
