@@ -125,27 +125,34 @@ def tokenize(text: str, lexis: Lexis, restarts: Set[str] = frozenset()) -> Token
 def pair_brackets(tokens: Tokens, restarts: Set[str] = frozenset()) -> None:
     """Find each bracket's partner. One without goes by its kind: a `}` ends every `(` and `[` that is still open.
 
-    What is never closed reaches to the end, or to where one of the words *restarts* begins a line: nobody indents by
-    nothing within brackets, so there the next declaration begins, and half-finished code does not hide what follows it.
+    What is never closed reaches to the end. With *restarts*, the words that begin a declaration: to the next of them at
+    the start of a line. Few indent by nothing within brackets, so half-finished code does not hide what follows it.
     """
+    if not _pair(tokens, frozenset()) and restarts:
+        tokens.partner.clear()
+        _pair(tokens, restarts)
+
+
+def _pair(tokens: Tokens, restarts: Set[str]) -> bool:
+    """Was every bracket closed, none by a restart?"""
+    partner, closed = tokens.partner, True
     open_ones: list[int] = []
     depths: dict[str, list[int]] = {opening: [] for opening in OPENING}  # of each kind, where in open_ones they are
     for place, token in enumerate(tokens.texts):
-        if token not in BRACKETS:
-            continue
         if token in OPENING:
             depths[token].append(len(open_ones))
             open_ones.append(place)
-            continue
-        depth = _matching(depths, CLOSING[token])
-        if depth is not None:
-            tokens.partner[open_ones[depth]], tokens.partner[place] = place, open_ones[depth]
-            del open_ones[depth:]
-            for stack in depths.values():
-                while stack and stack[-1] >= depth:
-                    stack.pop()
-    if open_ones:
-        _close_at_restarts(tokens, open_ones, restarts)
+        elif token in CLOSING:
+            depth = _matching(depths, CLOSING[token])
+            if depth is not None:
+                partner[open_ones[depth]], partner[place] = place, open_ones[depth]
+                _forget(open_ones, depths, depth)
+        elif token in restarts and open_ones and tokens.begins_line(place):
+            partner.update(dict.fromkeys(open_ones, place - 1))
+            _forget(open_ones, depths, 0)
+            closed = False
+    partner.update(dict.fromkeys(open_ones, len(tokens) - 1))
+    return closed and not open_ones
 
 
 def _matching(depths: dict[str, list[int]], opening: str) -> int | None:
@@ -155,8 +162,8 @@ def _matching(depths: dict[str, list[int]], opening: str) -> int | None:
     return depth
 
 
-def _close_at_restarts(tokens: Tokens, open_ones: list[int], restarts: Set[str]) -> None:
-    ends = [place for place, token in enumerate(tokens.texts) if token in restarts and tokens.begins_line(place)]
-    ends.append(len(tokens))
-    for place in open_ones:
-        tokens.partner[place] = ends[bisect_right(ends, place)] - 1
+def _forget(open_ones: list[int], depths: dict[str, list[int]], depth: int) -> None:
+    del open_ones[depth:]
+    for stack in depths.values():
+        while stack and stack[-1] >= depth:
+            stack.pop()
