@@ -6,7 +6,8 @@ always present unless marked `?`; sizes are bytes, durations milliseconds, times
     session.created   id, face, workspace, isolation, name, parent
     session.changed   name?, status?, workspace?, permissions?: what is new ({"always": [tool names]})
     job.created       spec (JobSpec as JSON), key, payload (SHA-256 hex or null), dialect (int)
-    job.started       model, resolved_model, provider, tools, mcp_servers, permission_mode, containment, sandbox
+    job.started       model, resolved_model, provider, tools, mcp_servers, permission_mode, containment, sandbox,
+                      history? (messages in the conversation before)
     phase             name, index, count, percent, title?
                       plan, planned (count: tasks), task (index of count begins), task.done, prescan, compact
     tasks             tasks: the session's whole task list from now on: [{id, title, text, done}]
@@ -14,8 +15,9 @@ always present unless marked `?`; sizes are bytes, durations milliseconds, times
     input.delta       message, block, call, text         text: a piece of the call's JSON input
     message           id, role, content, model, usage    one complete message; of role user what a person said, or what
                       a mode says in their place: a task of a list, the instructions for a subagent
-    history.compacted dropped, text, before, after       the first *dropped* messages are now one that says *text*;
-                      before and after: estimated tokens of the conversation
+    history.compacted dropped, left, text, task, before, after    the first *dropped* messages are now one that says
+                      *text*, and the *task* at hand if there is one; left: messages there are now; before and after:
+                      estimated tokens of the conversation
     history.imported  entry: what an imported session says of one of its jobs (engine/archive.py)
     session.imported  sha256: of the zip that the session came from, a blob
     tool.started      call, name, input, subject       subject: what it is about, on one line, for people

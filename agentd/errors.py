@@ -116,6 +116,18 @@ class ProviderFailed(AgentdError):
     code = "PROVIDER_ERROR"
 
 
+class ContextFull(ProviderFailed):
+    """A conversation is longer than its model takes, and summing it up did not make it short enough."""
+
+    code = "CONTEXT_OVERFLOW"
+
+    def __init__(self, model: str, tokens: int) -> None:
+        super().__init__(
+            f"the conversation does not fit into the context of {model} (about {tokens} tokens), and summing it up did "
+            "not make enough room; start a new session, put less into the context, or use a model with a larger one"
+        )
+
+
 class ToolFailed(AgentdError):
     """A tool call did not work. The text goes to the model as an error result; the job goes on."""
 

@@ -10,6 +10,7 @@ import attrs
 import trio
 
 from agentd.domain import Entry, ToolUse
+from agentd.engine.branch import Branch
 from agentd.engine.session import Session
 from agentd.errors import AskNotFound, AskSettled
 
@@ -34,9 +35,9 @@ class Asks:
     session: Session
     _changed: trio.Event = attrs.field(factory=trio.Event)
 
-    async def permission(self, job: str, call: ToolUse, subject: str, seconds: float | None) -> Settlement:
+    async def permission(self, branch: Branch, call: ToolUse, subject: str, seconds: float | None) -> Settlement:
         """Ask whether *call* may run, and wait. *seconds* 0: nobody is there, so it is refused at once."""
-        ask_id = self._asked_about(job, call) or await self._open(job, call, subject, seconds)
+        ask_id = self._asked_about(branch.job.id, call) or await self._open(branch, call, subject, seconds)
         deadline = self.session.state.asks[ask_id].data["deadline"]
         left = trio.current_time() + (deadline / 1000 - time.time() if deadline is not None else float("inf"))
         with trio.move_on_at(left):
@@ -55,7 +56,7 @@ class Asks:
             raise AskNotFound(ask_id)
         if ask.settled is not None:
             raise AskSettled(ask_id, ask.settled["decision"])
-        entries = [Entry("ask.settled", {"id": ask_id} | attrs.asdict(answer), ask.job)]
+        entries = [Entry("ask.settled", {"id": ask_id} | attrs.asdict(answer), ask.job, ask.parent)]
         if answer.decision == "always":
             always = sorted({*self.session.state.always, ask.data["tool"]})
             entries.append(Entry("session.changed", {"permissions": {"always": always}}))
@@ -69,7 +70,7 @@ class Asks:
         asks = self.session.state.asks.values()
         return next((ask.id for ask in asks if (ask.job, ask.data["call"]) == (job, call.id)), None)
 
-    async def _open(self, job: str, call: ToolUse, subject: str, seconds: float | None) -> str:
+    async def _open(self, branch: Branch, call: ToolUse, subject: str, seconds: float | None) -> str:
         data = {
             "id": str(uuid.uuid4()),
             "kind": "permission",
@@ -80,5 +81,5 @@ class Asks:
             "options": ["allow", "deny", "always"],
             "deadline": None if seconds is None else int((time.time() + seconds) * 1000),
         }
-        await self.session.commit(Entry("ask.opened", data, job))
+        await self.session.commit(Entry("ask.opened", data, branch.job.id, branch.parent))
         return str(data["id"])

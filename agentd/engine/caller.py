@@ -6,7 +6,7 @@ What is done after which failure is policy.py's to say; here it is done, and tol
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import attrs
@@ -32,36 +32,46 @@ class Caller:
     """*model* is the one that serves the job now; *fallback* the one that does from the first time *model* cannot."""
 
     policy: Policy
-    append: Callable[[Entry], object]
-    job: str
+    write: Callable[[Entry], object]
     model: Resolved
     fallback: Resolved | None = None
     _calls: int = 0  # of this turn
     _sent: bytes | None = None  # the body of the last request
-    _told_no_price: bool = False
+    _unpriced: set[str] = attrs.field(factory=set)  # models of which it was told that they have no price
+
+    def writing_to(self, write: Callable[[Entry], object]) -> Caller:
+        """The same models for another conversation."""
+        return Caller(self.policy, write, self.model, self.fallback, unpriced=self._unpriced)
 
     async def take_turn(
-        self, system: str, messages: tuple[Message, ...], tools: tuple[ToolSchema, ...]
+        self,
+        system: str,
+        messages: tuple[Message, ...],
+        tools: tuple[ToolSchema, ...],
+        taken: Collection[str] = (),
     ) -> tuple[Turn, float | None]:
-        """The model's reply, in the log with what it took, and what it cost in USD. Raises ProviderFailed."""
+        """The model's reply, in the log with what it took, and what it cost in USD. Raises ProviderFailed.
+
+        *taken*: ids that calls of the reply may not have.
+        """
         self._calls = 0
         try:
-            return await self._persist(self._request(system, messages, tools))
+            return await self._persist(self._request(system, messages, tools), taken)
         except _FallBack as wanted:
             self._fall_back(str(wanted))
-        return await self._persist(self._request(system, messages, tools))
+        return await self._persist(self._request(system, messages, tools), taken)
 
     def _request(self, system: str, messages: tuple[Message, ...], tools: tuple[ToolSchema, ...]) -> ModelRequest:
         model = self.model.model
         return ModelRequest(model, system, tuple(_fit_for(model, message) for message in messages), tools)
 
-    async def _persist(self, request: ModelRequest) -> tuple[Turn, float | None]:
+    async def _persist(self, request: ModelRequest, taken: Collection[str]) -> tuple[Turn, float | None]:
         """Call the model until it has replied. Raises ProviderFailed, or _FallBack where that makes sense."""
         began = trio.current_time()
         for calls in itertools.count(1):
             await self._wait_for_service()
             self._calls += 1
-            attempt = Attempt(self.model.provider, request, self.append, self.job)
+            attempt = Attempt(self.model.provider, request, self.write, taken)
             try:
                 turn = await attempt.run()
             except ProviderFailed as failure:
@@ -106,8 +116,8 @@ class Caller:
 
     def _record(self, turn: Turn, sent: bytes | None) -> float | None:
         cost = self.model.cost(turn.usage)
-        if cost is None and not self._told_no_price:
-            self._told_no_price = True
+        if cost is None and self.model.name not in self._unpriced:
+            self._unpriced.add(self.model.name)
             text = f"no price is known of {self.model.name}, so no cost is counted and no budget ends the job"
             self._notice("NO_PRICE", f"{text}; `agentd help config` says how to set one", "info")
         data: dict[str, Any] = {
@@ -123,11 +133,11 @@ class Caller:
             "duration_ms": turn.duration_ms,
         }
         self._sent = sent
-        self.append(Entry("usage", data, self.job))
+        self.write(Entry("usage", data))
         return cost
 
     def _notice(self, code: str, text: str, level: str = "warning") -> None:
-        self.append(Entry("notice", {"level": level, "code": code, "text": text}, self.job))
+        self.write(Entry("notice", {"level": level, "code": code, "text": text}))
 
 
 def _fit_for(model: str, message: Message) -> Message:

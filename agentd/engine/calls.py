@@ -9,17 +9,19 @@ from pathlib import Path
 import attrs
 import trio
 
-from agentd.domain import Entry, Text, ToolClass, ToolPolicy, ToolUse, block_to_json
+from agentd.domain import Text, ToolClass, ToolPolicy, ToolUse, block_to_json
 from agentd.engine.asks import Asks
+from agentd.engine.branch import Branch
 from agentd.engine.permissions import ALLOW_FLAGS, Decision, Verdict, decide
-from agentd.engine.session import Session
-from agentd.errors import AgentdError
+from agentd.errors import AgentdError, ProviderFailed
 from agentd.providers.assemble import unreadable_input
 from agentd.store.blobs import Blobs
 from agentd.tools.background import Background
 from agentd.tools.base import Tool, ToolContext, ToolOutcome, ToolState
 
-TOOL_SECONDS = 60.0  # Bash keeps its own time
+TOOL_SECONDS = 60.0
+OWN_TIME = frozenset({ToolClass.EXEC, ToolClass.AGENT})  # classes of tools that keep their own time
+ACTS = frozenset({ToolClass.EDIT, ToolClass.EXEC})  # classes of tools that do something to the world
 READS_AT_ONCE = 8
 
 
@@ -33,14 +35,14 @@ class Surroundings:
     off_limits: tuple[Path, ...]
     blobs: Blobs
     background: Background
+    acted: list[str] = attrs.field(factory=list)  # names of the tools that did something to the world, call by call
 
 
 @attrs.frozen
 class Calls:
     """Runs the tool calls of one job. *tools* are those on offer, by name."""
 
-    session: Session
-    job: str
+    branch: Branch
     tools: Mapping[str, Tool]
     policy: ToolPolicy
     asks: Asks
@@ -103,36 +105,38 @@ class Calls:
 
     def _start(self, tool: Tool, call: ToolUse) -> None:
         about = tool.subject(call.input)
-        self._append("tool.started", call=call.id, name=call.name, input=dict(call.input), subject=about)
+        self.branch.append("tool.started", call=call.id, name=call.name, input=dict(call.input), subject=about)
 
     async def _refusal(self, tool: Tool, call: ToolUse) -> str | None:
         decision = self._decide(tool)
         if decision.verdict is not Verdict.ASK:
             return decision.reason or None
         seconds = self.policy.ask_seconds
-        settled = await self.asks.permission(self.job, call, tool.subject(call.input), seconds)
+        settled = await self.asks.permission(self.branch, call, tool.subject(call.input), seconds)
         if settled.allowed:
             return None
         hint = f" What would allow it: {ALLOW_FLAGS[tool.tool_class]}." if seconds == 0 else ""
         return f"{call.name} was not executed: permission was refused ({settled.reason or 'no reason given'}).{hint}"
 
     def _decide(self, tool: Tool) -> Decision:
-        approved: Collection[str] = {*self.policy.allowed, *self.session.state.always}
+        approved: Collection[str] = {*self.policy.allowed, *self.branch.session.state.always}
         return decide(tool.name, tool.tool_class, self.policy.permission_mode, approved)
 
     async def _run(self, tool: Tool, call: ToolUse) -> None:
         started = time.monotonic()
         artifacts: list[str] = []
         outcome = await self._outcome(tool, call, artifacts)
+        if tool.tool_class in ACTS and not outcome.is_error:
+            self.around.acted.append(tool.name)
         self._finish(call, outcome, round((time.monotonic() - started) * 1000), artifacts[0] if artifacts else None)
 
     async def _outcome(self, tool: Tool, call: ToolUse, artifacts: list[str]) -> ToolOutcome:
         def on_output(text: str) -> None:
-            self._append("tool.output", call=call.id, text=text)
+            self.branch.append("tool.output", call=call.id, text=text)
 
         def keep(path: Path) -> str:
             sha256 = self.around.blobs.put_file(path)
-            self._append(
+            self.branch.append(
                 "artifact",
                 sha256=sha256,
                 size=path.stat().st_size,
@@ -144,12 +148,21 @@ class Calls:
 
         around = self.around
         context = ToolContext(
-            around.workspace, around.state, around.env, around.off_limits, on_output, keep, around.background
+            around.workspace,
+            around.state,
+            around.env,
+            around.off_limits,
+            on_output,
+            keep,
+            around.background,
+            call=call.id,
         )
-        seconds = TOOL_SECONDS if tool.tool_class is not ToolClass.EXEC else float("inf")
+        seconds = float("inf") if tool.tool_class in OWN_TIME else TOOL_SECONDS
         try:
             with trio.fail_after(seconds):
                 return await tool.run(call.input, context)
+        except ProviderFailed:  # of a subagent's model: the job fails on it as on its own
+            raise
         except AgentdError as exc:
             return ToolOutcome((Text(str(exc)),), _first_line(str(exc)), is_error=True)
         except OSError as exc:
@@ -164,7 +177,7 @@ class Calls:
         self._finish(call, ToolOutcome((Text(reason),), _first_line(reason), is_error=True), 0, None)
 
     def _finish(self, call: ToolUse, outcome: ToolOutcome, duration_ms: int, artifact: str | None) -> None:
-        self._append(
+        self.branch.append(
             "tool.finished",
             call=call.id,
             name=call.name,
@@ -175,9 +188,6 @@ class Calls:
             content=[block_to_json(block) for block in outcome.content],
             artifact=artifact,
         )
-
-    def _append(self, kind: str, **data: object) -> None:
-        self.session.append(Entry(kind, data, self.job))
 
 
 def _first_line(text: str) -> str:

@@ -22,6 +22,9 @@ class Budget:
 
     def add_turn(self, cost: float | None) -> None:
         self.turns += 1
+        self.add_cost(cost)
+
+    def add_cost(self, cost: float | None) -> None:
         if cost is not None:
             self.cost = (self.cost or 0.0) + cost
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import attrs
 import trio
@@ -40,8 +40,7 @@ class Turn:
 class Deltas:
     """Gathers what a model streams into few records: readers see it at most DELTA_SECONDS late."""
 
-    append: Callable[[Entry], object]
-    job: str
+    write: Callable[[Entry], object]
     message: str
     _kind: str = ""
     _piece: Piece | None = None
@@ -63,7 +62,7 @@ class Deltas:
     def flush(self) -> None:
         if self._piece is not None and self._chars:
             data = {"message": self.message, "block": self._piece.block, "text": "".join(self._texts)}
-            self.append(Entry(self._kind, data | ({"call": self._piece.call} if self._piece.call else {}), self.job))
+            self.write(Entry(self._kind, data | ({"call": self._piece.call} if self._piece.call else {})))
         self._texts.clear()
         self._chars = 0
 
@@ -82,8 +81,8 @@ class Attempt:
 
     provider: Provider
     request: ModelRequest
-    append: Callable[[Entry], object]
-    job: str
+    write: Callable[[Entry], object]
+    taken: Collection[str] = ()  # ids that calls of the reply may not have, beside those of the conversation
     sent: bytes | None = None  # the body of the request, where the provider tells it
     _first: float | None = None  # when the reply began
     _started: float = attrs.field(factory=trio.current_time)
@@ -91,8 +90,9 @@ class Attempt:
     _assembler: Assembler = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._deltas = Deltas(self.append, self.job, str(uuid.uuid4()))
-        self._assembler = Assembler({call.id for message in self.request.messages for call in message.calls})
+        self._deltas = Deltas(self.write, str(uuid.uuid4()))
+        own = {call.id for message in self.request.messages for call in message.calls}
+        self._assembler = Assembler(own.union(self.taken))
 
     @property
     def begun(self) -> bool:
@@ -134,8 +134,8 @@ class Attempt:
     def _finish(self) -> Turn:
         assembler, message = self._assembler, self._assembler.message(self._deltas.message)
         for problem in assembler.problems:
-            self.append(Entry("notice", {"level": "warning", "code": "MODEL_OUTPUT", "text": problem}, self.job))
-        self._write(message, attrs.asdict(assembler.usage))
+            self.write(Entry("notice", {"level": "warning", "code": "MODEL_OUTPUT", "text": problem}))
+        self._keep(message, attrs.asdict(assembler.usage))
         first_ms = self._since(self._first)
         return Turn(message, assembler.usage, assembler.stop_reason, assembler.salvaged, first_ms, self._since(None))
 
@@ -149,12 +149,12 @@ class Attempt:
         message = self._assembler.message(self._deltas.message)
         said = _beginning([block.text for block in message.content if isinstance(block, Text) and block.text.strip()])
         if said:
-            self._write(attrs.evolve(message, content=said), None)
+            self._keep(attrs.evolve(message, content=said), None)
 
-    def _write(self, message: Message, usage: dict[str, int] | None) -> None:
+    def _keep(self, message: Message, usage: dict[str, int] | None) -> None:
         content = [block_to_json(block) for block in message.content]
         data = {"id": message.id, "role": message.role, "content": content, "model": self.request.model}
-        self.append(Entry("message", data | {"usage": usage}, self.job))
+        self.write(Entry("message", data | {"usage": usage}))
 
 
 def _beginning(texts: Sequence[str]) -> tuple[Text, ...]:

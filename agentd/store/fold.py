@@ -45,10 +45,10 @@ class History:
         self.close()
         self.messages.append(message)
 
-    def compact(self, dropped: int, text: str) -> None:
-        """Put one message that says *text* in the place of the first *dropped* ones."""
+    def compact(self, dropped: int, *texts: str) -> None:
+        """Put one message that says *texts* in the place of the first *dropped* ones."""
         self.close()
-        self.messages[:dropped] = [Message("user", (Text(text),))]
+        self.messages[:dropped] = [Message("user", tuple(Text(text) for text in texts if text))]
 
     def answer(self, result: ToolResult) -> None:
         self.results.setdefault(result.tool_use_id, result)
@@ -82,6 +82,7 @@ class AskView:
     id: str
     job: str
     data: dict[str, Any]  # of ask.opened
+    parent: str | None = None  # the subagent's call, if one asks
     settled: dict[str, Any] | None = None  # of ask.settled
 
 
@@ -102,7 +103,9 @@ class JobView:
     turns: int = 0
     cost: float | None = None
     percent: int = 0
+    phase: dict[str, Any] | None = None  # data of its latest phase
     start_tree: str | None = None
+    tree: str | None = None  # of its latest checkpoint
     finished: dict[str, Any] | None = None
 
 
@@ -204,8 +207,10 @@ def _job_started(state: SessionState, record: Record, data: Mapping[str, Any]) -
 
 
 def _phase(state: SessionState, record: Record, data: Mapping[str, Any]) -> None:
+    job = state.jobs[record.job or ""]
+    job.phase = dict(data)
     if data["percent"] is not None:
-        state.jobs[record.job or ""].percent = data["percent"]
+        job.percent = data["percent"]
 
 
 def _message(state: SessionState, record: Record, data: Mapping[str, Any]) -> None:
@@ -224,7 +229,7 @@ def _tool_finished(state: SessionState, record: Record, data: Mapping[str, Any])
 
 
 def _compacted(state: SessionState, record: Record, data: Mapping[str, Any]) -> None:
-    state.history_of(record.parent).compact(data["dropped"], data["text"])
+    state.history_of(record.parent).compact(data["dropped"], data["text"], data["task"])
 
 
 def _history_imported(state: SessionState, record: Record, data: Mapping[str, Any]) -> None:
@@ -260,7 +265,7 @@ def _context_changed(state: SessionState, record: Record, data: Mapping[str, Any
 
 def _ask_opened(state: SessionState, record: Record, data: dict[str, Any]) -> None:
     assert record.job is not None
-    state.asks[data["id"]] = AskView(data["id"], record.job, data)
+    state.asks[data["id"]] = AskView(data["id"], record.job, data, record.parent)
     state.jobs[record.job].state = JobState.WAITING
 
 
@@ -280,7 +285,7 @@ def _usage(state: SessionState, record: Record, data: Mapping[str, Any]) -> None
 
 def _checkpoint(state: SessionState, record: Record, data: Mapping[str, Any]) -> None:
     job = state.jobs[record.job or ""]
-    job.start_tree = job.start_tree or data["tree"]
+    job.start_tree, job.tree = job.start_tree or data["tree"], data["tree"]
 
 
 def _job_finished(state: SessionState, record: Record, data: dict[str, Any]) -> None:

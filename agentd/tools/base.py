@@ -30,6 +30,7 @@ class ToolContext:
     on_output: Callable[[str], None]  # live output, for people; it need not be the whole of it
     keep: Callable[[Path], str]  # store a file as an artifact of this call; its name, to tell the model
     background: Background | None = None  # for what runs on after its call; None: nothing may
+    call: str = ""  # its id, for a tool whose call is a conversation of its own
 
 
 @attrs.frozen

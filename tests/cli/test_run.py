@@ -192,7 +192,7 @@ def test_a_limit_of_time_ends_the_command_and_has_the_same_exit_code(place: Plac
     [
         ([], "say what to do"),
         (["two", "words"], "put it in quotes"),
-        (["--mode", "dance", "x"], "--mode: dance is none of ask, code"),
+        (["--mode", "dance", "x"], "--mode: dance is none of ask, search, code, architect, lutz"),
         (["--max-turns", "0", "x"], "--max-turns: 0 is not a number above 0"),
         (["--timeout", "soon", "x"], "--timeout: soon is not a number above 0"),
         (["--frobnicate", "x"], "--frobnicate"),

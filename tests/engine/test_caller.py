@@ -96,7 +96,7 @@ class Desk:
 
     def __attrs_post_init__(self) -> None:
         spare = resolved(self.spare) if self.spare else None
-        self.caller = Caller(self.policy, self.log.append, "job", resolved(self.service, self.price), spare)
+        self.caller = Caller(self.policy, self.log.append, resolved(self.service, self.price), spare)
 
     async def ask(self, *messages: Message) -> str:
         turn, _ = await self.caller.take_turn("system", messages or (Message("user", (Text("hi"),)),), ())

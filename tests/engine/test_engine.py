@@ -48,7 +48,8 @@ async def test_every_record_is_in_the_log_with_its_position(workshop: Workshop) 
     _, records = await workshop.do()
     assert [record.pos for record in records] == list(range(1, len(records) + 1))
     assert types(records) == [
-        "session.created", "job.created", "message", "job.started", "text.delta", "message", "usage", "job.finished",
+        "session.created", "job.created", "message", "job.started", "text.delta", "message", "usage", "notice",
+        "job.finished",
     ]  # fmt: skip
 
 

@@ -126,7 +126,7 @@ async def test_a_job_is_running_when_it_is_answered_and_has_a_session(workshop: 
         ({"taskInput": ""}, "taskInput is required"),
         ({"autoCommit": "yes"}, "$.autoCommit"),
         ({"contextText": ["a note"]}, "job-scoped texts are not taken"),
-        ({"tags": {"mode": "ARCHITEKT"}}, "mode ARCHITEKT is not known here; there are ASK, CODE"),
+        ({"tags": {"mode": "ARCHITEKT"}}, "mode ARCHITEKT is not known here; there are ASK, SEARCH, CODE, ARCHITECT, LUTZ"),
     ],
 )
 async def test_a_job_that_is_not_well_described_is_refused(

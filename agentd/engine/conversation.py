@@ -1,0 +1,123 @@
+"""The turn loop: a model speaks and calls, its calls are answered, until it has said its last word or may not go on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import attrs
+
+from agentd.domain import JobState, Message, Text
+from agentd.engine.branch import Branch
+from agentd.engine.caller import Caller
+from agentd.engine.calls import Calls
+from agentd.engine.compaction import Room
+from agentd.engine.limits import REPEATS_BEFORE_STOP, REPEATS_BEFORE_WARNING, Budget, LoopGuard
+from agentd.engine.turn import Turn
+from agentd.providers.failures import ContextOverflow
+from agentd.providers.protocol import ToolSchema
+
+
+@attrs.frozen
+class Ending:
+    outcome: JobState
+    stop_reason: str
+    result: str | None = None
+    error: Mapping[str, str] | None = None
+
+    @classmethod
+    def failed(cls, stop_reason: str, code: str, message: str, result: str | None = None) -> Ending:
+        return cls(JobState.FAILED, stop_reason, result, {"code": code, "message": message})
+
+
+@attrs.frozen
+class Material:
+    """What a client put before the model. It stands in front of a job's first message, and never in the log."""
+
+    texts: tuple[Text, ...] = ()
+    before: str = ""  # the id of that message
+
+    def put_into(self, messages: tuple[Message, ...]) -> tuple[Message, ...]:
+        """Where that message is no more, because the conversation was summed up, it stands in front of the rest."""
+        if not self.texts or not messages:
+            return messages
+        at = next((index for index, message in enumerate(messages) if message.id == self.before), 0)
+        first = attrs.evolve(messages[at], content=(*self.texts, *messages[at].content))
+        return (*messages[:at], first, *messages[at + 1 :])
+
+
+@attrs.define
+class Conversation:
+    """One conversation with a model, from where its history stands."""
+
+    branch: Branch
+    system: str
+    caller: Caller
+    calls: Calls
+    budget: Budget
+    material: Material = Material()
+    _guard: LoopGuard = attrs.field(factory=LoopGuard)
+    _room: Room = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        material = sum(len(text.text) for text in self.material.texts)
+        self._room = Room(self.branch, self.caller, self.system, self._schemas, self.budget, material)
+
+    async def run(self) -> Ending:
+        """To the model's last word. Raises AgentdError."""
+        if unanswered := self.branch.history.unanswered:  # an earlier executor stopped at an ask
+            await self.calls.answer(unanswered)
+        while (reason := self.budget.exhausted()) is None:
+            turn = await self._take_turn()
+            if not turn.message.calls:
+                return self._ending_of(turn)
+            await self.calls.answer(turn.message.calls)
+            if (stuck := self._stuck(turn)) is not None:
+                return stuck
+        return Ending(JobState.COMPLETED, reason, self._last_text())
+
+    async def sum_up(self) -> None:
+        """Put a summary in the place of the whole conversation. Raises ProviderFailed; then it is what it was."""
+        await self._room.sum_up(self.branch.history.view())
+
+    @property
+    def _schemas(self) -> tuple[ToolSchema, ...]:
+        return tuple(ToolSchema(t.name, t.description, t.input_schema) for t in self.calls.tools.values())
+
+    async def _take_turn(self) -> Turn:
+        """Raises ProviderFailed: ContextFull where the conversation is too long and cannot be shortened."""
+        history = self.branch.history
+        if self._room.is_short(history.view()):
+            await self._room.make(history.view())
+        while True:
+            messages = self.material.put_into(history.view())
+            try:
+                turn, cost = await self.caller.take_turn(self.system, messages, self._schemas, self.branch.taken_ids)
+            except ContextOverflow as overflow:
+                await self._room.make(history.view(), overflow)
+                continue
+            self.budget.add_turn(cost)
+            self._room.measured(turn.usage, history.messages)
+            return turn
+
+    def _ending_of(self, turn: Turn) -> Ending:
+        text = turn.message.text
+        if turn.stop_reason == "failed":
+            return Ending.failed("failed", "NOT_DONE", text.strip().split("\n", 1)[0] or "not done", text)
+        if not text.strip():
+            return Ending.failed("llm_error", "EMPTY_REPLY", "the model answered with neither text nor a tool call")
+        if turn.stop_reason == "max_tokens":
+            self.branch.notice("warning", "CUT_SHORT", "the model's answer was cut at its length limit")
+        return Ending(JobState.COMPLETED, "completed", text)
+
+    def _stuck(self, turn: Turn) -> Ending | None:
+        repeats = self._guard.saw(turn.message.calls, self.branch.history.results)
+        if repeats == REPEATS_BEFORE_WARNING:
+            self.branch.notice("warning", "LOOP", f"the model made the same calls {repeats} times in a row")
+        if repeats < REPEATS_BEFORE_STOP:
+            return None
+        text = f"stopped: the model made the same calls with the same results {repeats} times in a row"
+        return Ending.failed("loop", "LOOP", text)
+
+    def _last_text(self) -> str | None:
+        messages: Sequence[Message] = self.branch.history.messages
+        return next((each.text for each in reversed(messages) if each.role == "assistant" and each.text), None)

@@ -1,0 +1,187 @@
+"""The work of one job: which conversations its mode consists of, and what happens around them."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+
+import attrs
+
+from agentd.domain import JobSpec, JobState, Mode, Text, block_to_json
+from agentd.engine.asks import Asks
+from agentd.engine.branch import Branch
+from agentd.engine.caller import Caller
+from agentd.engine.calls import Calls, Surroundings
+from agentd.engine.changes import Changes
+from agentd.engine.conversation import Conversation, Ending, Material
+from agentd.engine.delegate import CODE_TOOL, Code
+from agentd.engine.limits import Budget
+from agentd.engine.modes import CODE, MODES, PLAN, SCAN, Recipe, system_prompt
+from agentd.engine.tasklist import TASK_TOOL, TaskList
+from agentd.errors import ProviderFailed
+from agentd.providers.registry import Role
+from agentd.store.fold import Task
+from agentd.tools.base import Tool
+
+OF_MODES = frozenset(
+    {CODE_TOOL, TASK_TOOL}
+)  # tools of some modes, always allowed: what is done by them is decided call by call
+REASON_CHARS = 160  # of an answer, as the reason why nothing was done
+
+
+@attrs.define
+class Work:
+    """*callers*: the models of the roles that the mode needs, and `scan` where a scan comes first."""
+
+    branch: Branch
+    spec: JobSpec
+    callers: Mapping[Role, Caller]
+    tools: Mapping[str, Tool]
+    around: Surroundings
+    asks: Asks
+    changes: Changes
+    budget: Budget
+    material: Material
+
+    async def run(self) -> Ending:
+        """Raises AgentdError."""
+        if self.spec.mode is Mode.LUTZ:
+            return await self._tasks()
+        if self.spec.pre_scan and self.spec.mode is Mode.ASK:
+            await self._scan()
+        rule = MODES[self.spec.mode]
+        ending = await self._converse(self._conversation(rule.recipe))
+        if self.spec.auto_commit and rule.writes and ending.outcome is JobState.COMPLETED:
+            await self.changes.commit(self.spec.prompt)
+        return ending
+
+    async def _converse(self, conversation: Conversation) -> Ending:
+        """A conversation, and what is asked for after it."""
+        acted = len(self.around.acted)
+        ending = await conversation.run()
+        if ending.outcome is not JobState.COMPLETED:
+            return ending
+        if MODES[self.spec.mode].writes and len(self.around.acted) == acted:
+            reason = " ".join((ending.result or "the model gave no reason").split())[:REASON_CHARS]
+            self.branch.notice("warning", "NO_EDIT", f"no edit was made: {reason}")
+        if self.spec.auto_compress:
+            await self._compress(conversation)
+        return ending
+
+    async def _compress(self, conversation: Conversation) -> None:
+        try:
+            await conversation.sum_up()
+        except ProviderFailed as exc:
+            self.branch.notice("warning", "NOT_COMPRESSED", f"the history was not compressed: {exc}")
+
+    # --- LUTZ: a plan, then its tasks -----------------------------------------------------------------------------
+
+    async def _tasks(self) -> Ending:
+        phase = self.branch.job.phase
+        planned = phase is not None and phase["name"] != "plan"
+        if not planned and (ending := await self._plan()) is not None:
+            return ending
+        tasks = self._list
+        results = []
+        for number, task in enumerate(tasks, 1):
+            if not task.done:
+                ending = await self._task(number, len(tasks), task)
+                if ending.outcome is not JobState.COMPLETED or ending.stop_reason != "completed":
+                    return ending
+                results.append(f"{number}. {task.title}\n{ending.result or ''}".strip())
+        return Ending(JobState.COMPLETED, "completed", "\n\n".join(results))
+
+    @property
+    def _list(self) -> list[Task]:
+        return self.branch.session.state.tasks
+
+    async def _plan(self) -> Ending | None:
+        """Make the task list. An ending is the job's: there is nothing to be done, or no plan."""
+        made: list[Task] = []
+
+        def keep(tasks: Sequence[Task]) -> None:
+            made[:] = tasks
+            self._keep_list(tasks)
+
+        self._phase("plan", 0, 0, 0, self.spec.prompt)
+        ending = await self._conversation(PLAN, TaskList(keep)).run()
+        if ending.outcome is not JobState.COMPLETED or ending.stop_reason != "completed":
+            return ending
+        if not made:
+            self.branch.notice("info", "NO_TASKS", "the plan has no tasks, so nothing was done")
+            return ending
+        self._phase("planned", 0, len(made), 0, "")
+        return None
+
+    async def _task(self, number: int, count: int, task: Task) -> Ending:
+        phase = self.branch.job.phase or {}
+        if (phase["name"], phase["index"]) != ("task", number):  # else an earlier executor stopped in the middle of it
+            self._phase("task", number, count, 100 * (number - 1) // count, task.title)
+            await self.changes.begin(f"{self.branch.job.id}/{task.id}")
+            heading = f"Task {number} of {count} of the list. Do this one alone; the others have their turn."
+            self._say(self.branch, heading, task.text)
+        ending = await self._converse(self._conversation(MODES[Mode.LUTZ].recipe))
+        if ending.outcome is JobState.COMPLETED and ending.stop_reason == "completed":
+            if self.spec.auto_commit:
+                await self.changes.commit(task.title)
+            self._keep_list([attrs.evolve(each, done=each.done or each.id == task.id) for each in self._list])
+            self._phase("task.done", number, count, 100 * number // count, task.title)
+        return ending
+
+    def _keep_list(self, tasks: Sequence[Task]) -> None:
+        self.branch.append("tasks", tasks=[attrs.asdict(task) for task in tasks])
+
+    def _phase(self, name: str, index: int, count: int, percent: int, title: str) -> None:
+        self.branch.append("phase", name=name, index=index, count=count, percent=percent, title=title)
+
+    # --- Conversations below the job's own ------------------------------------------------------------------------
+
+    async def _scan(self) -> None:
+        """Look for what matters to the question, and put it before the model. Nothing about it fails the job."""
+        self.branch.notice("info", "SCAN_STARTED", "scanning the repository before answering")
+        found = ""
+        if "scan" in self.callers:
+            branch = self.branch.below(f"scan:{self.branch.job.id}")
+            self._say(branch, self.spec.prompt)
+            try:
+                found = (await self._conversation(SCAN, branch=branch).run()).result or ""
+            except ProviderFailed as exc:
+                self.branch.notice("warning", "SCAN_FAILED", f"the scan did not work: {exc}")
+        if found:
+            text = Text(f"A scan of the repository found this:\n\n{found}")
+            self.material = attrs.evolve(self.material, texts=(*self.material.texts, text))
+        self.branch.notice("info", "SCAN_COMPLETED", f"the scan is complete{'' if found else ', and found nothing'}")
+
+    async def _code(self, call: str, instructions: str) -> Ending:
+        """Have the code model follow instructions."""
+        branch = self.branch.below(call)
+        message = self._say(branch, instructions)
+        material = attrs.evolve(self.material, before=message)
+        return await self._conversation(CODE, branch=branch, material=material).run()
+
+    def _say(self, branch: Branch, *texts: str) -> str:
+        """In a person's place; the id of the message."""
+        message_id = str(uuid.uuid4())
+        branch.say(message_id, [block_to_json(Text(text)) for text in texts])
+        return message_id
+
+    def _conversation(
+        self, recipe: Recipe, *own_tools: Tool, branch: Branch | None = None, material: Material | None = None
+    ) -> Conversation:
+        branch = branch or self.branch
+        system = system_prompt(recipe, self.around.workspace)
+        calls = Calls(branch, self._offered(recipe, own_tools), self.spec.tools, self.asks, self.around)
+        caller = self.callers[recipe.role].writing_to(branch.write)
+        return Conversation(branch, system, caller, calls, self.budget, material or self.material)
+
+    def _offered(self, recipe: Recipe, own_tools: Sequence[Tool]) -> dict[str, Tool]:
+        own = {tool.name: tool for tool in (Code(self._code), *own_tools)}
+        return offered(recipe, {**self.tools, **own}, self.spec)
+
+
+def offered(recipe: Recipe, tools: Mapping[str, Tool], spec: JobSpec) -> dict[str, Tool]:
+    """The tools of *recipe* that are there and that the job's policy lets it have."""
+    policy = spec.tools
+    names = recipe.tools if recipe.tools is not None else [name for name in tools if name not in OF_MODES]
+    there = [name for name in names if name in tools and name not in policy.disallowed]
+    return {name: tools[name] for name in there if not policy.allowed or name in policy.allowed or name in OF_MODES}
