@@ -51,7 +51,7 @@ class Scan:
             return None
         try:
             found = self._blocks(_blocks(descriptor, whole=self.pattern.multiline), keep, check)
-            return found if found and _is_below(top, descriptor) else None
+            return found if found and is_below(top, descriptor) else None
         except OSError:
             return None  # a directory, or the disk failed
         finally:
@@ -112,7 +112,7 @@ class Scan:
         return _lines_matching(text, pattern.regex)
 
 
-def _is_below(top: bytes, descriptor: int) -> bool:
+def is_below(top: bytes, descriptor: int) -> bool:
     """Whether an open file is where it was found: a directory on the way may have been swapped for a link meanwhile."""
     try:
         return os.readlink(b"/proc/self/fd/%d" % descriptor).startswith(top)  # noqa: PTH115 - bytes

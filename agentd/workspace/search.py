@@ -4,21 +4,18 @@ in worker processes; ripgrep, where there is one, is asked first which files are
 from __future__ import annotations
 
 import itertools
-import marshal
 import os
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from subprocess import DEVNULL, PIPE
 
 import attrs
 import trio
 
-import agentd
 from agentd.errors import ToolFailed
-from agentd.workspace.scan import Found, Line, Scan
+from agentd.workspace.scan import Line, Scan
 from agentd.workspace.sieve import sieve
-from agentd.workspace.worker import LENGTH_BYTES, describe, pack, search
+from agentd.workspace.worker import describe, pack, search
+from agentd.workspace.workerprocess import WorkerDied, WorkerProcess
 
 FIRST_BATCH = 512  # files that are looked for before the search begins; later batches are larger
 MAX_BATCH = 8192
@@ -28,8 +25,6 @@ MAX_WORKERS = 4
 MAX_IN_FLIGHT = 16  # pieces that are being searched, or wait for an earlier one to be delivered
 
 _ARGUMENT_BYTES = 512 << 10  # of one command line
-_HOME = str(Path(agentd.__path__[0]).absolute().parent)  # where agentd is imported from: a directory, or the .pyz
-_WORKER = "import sys; sys.path.insert(0, sys.argv[1]); from agentd.workspace.worker import main; main()"
 
 
 @attrs.frozen
@@ -65,7 +60,7 @@ class Search:
         self._done: dict[int, list[FileHits]] = {}  # what waits for an earlier piece
         self._delivered = 0
         self._enough = trio.CancelScope()
-        self._failed: ToolFailed | None = None
+        self._failed: WorkerDied | None = None
 
     async def run(self) -> None:
         """Cancellable at any time. Raises ToolFailed if a worker process dies."""
@@ -77,7 +72,9 @@ class Search:
                 receive.close()
                 await self._feed(send)
         if self._failed:
-            raise self._failed
+            raise ToolFailed(
+                "The process that searches has died, maybe for want of memory; search in less"
+            ) from self._failed
 
     async def _feed(self, send: trio.MemorySendChannel[tuple[int, list[bytes]]]) -> None:
         numbers = itertools.count()
@@ -92,16 +89,16 @@ class Search:
                     await send.send((next(numbers), batch[start : start + PIECE]))
 
     async def _search_pieces(self, pieces: trio.MemoryReceiveChannel[tuple[int, list[bytes]]]) -> None:
-        worker = _Worker(self._scan)
+        worker = WorkerProcess("agentd.workspace.worker", pack(describe(self._scan)))
         try:
             async for number, piece in pieces:
                 if self._scan.pattern.quick and len(piece) <= SMALL_PIECE:
                     check = trio.from_thread.check_cancelled
                     found = await trio.to_thread.run_sync(search, self._scan, self._top, piece, self._keep, check)
                 else:
-                    found = await worker.search(self._top, piece, self._keep)
+                    found = await worker.ask(pack((self._top, piece, self._keep)))
                 self._deliver(number, [FileHits(piece[index], count, lines) for index, (count, lines) in found])
-        except ToolFailed as exc:  # raised here it would reach the caller in an exception group
+        except WorkerDied as exc:  # raised here it would reach the caller in an exception group
             self._failed = exc
             self._enough.cancel()
         finally:
@@ -163,53 +160,3 @@ def _chunks(files: list[bytes]) -> Iterator[list[bytes]]:
             chunk, room = [], _ARGUMENT_BYTES
         chunk.append(file)
     yield chunk
-
-
-class _Worker:
-    """A search process, started when it is needed."""
-
-    def __init__(self, scan: Scan) -> None:
-        self._scan = scan
-        self._process: trio.Process | None = None
-        self._received = bytearray()
-
-    async def search(self, top: bytes, paths: list[bytes], keep: int) -> list[tuple[int, Found]]:
-        request = pack((top, paths, keep))
-        if self._process is None:
-            self._process = await trio.lowlevel.open_process(
-                [sys.executable, "-I", "-S", "-c", _WORKER, _HOME], stdin=PIPE, stdout=PIPE, stderr=DEVNULL, cwd="/"
-            )
-            request = pack(describe(self._scan)) + request
-        stdin, stdout = _pipes(self._process)
-        try:
-            await stdin.send_all(request)
-            size = int.from_bytes(await self._receive(stdout, LENGTH_BYTES), "little")
-            found: list[tuple[int, Found]] = marshal.loads(await self._receive(stdout, size))
-        except trio.BrokenResourceError as exc:
-            raise ToolFailed("The process that searches has died, maybe for want of memory; search in less") from exc
-        return found
-
-    async def _receive(self, stdout: trio.abc.ReceiveStream, size: int) -> bytes:
-        while len(self._received) < size:
-            data = await stdout.receive_some()
-            if not data:
-                raise trio.BrokenResourceError
-            self._received += data
-        taken = bytes(self._received[:size])
-        del self._received[:size]
-        return taken
-
-    async def end(self) -> None:
-        if self._process is None:
-            return
-        self._process.kill()
-        with trio.CancelScope(shield=True):  # a killed process is gone at once
-            await self._process.wait()
-            for pipe in _pipes(self._process):
-                await pipe.aclose()
-
-
-def _pipes(process: trio.Process) -> tuple[trio.abc.SendStream, trio.abc.ReceiveStream]:
-    assert process.stdin is not None
-    assert process.stdout is not None
-    return process.stdin, process.stdout

@@ -61,7 +61,7 @@ def serve(stdin: BinaryIO, stdout: BinaryIO) -> None:
     if described is None:
         return
     source, ignore_case, multiline, mode, before, after, parent = described
-    _leave_with(parent)
+    leave_with(parent)
     scan = Scan(Pattern(source, ignore_case=ignore_case, multiline=multiline), mode, before, after)
     while (request := unpack(stdin.read)) is not None:
         top, paths, keep = request
@@ -69,12 +69,14 @@ def serve(stdin: BinaryIO, stdout: BinaryIO) -> None:
         stdout.flush()
 
 
-def _leave_with(parent: int) -> None:
-    """End when the parent is gone, even in the middle of a match: `re` lets signal handlers run."""
+def leave_with(parent: int, also: Callable[[], None] = lambda: None) -> None:
+    """End when the parent is gone, even in the middle of a match: `re` lets signal handlers run. *also* is called as
+    often as is looked for the parent; what it raises is raised wherever the process is at that moment."""
 
     def look(*_: object) -> None:
         if os.getppid() != parent:
             os._exit(1)
+        also()
 
     signal.signal(signal.SIGALRM, look)
     signal.setitimer(signal.ITIMER_REAL, PARENT_CHECK_SECONDS, PARENT_CHECK_SECONDS)

@@ -16,6 +16,7 @@ from agentd.tools import grep as grep_module
 from agentd.tools.base import Tool, ToolOutcome
 from agentd.tools.grep import COUNTED, Grep
 from agentd.workspace import search as search_module
+from agentd.workspace import workerprocess
 
 Call = Callable[[Tool, Mapping[str, Any]], Awaitable[ToolOutcome]]
 Told = Callable[[Tool, Mapping[str, Any]], Awaitable[str]]
@@ -288,6 +289,6 @@ async def test_a_worker_that_dies_is_a_failure_of_the_call(
     workspace: Path, call: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (workspace / "a").write_text("aab\n")
-    monkeypatch.setattr(search_module, "_WORKER", "import os; os.kill(os.getpid(), 9)")
+    monkeypatch.setattr(workerprocess, "_START", "import os; os.kill(os.getpid(), 9)")
     with pytest.raises(ToolFailed, match="died"):
         await call(GREP, {"pattern": HOSTILE})

@@ -116,10 +116,10 @@ ORPHAN = """
 import os, subprocess, sys
 from agentd.workspace.pattern import Pattern
 from agentd.workspace.scan import Scan
-from agentd.workspace.search import _HOME, _WORKER
 from agentd.workspace.worker import describe, pack
+from agentd.workspace.workerprocess import command
 reader, writer = os.pipe()
-child = subprocess.Popen([sys.executable, "-I", "-S", "-c", _WORKER, _HOME], stdin=reader, stdout=3, pass_fds=[3])
+child = subprocess.Popen(command("agentd.workspace.worker"), stdin=reader, stdout=3, pass_fds=[3])
 os.set_inheritable(writer, True)
 os.write(writer, pack(describe(Scan(Pattern("(a|aa)+$"), "count"))) + pack((b"/", [sys.argv[1][1:].encode()], 0)))
 print(child.pid, flush=True)
