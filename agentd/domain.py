@@ -7,7 +7,7 @@ always present unless marked `?`; sizes are bytes, durations milliseconds, times
     session.changed   name?, status?, workspace?, permissions?: what is new ({"always": [tool names]})
     job.created       spec (JobSpec as JSON), key, payload (SHA-256 hex or null), dialect (int)
     job.started       model, resolved_model, provider, tools, mcp_servers, permission_mode, containment, sandbox,
-                      history? (messages in the conversation before)
+                      history? (jobs that the session had before)
     phase             name, index, count, percent, title?
                       plan, planned (count: tasks), task (index of count begins), task.done, prescan, compact
     tasks             tasks: the session's whole task list from now on: [{id, title, text, done}]

@@ -22,16 +22,11 @@ class Branch:
     job: JobView
     parent: str | None = None
     quiet: bool = False
+    taken_ids: set[str] = attrs.field(factory=set)  # of all calls of the job: clients tell them apart by these
 
     @property
     def history(self) -> History:
         return self.session.state.history_of(self.parent)
-
-    @property
-    def taken_ids(self) -> set[str]:
-        """Ids of calls that a new one may not have: clients tell calls of one job apart by them."""
-        histories = (self.session.state.history, *self.session.state.branches.values())
-        return {call.id for history in histories for message in history.messages for call in message.calls}
 
     def write(self, entry: Entry) -> None:
         """Raises StoreFailed."""

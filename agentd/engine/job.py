@@ -69,7 +69,8 @@ class JobRun:
     _changes: Changes = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._branch = Branch(self.session, self.job)
+        taken = {call.id for message in self.session.state.history.messages for call in message.calls}
+        self._branch = Branch(self.session, self.job, taken_ids=taken)
         self._changes = Changes(self._branch, self.bench.snapshots)
 
     def cancel(self) -> None:
@@ -172,7 +173,7 @@ class JobRun:
             permission_mode=self.spec.tools.permission_mode,
             containment=self.bench.containment,
             sandbox="off",
-            history=len(self.session.state.history.messages) - 1,
+            history=len(self.session.state.imported_jobs) + len(self.session.state.jobs) - 1,
         )
 
     def _started_in_background(self) -> int:

@@ -15,7 +15,7 @@ OUTPUT_CHARS = 25_000  # of a command, in COMMAND_RESULT
 PLAIN = frozenset({"NOTIFICATION", "LLM_TOKEN", "ERROR"})  # types whose data is a string in the array form
 EDIT_TOOLS = frozenset({"Write", "Edit", "MultiEdit", "NotebookEdit"})
 COMMAND_TOOLS = frozenset({"Bash"})
-DESTRUCTIVE_TOOLS = EDIT_TOOLS | COMMAND_TOOLS | {"KillShell"}
+DESTRUCTIVE_TOOLS = EDIT_TOOLS | COMMAND_TOOLS | {"KillShell", "Code"}
 
 
 @attrs.frozen
@@ -61,7 +61,24 @@ def _created(record: Record, data: Mapping[str, Any], fresh: bool) -> list[Event
 
 
 def _started(record: Record, data: Mapping[str, Any], fresh: bool) -> list[Event]:
-    return [state_hint("taskInProgress", True)]
+    jobs = data.get("history", 0)
+    baseline = {"count": jobs, "snippet": f"tasks={jobs}" if jobs else "empty"}
+    return [state_hint("taskInProgress", True), Event("CONTEXT_BASELINE", baseline)]
+
+
+def _phase(record: Record, data: Mapping[str, Any], fresh: bool) -> list[Event]:
+    """The two phases of LUTZ, in the words of the seed."""
+    index, count = data["index"], data["count"]
+    match data["name"]:
+        case "plan":
+            return [_token("Planning phase: analyzing the objective...", fresh=True, kind="CUSTOM")]
+        case "planned":
+            return [notification(f"Task list generated with {count} subtasks")]
+        case "task":
+            return [_token(f"Executing task {index}/{count}: {data['title']}...", fresh=True, kind="CUSTOM")]
+        case "task.done":
+            return [notification(f"Task {index} completed, progress: {data['percent']}%")]
+    return []
 
 
 def _text(record: Record, data: Mapping[str, Any], fresh: bool) -> list[Event]:
@@ -119,6 +136,7 @@ def _finished(record: Record, data: Mapping[str, Any], fresh: bool) -> list[Even
 _FOLDS: dict[str, Callable[[Record, Mapping[str, Any], bool], list[Event]]] = {
     "job.created": _created,
     "job.started": _started,
+    "phase": _phase,
     "text.delta": _text,
     "thinking.delta": _thinking,
     "tool.started": _tool_started,
