@@ -1,0 +1,379 @@
+"""The head of a C or C++ declaration: its tokens up to `;` or to the body, flat, with what says nothing taken out.
+
+In a head a whole bracket or template argument list is one item, an operator or a destructor is one item, and
+attributes, template headers and constraints are none at all. What remains is short and can be matched by position.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import NamedTuple
+
+import attrs
+
+from agentd.workspace.symbols.tokens import LITERAL, OPENING, WORD, Tokens
+
+
+def words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+ACCESS = words("public private protected signals Q_SIGNALS")
+SLOTS = words("slots Q_SLOTS")
+CLASS_KEYS = words("class struct union")
+TYPE_KEYS = CLASS_KEYS | {"enum"}
+TYPE_WORDS = words(
+    "auto bool char char8_t char16_t char32_t double float int long short signed unsigned void wchar_t _Bool"
+)
+SPECIFIERS = words(
+    "const consteval constexpr constinit explicit extern friend inline mutable register restrict static thread_local "
+    "typedef typename virtual volatile _Thread_local _Noreturn __inline __inline__ __restrict __restrict__ __const "
+    "__volatile__ __forceinline __thread"
+)
+TRAILERS = words("const volatile override final sealed try mutable")  # behind a parameter list
+CONTROL = words("if else for while do switch case default return goto break continue sizeof throw catch delete new")
+KEYWORDS = TYPE_WORDS | SPECIFIERS | TYPE_KEYS | CONTROL | words("operator template namespace using try")
+CPP_ONLY = words(
+    "class operator template namespace using try friend new delete explicit typename catch throw export noexcept "
+    "requires concept virtual mutable bool"
+)
+ATTRIBUTES = words(
+    "__attribute__ __attribute __declspec alignas _Alignas asm __asm__ __asm noexcept throw explicit __extension__ "
+    "export _Pragma __pragma"
+)
+TYPE_CALLS = words("decltype typeof __typeof__ __typeof _Atomic _BitInt __underlying_type typeof_unqual")
+POINTERS = frozenset("*&^")
+MACRO = re.compile(r"[A-Z][A-Z0-9_]+")
+MAX_OLD_STYLE = 32  # parameters declared behind the parameter list
+
+
+class Item(NamedTuple):
+    text: str  # of the token; an opening bracket stands for the whole bracket, `"` for a literal
+    place: int  # of its (first) token
+
+
+@attrs.define
+class Head:
+    start: int  # place of its first token
+    items: list[Item]
+    stop: int  # place of what ends it
+    until: str  # that token: "{" of a body, ";", "}" or "" at the end of the text
+    signature_stop: int  # the place behind the declaration itself, before initialisers of a constructor
+    is_instantiation: bool = False
+
+    def has(self, text: str) -> bool:
+        return any(item.text == text for item in self.items)
+
+
+@attrs.define
+class Angles:
+    """Finds the end of template arguments, which only the parser of a compiler can really tell from comparisons."""
+
+    tokens: Tokens
+    _dead: tuple[int, int] = (0, 0)  # from here to there nothing closes a `<`
+
+    def close(self, place: int, limit: int, *, in_expression: bool = False) -> int | None:
+        """The place of the `>` that belongs to the `<` at *place*."""
+        if self._dead[0] <= place < self._dead[1]:
+            return None
+        texts, depth, last, at = self.tokens.texts, 0, None, place
+        while at < limit:
+            text = texts[at]
+            if text == "<":
+                if texts[at + 1 : at + 2] == ["<"]:
+                    at += 1  # a shift
+                else:
+                    depth += 1
+            elif text == ">":
+                depth, last = depth - 1, at
+                if depth == 0:
+                    return at
+            elif text in (";", "}") or (in_expression and text in ("=", "?")):
+                break
+            at = self.tokens.skip(at) if text in OPENING else at + 1
+        if last is None or in_expression:
+            self._dead = (place, at)
+            return None
+        return last  # `bool Small = N < 3>`: one of them was a comparison
+
+
+class HeadReader:
+    """Reads one head; made anew for each. *limit* is the place of the `}` that ends the scope."""
+
+    def __init__(self, tokens: Tokens, angles: Angles, start: int, limit: int, *, is_c: bool = False) -> None:
+        self._tokens, self._texts, self._angles = tokens, tokens.texts, angles
+        self._start, self._place, self._limit, self._is_c = start, start, limit, is_c
+        self._items: list[Item] = []
+        self._until = ""
+        self._signature_stop: int | None = None
+        self._is_template = self._is_instantiation = self._has_parameters = False
+        self._has_type_key = self._is_namespace = False
+
+    def read(self) -> Head:
+        texts, kinds = self._texts, self._tokens.kinds
+        while self._place < self._limit and not self._until:
+            text = texts[self._place]
+            step = _STEPS.get(text)
+            if step is not None and not (self._is_c and text in CPP_ONLY):
+                step(self)
+            else:
+                self._items.append(Item('"' if kinds[self._place] == LITERAL else text, self._place))
+                self._place += 1
+        stop = self._signature_stop or self._place
+        return Head(self._start, self._items, self._place, self._until, stop, self._is_instantiation)
+
+    def _text(self, offset: int) -> str:
+        at = self._place + offset
+        return self._texts[at] if 0 <= at < self._limit else ""
+
+    def _last(self, index: int = -1) -> str:
+        return self._items[index].text if len(self._items) >= -index else ""
+
+    def _is_word(self, place: int) -> bool:
+        return place < self._limit and self._tokens.kinds[place] == WORD
+
+    def _push(self, text: str, behind: int) -> None:
+        self._items.append(Item(text, self._place))
+        self._place = behind
+
+    def _skip(self) -> None:
+        """Go behind a token or a whole bracket; a bracket that is not closed in this scope is a token."""
+        closed = self._tokens.partner.get(self._place, self._place) if self._text(0) in OPENING else self._place
+        self._place = closed + 1 if closed < self._limit else self._place + 1
+
+    def _skip_parenthesis(self) -> None:
+        if self._text(0) == "(":
+            self._skip()
+
+    def _plain(self) -> None:
+        self._push(self._text(0), self._place + 1)
+
+    # What each token that matters does
+
+    def _type_key(self) -> None:
+        self._has_type_key = True
+        self._plain()
+
+    def _namespace(self) -> None:
+        self._is_namespace = True
+        self._plain()
+
+    def _end(self) -> None:
+        old_style = self._old_style_body()
+        if old_style is None:
+            self._until = self._text(0)
+        else:
+            self._until, self._place = "{", old_style
+
+    def _bracket(self) -> None:
+        text = self._text(0)
+        closed = self._tokens.partner.get(self._place, self._place)
+        if closed >= self._limit or self._texts[closed] != OPENING[text]:
+            self._place += 1  # never closed: the rest must not drown in it
+        elif text == "[" and self._text(1) == "[":
+            self._place = closed + 1
+        else:
+            self._has_parameters = self._has_parameters or text == "("
+            self._push(text, closed + 1)
+
+    def _angle(self) -> None:
+        closed = None
+        if self._items and (self._is_word(self._place - 1) or is_operator(self._last())):
+            closed = self._angles.close(self._place, self._limit)
+        self._push("<", self._place + 1 if closed is None else closed + 1)
+
+    def _initialiser(self) -> None:
+        self._plain()
+        while self._place < self._limit:
+            text = self._text(0)
+            if text in (",", ";", "}"):
+                return
+            closed = None
+            if text == "<" and self._is_word(self._place - 1):
+                closed = self._angles.close(self._place, self._limit, in_expression=True)
+            if closed is None:
+                self._skip()
+            else:
+                self._place = closed + 1
+
+    def _colon(self) -> None:
+        label = -2 if self._last() in SLOTS else -1
+        if not self._is_c and self._last(label) in ACCESS and self._last(label - 1) not in TYPE_WORDS:
+            self._items.clear()
+            self._place += 1
+            self._start = self._place
+            self._is_template = self._has_parameters = self._has_type_key = self._is_namespace = False
+            return
+        if self._has_parameters and self._signature_stop is None and not self._begins_type():
+            self._signature_stop = self._place
+        self._plain()
+
+    def _tilde(self) -> None:
+        if self._is_word(self._place + 1) and self._text(2) == "(":
+            self._push("~" + self._text(1), self._place + 2)
+        else:
+            self._plain()
+
+    def _operator(self) -> None:
+        at = self._place + 1
+        if self._text(1) == "(" and self._text(2) == ")":
+            at += 2
+        name = "operator" + "".join(self._texts[self._place + 1 : at])
+        while at < self._limit and self._texts[at] not in ("(", ";", "{", "}"):
+            text = self._texts[at]
+            closed = None
+            if text == "<" and self._is_word(at - 1) and at - 1 > self._place:  # std::vector<int>, but not operator<
+                closed = self._angles.close(at, self._limit)
+            elif self._is_word(at) and (name[-1].isalnum() or name[-1] in "_*&"):
+                text = " " + text
+            name += "" if closed is not None else "." if text == "::" else text
+            at = at + 1 if closed is None else closed + 1
+        self._push(name, at)
+
+    def _template(self) -> None:
+        if self._text(1) != "<":
+            self._is_instantiation = self._is_instantiation or self._last() != "::"
+            self._place += 1
+            return
+        closed = self._angles.close(self._place + 1, self._limit)
+        self._is_template = True
+        self._place = self._place + 2 if closed is None else closed + 1
+
+    def _requires(self) -> None:
+        if not (self._is_template or self._has_parameters):
+            self._plain()  # a name, where the word is not reserved
+            return
+        while True:
+            self._place += 1  # behind `requires`, `&&`, `||`
+            self._constraint()
+            if self._text(0) + self._text(1) not in ("&&", "||"):
+                return
+            self._place += 1
+
+    def _constraint(self) -> None:
+        while self._text(0) == "!":
+            self._place += 1
+        if self._text(0) == "requires":
+            self._place += 1
+            self._skip_parenthesis()
+            self._skip()
+        elif self._text(0) == "(":
+            self._skip()
+        else:
+            self._constraint_name()
+
+    def _constraint_name(self) -> None:
+        self._place += self._text(0) == "::"
+        while self._is_word(self._place):
+            self._place += 1
+            if self._text(0) == "<" and (closed := self._angles.close(self._place, self._limit)) is not None:
+                self._place = closed + 1
+            if self._text(0) != "::":
+                return
+            self._place += 1
+
+    def _attribute(self) -> None:
+        self._place += 1
+        self._skip_parenthesis()
+
+    def _type_call(self) -> None:
+        if self._text(1) == "(":
+            self._push("auto", self._place + 1)
+            self._skip_parenthesis()
+        else:
+            self._plain()
+
+    # What a brace is
+
+    def _brace(self) -> None:
+        if self._is_body():
+            self._until = "{"
+            return
+        self._items.append(Item("{", self._place))
+        self._skip()
+
+    def _is_body(self) -> bool:
+        last = self._last()
+        if self._signature_stop is not None:
+            return not (last == "<" or (self._is_word(self._place - 1) and last not in TRAILERS))
+        if len(self._items) < 2 or self._has_parameters or self._is_namespace or last == '"':
+            return True
+        return self._begins_type()
+
+    def _begins_type(self) -> bool:
+        return self._has_type_key and type_key(self._items, is_c=self._is_c) is not None
+
+    def _old_style_body(self) -> int | None:
+        """Of `int f(a, b) int a; char *b; {`, met at the first `;`: the place of the brace."""
+        at = next((index for index, item in enumerate(self._items) if item.text == "("), None)
+        if at is None or len(self._items) < at + 3 or self._text(0) != ";":
+            return None
+        open_place = self._items[at].place
+        names = self._texts[open_place + 1 : self._tokens.partner[open_place]]
+        if (
+            not names
+            or any(not name.isidentifier() or name in KEYWORDS for name in names[::2])
+            or set(names[1::2]) - {","}
+        ):
+            return None
+        brace = self._behind_declarations(min(len(names), MAX_OLD_STYLE))
+        if brace is not None:
+            self._signature_stop = self._items[at + 1].place
+            del self._items[at + 1 :]
+        return brace
+
+    def _behind_declarations(self, count: int) -> int | None:
+        at = self._place
+        for _ in range(count):
+            at += 1
+            if at >= self._limit:
+                return None
+            if self._texts[at] == "{":
+                return at
+            while at < self._limit and self._texts[at] not in (";", "{", "}", "=", ":"):
+                at = self._tokens.skip(at)
+            if at >= self._limit or self._texts[at] != ";":
+                return None
+        return None
+
+
+def is_operator(text: str) -> bool:
+    return text.startswith("operator") and not text.isidentifier()
+
+
+def type_key(items: list[Item], *, is_c: bool = False) -> int | None:
+    """Where in a head that ends with a brace the `class`, `struct`, `union` or `enum` is; None if it is a function's."""
+    key = next((index for index, item in enumerate(items) if item.text in TYPE_KEYS), None)
+    if key is None or (is_c and items[key].text == "class"):
+        return None
+    for index in range(key + 1, len(items)):
+        text = items[index].text
+        if text == ":":
+            return key
+        if text in POINTERS or is_operator(text) or text == "=":
+            return None
+        if text == "(" and (index > key + 2 or index + 1 == len(items) or items[index + 1].text in TRAILERS):
+            return None
+    return key
+
+
+Step = Callable[[HeadReader], None]
+_STEPS: dict[str, Step] = {
+    ";": HeadReader._end,
+    "}": HeadReader._end,
+    "{": HeadReader._brace,
+    "(": HeadReader._bracket,
+    "[": HeadReader._bracket,
+    "<": HeadReader._angle,
+    "=": HeadReader._initialiser,
+    ":": HeadReader._colon,
+    "~": HeadReader._tilde,
+    "operator": HeadReader._operator,
+    "template": HeadReader._template,
+    "requires": HeadReader._requires,
+    "namespace": HeadReader._namespace,
+    **dict.fromkeys(TYPE_KEYS, HeadReader._type_key),
+    **dict.fromkeys(ATTRIBUTES, HeadReader._attribute),
+    **dict.fromkeys(TYPE_CALLS, HeadReader._type_call),
+}
