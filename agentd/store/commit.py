@@ -28,6 +28,7 @@ class GroupCommit:
         self._wake: trio.Event | None = None
         self.synced_pos = 0
         self.failure: str | None = None  # of a sync; there is no second try, which might claim what is not true
+        self._renewed = trio.Event()  # after a failure
 
     def poke(self) -> None:
         """Something was written."""
@@ -40,6 +41,18 @@ class GroupCommit:
         # After a failed fsync the kernel drops the pages that it could not write and calls the next one a success.
         if self.failure is not None:
             raise StoreFailed(f"the session log could not be synced: {self.failure}")
+
+    def renew(self, switch: Callable[[], None]) -> None:
+        """Go on after a failure. *switch*, while nothing is synced, to a log that is on the disk as far as written."""
+        with self._syncing:
+            switch()
+            self.synced_pos, self.failure = self._written(), None
+        self._renewed.set()
+        self._renewed = trio.Event()
+
+    async def renewed(self) -> None:
+        """Returns when a log that has failed works again."""
+        await self._renewed.wait()
 
     async def covered(self, pos: int) -> None:
         """Returns when *pos*, which was written, is synced. Raises StoreFailed if that failed, now or earlier."""

@@ -6,6 +6,8 @@ calls for. Damage (a flipped byte, a zeroed block) may also join lines or split 
 again only from a whole line whose position the damaged bytes leave room for. Every position before that line is lost:
 readers see a notice in its place, so that positions have no gap.
 
+Of lines that are written in one piece all but the last say `more`: a piece whose end is missing was never announced.
+
 The first versions wrote no seals. Their lines are told by their keys, which are those six and no other.
 """
 
@@ -26,6 +28,7 @@ from agentd.errors import StoreFailed
 MAX_DEPTH = 200  # of nested lists and objects: Python's parser gives up at about 900, sooner on a deep stack
 DAMAGED = "RECORD_DAMAGED"  # the code of the notice that stands for a lost record
 _KEYS = frozenset(("pos", "ts", "job", "type", "data", "parent"))  # a later version may write more
+_MORE = b',"more":true'
 _SEAL = b',"crc":"'
 _SEALED_BYTES = len(b',"crc":"01234567"}')
 _SHORTEST_LINE = len(b'{"pos":1,"ts":0,"job":null,"type":"","data":{},"parent":null}\n')
@@ -34,8 +37,8 @@ _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=
 _encode_ascii = json.JSONEncoder(separators=(",", ":"), allow_nan=False, check_circular=False).encode
 
 
-def encode_line(record: Record) -> bytes:
-    """One record as a line. Raises what `encode_json` does."""
+def encode_line(record: Record, *, more: bool = False) -> bytes:
+    """One record as a line; *more* of them are written with it. Raises what `encode_json` does."""
     fields = {
         "pos": record.pos,
         "ts": record.ts,
@@ -44,12 +47,13 @@ def encode_line(record: Record) -> bytes:
         "data": record.data,
         "parent": record.parent,
     }
-    return seal(encode_json(fields))
+    return seal(encode_json(fields), more=more)
 
 
-def seal(text: bytes) -> bytes:
+def seal(text: bytes, *, more: bool = False) -> bytes:
     """A JSON object, which has a key, as a line that tells whether it is damaged."""
-    return b'%b%b%08x"}\n' % (text[:-1], _SEAL, zlib.crc32(text[:-1]))
+    head = text[:-1] + _MORE if more else text[:-1]
+    return b'%b%b%08x"}\n' % (head, _SEAL, zlib.crc32(head))
 
 
 def is_sealed(line: bytes) -> bool:
@@ -62,11 +66,16 @@ def is_intact(line: bytes) -> bool:
     return is_sealed(line) and b"%08x" % zlib.crc32(line[:-_SEALED_BYTES]) == line[-10:-2]
 
 
+def says_more(line: bytes) -> bool:
+    """Whether *line*, without its newline, is whole, and the piece that it is of goes on."""
+    return line[-_SEALED_BYTES - len(_MORE) : -_SEALED_BYTES] == _MORE and is_intact(line)
+
+
 def bare_line(line: bytes, pos: int, ts: int) -> bytes:
     """The line of *pos* without its seal, for who gets it in another way than by reading the file; the notice that *ts*
     goes with if it is damaged."""
     if is_intact(line[:-1]):
-        return line[: -_SEALED_BYTES - 1] + b"}\n"
+        return line[: -_SEALED_BYTES - 1].removesuffix(_MORE) + b"}\n"
     return line if decode_line(line[:-1], pos) else bare_line(encode_line(damaged_notice(pos, ts)), pos, ts)
 
 
@@ -240,10 +249,12 @@ class Index:
     def take(self, chunk: bytes) -> int:
         """Index the whole lines of *chunk*, bytes of the file from `size` on. How many bytes that took.
 
-        Bytes that no whole line follows yet are left: the rest of a line, or damage at the end.
+        Bytes that no whole line follows yet are left: the rest of a line or of a piece, or damage at the end.
         """
         whole = chunk[: chunk.rfind(b"\n") + 1]
         lines = whole.split(b"\n")[:-1]
+        while lines and says_more(lines[-1]):
+            whole = whole[: -len(lines.pop()) - 1]
         if not lines:
             return 0
         values = _parse_lines(whole, lines, self.last_pos + 1)

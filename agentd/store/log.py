@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -52,8 +53,9 @@ class SessionLog(LogView):
         self._lock = lock
         self._clock = clock
         self._ops = ops
-        self._commit = GroupCommit(lambda: ops.sync(self._fd), lambda: index.last_pos)
+        self._commit = GroupCommit(lambda: ops.sync(self._fd), lambda: self.last_pos)
         self._broken: str | None = None
+        self._renewing = trio.Lock()
         self._subscribers: dict[object, Callable[[int], None]] = {}
         self._announcing = False
 
@@ -73,7 +75,7 @@ class SessionLog(LogView):
         ts = max(self._clock(), self._index.last_ts)
         records = number(entries, self._index.last_pos, ts)
         if records:
-            lines = [encode_line(record) for record in records]
+            lines = [encode_line(record, more=record.pos < records[-1].pos) for record in records]
             self._write(b"".join(lines))
             self._index.add([len(line) for line in lines], ts)
             self._commit.poke()
@@ -92,6 +94,31 @@ class SessionLog(LogView):
     async def run_committer(self) -> None:
         """Sync within 50 ms what nobody waits for; until cancelled. Raises StoreFailed when a sync fails."""
         await self._commit.run()
+
+    @property
+    def failed(self) -> bool:
+        """Whether it takes nothing more until it is renewed: what the disk has of it is not known."""
+        return self._broken is not None or self._commit.failure is not None
+
+    async def renew(self) -> None:
+        """Make a log that has failed work again, for those too who have subscribed to it: all of it is written anew.
+
+        Raises StoreFailed: it is as before then.
+        """
+        async with self._renewing:
+            if not self.failed:
+                return
+            with disk("write the session log anew"):
+                fd, index, repairs = await trio.to_thread.run_sync(partial(open_repaired, self.path, rewrite=True))
+            if index.last_pos != self.last_pos or self._fd < 0:
+                os.close(fd)
+                raise StoreFailed("the session log is not what was written; start agentd again to go on")
+            self._commit.renew(partial(self._switch, fd, index))
+            self.repairs += repairs
+
+    async def renewed(self) -> None:
+        """Returns when a log that has failed works again."""
+        await self._commit.renewed()
 
     def subscribe(self, callback: Callable[[int], None]) -> Callable[[], None]:
         """*callback* is called with the new last position after each write. It must not raise, and not append. Returns
@@ -122,6 +149,10 @@ class SessionLog(LogView):
     def __exit__(self, *exc: object) -> None:
         self.close()
 
+    def _switch(self, fd: int, index: Index) -> None:
+        os.close(self._fd)
+        self._fd, self._index, self._broken = fd, index, None
+
     def _check(self) -> None:
         if self._announcing:
             raise RuntimeError("a subscriber must not append: the others would hear of the later records first")
@@ -146,7 +177,7 @@ class SessionLog(LogView):
         try:
             self._ops.truncate(self._fd, self.size)
         except OSError as exc:
-            self._broken = f"the session log ends in half a record that cannot be cut: {exc.strerror}. Open it again"
+            self._broken = f"the session log ends in half a record that cannot be cut: {exc.strerror}"
             raise StoreFailed(self._broken) from exc
 
     def _announce(self) -> None:

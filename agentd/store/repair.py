@@ -14,7 +14,7 @@ import attrs
 
 from agentd.store.files import PRIVATE_FILE, temp_file, write_whole
 from agentd.store.generations import begin_generation
-from agentd.store.lines import Damage, Index, parse_line
+from agentd.store.lines import Damage, Index, parse_line, says_more
 from agentd.store.view import LogView, scan
 
 
@@ -34,14 +34,17 @@ class Repair:
         return f"the records from {self.first} to {self.last} were damaged: {self.size} bytes, {kept}"
 
 
-def open_repaired(path: Path) -> tuple[int, Index, tuple[Repair, ...]]:
-    """The log open for reading and appending, all of it whole lines; made if it is not there. Raises OSError."""
+def open_repaired(path: Path, *, rewrite: bool = False) -> tuple[int, Index, tuple[Repair, ...]]:
+    """The log open for reading and appending, all of it whole lines; made if it is not there. Raises OSError.
+
+    *rewrite* it, and durably, where a sync has failed: the system may take for written what is not on the disk.
+    """
     fd, index = _open(path)
     try:
         repairs = _cut_end(path, fd, index)
-        if not index.damages:
+        if not index.damages and not rewrite:
             return fd, index, repairs
-        repairs = (*_replace_damage(path, fd, index), *repairs)
+        repairs = (*_write_anew(path, fd, index), *repairs)
     except BaseException:
         os.close(fd)
         raise
@@ -69,17 +72,22 @@ def _cut_end(path: Path, fd: int, index: Index) -> tuple[Repair, ...]:
     if not size:
         return ()
     damage = Damage(index.last_pos + 1, index.last_pos, index.size, size)
-    tail = os.pread(fd, size, index.size)
-    # Finished, so readers may have seen it, and its positions will be others'. The newline may be what is damaged.
-    finished = b"\n" in tail or parse_line(tail[:-1]) is not None
-    if finished:
+    finished = _is_finished(os.pread(fd, size, index.size))
+    if finished:  # so readers may have seen it, and its positions will be others'
         _quarantine(path, fd, damage)
         begin_generation(path, index.last_pos, anew=True)
     os.ftruncate(fd, index.size)
     return (Repair(damage.first, damage.last, size, quarantined=finished),)
 
 
-def _replace_damage(path: Path, fd: int, index: Index) -> list[Repair]:
+def _is_finished(tail: bytes) -> bool:
+    """Not only the beginning of what was written in one piece. A newline may be what is damaged."""
+    *lines, rest = tail.split(b"\n")
+    return not all(map(says_more, lines)) or parse_line(rest[:-1]) is not None
+
+
+def _write_anew(path: Path, fd: int, index: Index) -> list[Repair]:
+    """The whole log as it reads, with notices in the place of damage, which is set aside."""
     for damage in index.damages:
         _quarantine(path, fd, damage)
     view = LogView(path, fd, index)

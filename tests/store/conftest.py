@@ -23,7 +23,8 @@ def filled(log_path: Path) -> Callable[[int], SessionLog]:
 
     def fill(count: int) -> SessionLog:
         with open_log(log_path) as log:
-            log.append([Entry("notice", {"n": n, "text": f"række {n}"}, job="job") for n in range(1, count + 1)])
+            for n in range(1, count + 1):
+                log.append([Entry("notice", {"n": n, "text": f"række {n}"}, job="job")])
         return log
 
     return fill

@@ -27,7 +27,8 @@ def nothing(directory: Path) -> None:
 def damaged_log(directory: Path) -> None:
     directory.mkdir()
     with open_log(directory / "log.ndjson") as log:
-        log.append([Entry("notice", {"n": n}) for n in (1, 2, 3, 4)])
+        for n in (1, 2, 3, 4):
+            log.append([Entry("notice", {"n": n})])
     raw = (directory / "log.ndjson").read_bytes()
     (directory / "log.ndjson").write_bytes(raw.replace(b'"pos":2', b'"pos":x').replace(b'"n":4}', b'"n":4]'))
 
