@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import uuid
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -13,11 +13,20 @@ import attrs
 import trio
 
 from agentd.domain import DIALECT, Entry, JobSpec, JobState, Text, block_to_json
+from agentd.engine import context
 from agentd.engine.asks import Asks, Settlement
 from agentd.engine.job import Bench, JobRun, read_spec
 from agentd.engine.session import Session, Sessions
-from agentd.errors import AskNotFound, IdempotencyKeyReused, InvalidRequest, JobInProgress, JobNotFound, StoreFailed
-from agentd.store.fold import JobView
+from agentd.errors import (
+    AskNotFound,
+    IdempotencyKeyReused,
+    InvalidRequest,
+    JobInProgress,
+    JobNotFound,
+    Locked,
+    StoreFailed,
+)
+from agentd.store.fold import Fragment, JobView, Task
 
 STOP_SECONDS = 25.0  # for a cancelled job to write its end when the engine closes
 logger = logging.getLogger(__name__)
@@ -28,6 +37,7 @@ class Accepted:
     job: JobView
     session: Session
     new: bool
+    fragments: tuple[str, ...] = ()  # ids of the texts that came with a new job
 
 
 @attrs.frozen
@@ -47,6 +57,7 @@ class Engine:
     _asks: dict[str, Asks] = attrs.field(factory=dict)  # by session
     _run: JobRun | None = None
     _slot_taken: bool = False  # from before a job is accepted until its last record is written
+    _choosing: trio.Lock = attrs.field(factory=trio.Lock)  # whoever holds it says which session is the active one
     _backlog: deque[tuple[Session, JobView]] = attrs.field(factory=deque)  # accepted before the last restart
     _keys: dict[str, _Key] = attrs.field(factory=dict)  # by the hash of the key
 
@@ -70,8 +81,69 @@ class Engine:
 
     async def create_session(self, name: str, face: str) -> Session:
         """A new, empty session; it becomes the active one. Raises JobInProgress, StoreFailed."""
-        self._check_free()
-        return await self.sessions.create(face, self.bench.workspace, name)
+        self.check_free()
+        async with self._choosing:
+            self.check_free()
+            return await self.sessions.create(face, self.bench.workspace, name)
+
+    async def switch_session(self, session_id: str) -> Session:
+        """Make it the active one. Raises SessionNotFound, JobInProgress, StoreFailed."""
+        session = self.sessions.get(session_id)
+        self.check_free()
+        async with self._choosing:
+            self.check_free()
+            await self.sessions.activate(session)
+        return session
+
+    async def set_tasks(self, tasks: Sequence[Task]) -> None:
+        """Replace the active session's task list. Raises JobInProgress, StoreFailed."""
+        self.check_free()
+        async with self._active() as session:
+            self.check_free()
+            await session.commit(Entry("tasks", {"tasks": [attrs.asdict(task) for task in tasks]}))
+
+    @property
+    def is_free(self) -> bool:
+        """Whether a job would be taken now."""
+        return not self._slot_taken
+
+    @property
+    def slot_state(self) -> str:
+        """Of the job that has the slot."""
+        return self._run.job.state.name if self._run else "RUNNING"
+
+    def check_free(self) -> None:
+        """Raises JobInProgress."""
+        if not self.is_free:
+            raise JobInProgress(self.slot_state)
+
+    # --- The context of the active session, which is made if there is none ----------------------------------------
+
+    async def add_named(self, kind: context.Named, names: Sequence[str], what: str) -> list[Fragment]:
+        """Raises InvalidRequest if there is nothing to add, see context.usable(); StoreFailed."""
+        sound = await context.usable(self.bench, kind, names, what)
+        async with self._active() as session:
+            return await context.add_named(session, kind, sound)
+
+    async def add_text(self, text: str) -> Fragment:
+        """Raises InvalidRequest, StoreFailed."""
+        async with self._active() as session:
+            return await context.add_text(session, text)
+
+    async def drop(self, ids: Sequence[str]) -> list[str]:
+        """Raises InvalidRequest, StoreFailed."""
+        async with self._active() as session:
+            return await context.drop(session, ids)
+
+    async def drop_all(self) -> list[str]:
+        """All that is not pinned. Raises StoreFailed."""
+        async with self._active() as session:
+            return await context.drop_all(session)
+
+    async def pin(self, fragment_id: str, pinned: bool) -> None:
+        """Raises FragmentNotFound, StoreFailed."""
+        async with self._active() as session:
+            await context.pin(session, fragment_id, pinned)
 
     # --- Jobs -----------------------------------------------------------------------------------------------------
 
@@ -93,7 +165,7 @@ class Engine:
             return await self._replay(known, payload)
         if session_id is not None and session_id not in self.sessions:
             raise InvalidRequest([f"Unknown Session-Id {session_id}"])
-        self._check_free()
+        self.check_free()
         taken = _Key(payload, str(uuid.uuid4()), trio.Event())
         self._slot_taken = True
         if key is not None:
@@ -101,8 +173,9 @@ class Engine:
         # A client that hangs up now must not leave a job that is on disk and never runs.
         with trio.CancelScope(shield=True):
             try:
-                session = await self._session_for(session_id, session_hint)
-                await self._write_job(session, taken.job, spec, key, payload)
+                async with self._choosing:
+                    session = await self._session_for(session_id, session_hint)
+                fragments = await self._write_job(session, taken.job, spec, key, payload)
             except BaseException:
                 self._slot_taken = False
                 if key is not None:
@@ -110,9 +183,9 @@ class Engine:
                 raise
             finally:
                 taken.written.set()
-            run = self._start(session, session.state.jobs[taken.job], spec)
+            run = self._start(session, session.state.jobs[taken.job], attrs.evolve(spec, context_texts=()))
             await run.begun.wait()
-        return Accepted(run.job, session, new=True)
+        return Accepted(run.job, session, True, fragments)
 
     def cancel(self, job_id: str) -> bool:
         """Whether there was anything to cancel. Raises JobNotFound."""
@@ -124,6 +197,7 @@ class Engine:
             self._backlog.remove((session, job))
             error = {"code": "CANCELLED", "message": "cancelled before it started"}
             session.append(_end_of(job, JobState.CANCELLED, "cancelled", error))
+            context.sweep(session)
             return True
         return False
 
@@ -148,22 +222,37 @@ class Engine:
     # --- Beginning and end ----------------------------------------------------------------------------------------
 
     async def recover(self) -> None:
-        """Take up what the last process left: jobs it ran are interrupted, those it had accepted are run."""
+        """Take up what the last process left: jobs it ran are interrupted, those it had accepted are run, texts that no
+        fragment names any more are removed."""
         for session in self.sessions:
+            self._remember_keys(session)
             for job in session.state.jobs.values():
-                if job.key is not None:
-                    written = trio.Event()
-                    written.set()
-                    self._keys[job.key] = _Key(job.payload, job.id, written)
                 if job.state.terminal:
                     continue
+                await self.sessions.open(session)
                 if job.at_rest:
                     self._backlog.append((session, job))
                 else:
-                    await self.sessions.open(session)
                     error = {"code": "INTERRUPTED", "message": "the executor stopped while this job was at work"}
                     session.append(_end_of(job, JobState.INTERRUPTED, "interrupted", error))
+            await self._sweep(session)
         await self._start_next()
+
+    def _remember_keys(self, session: Session) -> None:
+        for job in session.state.jobs.values():
+            if job.key is not None:
+                written = trio.Event()
+                written.set()
+                self._keys[job.key] = _Key(job.payload, job.id, written)
+
+    async def _sweep(self, session: Session) -> None:
+        if not context.unnamed(session):
+            return
+        try:
+            await self.sessions.open(session)
+        except Locked:  # another process is at work in it, and may just be putting them
+            return
+        context.sweep(session)
 
     async def close(self) -> None:
         """Cancel the running job and wait until its end is written."""
@@ -176,10 +265,6 @@ class Engine:
                 await run.done.wait()
 
     # --- Inside ---------------------------------------------------------------------------------------------------
-
-    def _check_free(self) -> None:
-        if self._slot_taken:
-            raise JobInProgress(self._run.job.state.name if self._run else "RUNNING")
 
     async def _replay(self, known: _Key, payload: str | None) -> Accepted:
         if known.payload != payload:
@@ -196,15 +281,28 @@ class Engine:
         await self.sessions.activate(session)
         return session
 
-    async def _write_job(self, session: Session, job: str, spec: JobSpec, key: str | None, payload: str | None) -> None:
-        created = {"spec": attrs.asdict(spec), "key": key, "payload": payload, "dialect": DIALECT}
+    @asynccontextmanager
+    async def _active(self) -> AsyncIterator[Session]:
+        """It stays the active one until the block ends."""
+        async with self._choosing:
+            yield await self._session_for(None, None)
+
+    async def _write_job(
+        self, session: Session, job: str, spec: JobSpec, key: str | None, payload: str | None
+    ) -> tuple[str, ...]:
+        """The ids of its texts, which are blobs: the log has no word of them."""
+        logged = attrs.asdict(attrs.evolve(spec, context_texts=()))
+        created = Entry("job.created", {"spec": logged, "key": key, "payload": payload, "dialect": DIALECT}, job)
         said = {"id": str(uuid.uuid4()), "role": "user", "content": [block_to_json(Text(spec.prompt))]}
-        await session.commit(
-            Entry("job.created", created, job), Entry("message", said | {"model": None, "usage": None}, job)
-        )
+        message = Entry("message", said | {"model": None, "usage": None}, job)
+        texts = [text.encode() for text in spec.context_texts]
+        async with context.held_texts(session, texts) as names:
+            parts = [("text", "", len(text), sha256) for text, sha256 in zip(texts, names, strict=True)]
+            fragments = context.added(session, parts, job)
+            await session.commit(created, *fragments, message)
+        return tuple(each.data["id"] for each in fragments)
 
     def _start(self, session: Session, job: JobView, spec: JobSpec) -> JobRun:
-        self._slot_taken = True
         self._run = JobRun(self.bench, session, self._asks_of(session), job, spec)
         self._nursery.start_soon(self._work, self._run)
         return self._run
@@ -224,6 +322,7 @@ class Engine:
 
     async def _start_next(self) -> None:
         if self._backlog and not self._slot_taken:
+            self._slot_taken = True
             session, job = self._backlog.popleft()
             await self.sessions.open(session)
             self._start(session, job, read_spec(job.spec))

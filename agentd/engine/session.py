@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from agentd.store.home import Fold, Home, SessionDir, read_fold, write_fold
 from agentd.store.log import SessionLog, open_log
 from agentd.store.view import LogReader, LogView
 
+RETRY_SECONDS, LONGEST_RETRY_SECONDS = 1.0, 30.0  # between two looks whether the disk takes something again
 WORTH_A_CACHE = 256 * 1024  # bytes of log; a smaller one is folded as fast as its cache is read
 logger = logging.getLogger(__name__)
 
@@ -27,9 +29,12 @@ class Session:
 
     dir: SessionDir
     state: SessionState
+    held: Counter[str] = attrs.field(factory=Counter)  # transient blobs that are about to be named by a record
     _log: SessionLog | None = None
     _reader: LogReader | None = None
     _idle: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+    _owed: list[Entry] = attrs.field(factory=list)  # what the disk did not take, and must
+    _refused: trio.Event = attrs.field(factory=trio.Event)
 
     @property
     def id(self) -> str:
@@ -52,9 +57,24 @@ class Session:
 
     def append(self, *entries: Entry) -> int:
         """Write records and fold them in; the position of the last. Raises StoreFailed, and then nothing happened."""
-        records = self.log.append(entries)
+        try:
+            records = self.log.append([*self._owed, *entries])
+        except StoreFailed:
+            self._refused.set()
+            raise
+        self._owed.clear()
         self.state.apply_all(records)
         return records[-1].pos
+
+    def append_surely(self, *entries: Entry) -> bool:
+        """Write them or, where the disk refuses, as soon as it does not, before anything else. Whether they are written:
+        if not, *state* knows nothing of them yet."""
+        try:
+            self.append(*entries)
+        except StoreFailed:
+            self._owed += entries
+            return False
+        return True
 
     async def commit(self, *entries: Entry) -> None:
         """Append, and return when the records would survive a power cut. Raises StoreFailed."""
@@ -71,7 +91,15 @@ class Session:
         return self._log.subscribe(tell)
 
     async def _keep_log(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """The log's task, from open to close."""
+        """The log's task, from open to close. Raises StoreFailed and Locked if it cannot be opened."""
+        try:
+            await self._open_and_keep(task_status)
+        except StoreFailed as exc:
+            if not self._idle.cancel_called:
+                raise
+            logger.error("session %s: %s", self.id, exc)  # of its last records some may not survive a power cut
+
+    async def _open_and_keep(self, task_status: trio.TaskStatus[None]) -> None:
         with open_log(self.dir.log_path) as log:
             for repair in log.repairs:
                 logger.warning("session %s: %s", self.id, repair)
@@ -80,12 +108,37 @@ class Session:
             task_status.started()
             try:
                 with self._idle:
-                    await log.run_committer()
-            except StoreFailed as exc:  # everybody who waits for a sync is told by the log
-                logger.error("session %s: %s", self.id, exc)
-                await trio.sleep_forever()
+                    async with trio.open_nursery() as nursery:
+                        nursery.start_soon(self._sync_forever, log)
+                        nursery.start_soon(self._retry_forever, log)
             finally:
                 self._log = None
+
+    async def _sync_forever(self, log: SessionLog) -> None:
+        while True:
+            try:
+                await log.run_committer()
+            except StoreFailed as exc:  # everybody who waits for a sync is told by the log
+                logger.error("session %s: %s", self.id, exc)
+                self._refused.set()
+                await log.renewed()
+
+    async def _retry_forever(self, log: SessionLog) -> None:
+        """When the disk has refused, look again and again whether it takes what is owed."""
+        if self._owed:
+            self._refused.set()
+        while True:
+            await self._refused.wait()
+            self._refused = trio.Event()
+            seconds = RETRY_SECONDS
+            while log.failed or self._owed:
+                try:
+                    await log.renew()
+                    if self._owed:
+                        self.append()
+                except StoreFailed:
+                    await trio.sleep(seconds)
+                    seconds = min(2 * seconds, LONGEST_RETRY_SECONDS)
 
 
 @attrs.define
@@ -144,6 +197,8 @@ class Sessions:
         """Take the session's lock and make it writable; nothing happens if it is. Raises Locked, StoreFailed."""
         if session._log is None:
             await self._nursery.start(session._keep_log)
+        else:
+            await session._log.renew()
 
     def save(self, session: Session) -> None:
         """Keep the folded state, so that the next start need not fold a long log anew. Raises StoreFailed."""

@@ -95,9 +95,10 @@ class Blobs:
             sweep(self.directory)
 
     def _make_directory(self) -> None:
-        if not self.directory.is_dir():
-            self.directory.mkdir(PRIVATE_DIR, exist_ok=True)
-            fsync_dir(self.directory.parent)
+        for directory in (self.directory.parent, self.directory):
+            if not directory.is_dir():
+                directory.mkdir(PRIVATE_DIR, exist_ok=True)
+                fsync_dir(directory.parent)
 
     def _is_sound(self, sha256: str) -> bool:
         try:

@@ -52,6 +52,12 @@ class SessionDir:
     def blobs(self) -> Blobs:
         return Blobs(self.path / "blobs")
 
+    @property
+    def transient(self) -> Blobs:
+        """What is kept only while the session's state names it: context texts, and the zip that it was imported from.
+        They have a place of their own, so that what no state names any more can be told and removed."""
+        return Blobs(self.path / "blobs" / "transient")
+
     def read_secrets(self) -> dict[str, Any]:
         """Empty if there are none. Raises StoreFailed."""
         with disk("read the session's secrets"):
@@ -75,6 +81,7 @@ class SessionDir:
         with disk("tidy up the session"):
             sweep(self.path)
         self.blobs.sweep()
+        self.transient.sweep()
 
 
 @attrs.frozen

@@ -10,6 +10,7 @@ from agentd.wire.messages import BadMessage, Request, Response, json_response
 from agentd.wire.routing import Mount, Routes
 
 Headers = tuple[tuple[str, str], ...]
+RETRY_MS = 1000  # after which a client that was told to come back may do so
 logger = logging.getLogger(__name__)
 
 STATUS: dict[type[errors.AgentdError], int] = {
@@ -17,6 +18,7 @@ STATUS: dict[type[errors.AgentdError], int] = {
     errors.JobNotFound: 404,
     errors.SessionNotFound: 404,
     errors.AskNotFound: 404,
+    errors.FragmentNotFound: 404,
     errors.AskSettled: 409,
     errors.JobInProgress: 409,
     errors.NotARepository: 409,
@@ -38,9 +40,9 @@ def answer_error(exc: Exception) -> Response:
                 "activeJobId": None,  # withheld on purpose: it may be another client's
                 "activeJobState": exc.state,
                 "readyForJobSubmission": False,
-                "retryAfterMs": 1000,
+                "retryAfterMs": RETRY_MS,
             }
-            return problem(409, exc.code, str(exc), details, (("Retry-After", "1"),))
+            return problem(409, exc.code, str(exc), details, (("Retry-After", str(RETRY_MS // 1000)),))
         case BadMessage():
             return problem(exc.status, exc.code, str(exc))
         case errors.SessionNotFound():

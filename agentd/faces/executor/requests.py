@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+import uuid
+from collections.abc import Mapping, Sequence
 from typing import Literal
 from uuid import UUID
 
@@ -13,11 +14,17 @@ import attrs
 
 from agentd.domain import JobSpec, Mode, Models, PermissionMode, ToolPolicy
 from agentd.errors import InvalidRequest
+from agentd.store.fold import Task
 from agentd.wire.messages import Request
 from agentd.wire.typed import decode
 
 NAME_CHARS = 200
 MODES = {mode.name: mode for mode in Mode}
+MOST_TEXT_BYTES = 1 << 20  # of UTF-8
+MOST_JOB_TEXTS = 100
+MOST_TASKS = 1000
+MOST_TASK_LIST_BYTES = 4 << 20
+TITLE_CHARS = 200
 DEFAULT_EVENTS, MOST_EVENTS = 1000, 10_000
 LONGEST_WAIT_SECONDS = 60.0
 
@@ -25,6 +32,60 @@ LONGEST_WAIT_SECONDS = 60.0
 @attrs.frozen
 class CreateSession:
     name: str
+
+
+@attrs.frozen
+class SwitchSession:
+    sessionId: str  # noqa: N815 - the wire's names
+
+
+@attrs.frozen
+class AddFiles:
+    relativePaths: list[str]  # noqa: N815
+
+
+@attrs.frozen
+class AddClasses:
+    classNames: list[str]  # noqa: N815
+
+
+@attrs.frozen
+class AddMethods:
+    methodNames: list[str]  # noqa: N815
+
+
+@attrs.frozen
+class AddText:
+    text: str
+
+
+@attrs.frozen
+class DropFragments:
+    ids: list[str]
+
+
+@attrs.frozen
+class PinFragment:
+    id: str
+    pinned: bool = True
+
+
+@attrs.frozen
+class GivenTask:
+    id: str | None = None
+    title: str | None = None
+    text: str | None = None
+    done: bool | None = None
+
+
+@attrs.frozen
+class TaskList:
+    tasks: list[GivenTask]
+
+
+@attrs.frozen
+class JobContext:
+    text: list[str] | None = None
 
 
 @attrs.frozen
@@ -36,9 +97,14 @@ class CreateJob:
     autoCompress: bool | None = None  # noqa: N815
     codeModel: str | None = None  # noqa: N815
     scanModel: str | None = None  # noqa: N815
+    preScan: bool | None = None  # noqa: N815
     tags: Mapping[str, str] | None = None
     contextText: list[str] | None = None  # noqa: N815
-    context: Mapping[str, list[str]] | None = None
+    context: JobContext | None = None
+
+    @property
+    def texts(self) -> list[str]:
+        return [*(self.contextText or ()), *((self.context.text if self.context else None) or ())]
 
 
 def session_name(body: bytes) -> str:
@@ -58,18 +124,19 @@ def job_request(body: bytes) -> CreateJob:
         raise InvalidRequest(["plannerModel is required @ $.plannerModel"])
     if _blank(asked.taskInput):
         raise InvalidRequest(["taskInput is required @ $.taskInput"])
-    if asked.contextText or asked.context:
-        # To leave it out without a word would answer another question than the one that was asked.
-        raise InvalidRequest(["job-scoped texts are not taken by this version; use taskInput @ $.contextText"])
     mode_of(asked)
+    _check_texts(asked.contextText or (), "contextText")
+    _check_texts((asked.context.text if asked.context else None) or (), "context.text")
+    if len(asked.texts) > MOST_JOB_TEXTS:
+        raise InvalidRequest([f"a job takes at most {MOST_JOB_TEXTS} texts @ $.contextText"])
     return asked
 
 
 def mode_of(asked: CreateJob) -> Mode:
-    word = (asked.tags or {}).get("mode", "").strip().upper()
+    """ARCHITECT if none is named. Raises InvalidRequest: a typo in the name of a mode must not get one that writes."""
+    word = (asked.tags or {}).get("mode", "").strip().upper() or Mode.ARCHITECT.name
     if word not in MODES:
-        known = ", ".join(MODES)
-        raise InvalidRequest([f"mode {word or 'ARCHITECT'} is not known here; there are {known} @ $.tags.mode"])
+        raise InvalidRequest([f"mode {word[:100]} is not known; the modes are {', '.join(MODES)} @ $.tags.mode"])
     return MODES[word]
 
 
@@ -81,7 +148,73 @@ def job_spec(asked: CreateJob) -> JobSpec:
         models=Models(_name(asked.plannerModel), _name(asked.codeModel), _name(asked.scanModel)),
         tools=ToolPolicy(permission_mode=PermissionMode.BYPASS),
         auto_commit=bool(asked.autoCommit),
+        auto_compress=bool(asked.autoCompress),
+        pre_scan=bool(asked.preScan),
+        context_texts=tuple(asked.texts),
     )
+
+
+def session_choice(body: bytes) -> str:
+    """Raises InvalidRequest."""
+    return _uuid(decode(body, SwitchSession).sessionId, "sessionId must be a UUID @ $.sessionId")
+
+
+def relative_paths(body: bytes) -> list[str]:
+    """Raises InvalidRequest, as the next ones do."""
+    return _filled(decode(body, AddFiles).relativePaths, "relativePaths")
+
+
+def class_names(body: bytes) -> list[str]:
+    return _filled(decode(body, AddClasses).classNames, "classNames")
+
+
+def method_names(body: bytes) -> list[str]:
+    return _filled(decode(body, AddMethods).methodNames, "methodNames")
+
+
+def fragment_ids(body: bytes) -> list[str]:
+    return _filled(decode(body, DropFragments).ids, "ids")
+
+
+def pinning(body: bytes) -> PinFragment:
+    return decode(body, PinFragment)
+
+
+def context_text(body: bytes) -> str:
+    text = decode(body, AddText).text
+    _check_texts([text], "text")
+    return text
+
+
+def task_list(body: bytes) -> list[Task]:
+    """Tasks with the ids that they were given, or new ones. Raises InvalidRequest."""
+    given = decode(body, TaskList).tasks
+    if len(given) > MOST_TASKS:
+        raise InvalidRequest([f"there are more than {MOST_TASKS} tasks @ $.tasks"])
+    tasks = [_task(each, index) for index, each in enumerate(given)]
+    if len({task.id for task in tasks}) < len(tasks):
+        raise InvalidRequest(["two tasks have the same id @ $.tasks"])
+    return tasks
+
+
+def _task(given: GivenTask, index: int) -> Task:
+    title, text = (given.title or "").strip(), (given.text or "").strip()
+    if not title and not text:
+        raise InvalidRequest([f"a task needs a title or a text @ $.tasks[{index}]"])
+    if len(title) > TITLE_CHARS:
+        raise InvalidRequest([f"a title must not be longer than {TITLE_CHARS} characters @ $.tasks[{index}].title"])
+    short = title or " ".join(text.split("\n", 1)[0].split())[:TITLE_CHARS]
+    return Task(_name(given.id) or str(uuid.uuid4()), short, text or title, bool(given.done))
+
+
+def _check_texts(texts: Sequence[str], name: str) -> None:
+    """Raises InvalidRequest, in which there is nothing of the texts: they must not get into anybody's log."""
+    for index, text in enumerate(texts):
+        place = name if name == "text" else f"{name}[{index}]"
+        if _blank(text):
+            raise InvalidRequest([f"{place} must not be blank @ $.{place}"])
+        if len(text.encode()) > MOST_TEXT_BYTES:
+            raise InvalidRequest([f"{place} must not be larger than {MOST_TEXT_BYTES} bytes of UTF-8 @ $.{place}"])
 
 
 def payload_hash(body: bytes) -> str:
@@ -98,10 +231,7 @@ def session_header(request: Request) -> str | None:
     """The session that X-Session-Id names. Raises InvalidRequest."""
     if "x-session-id" not in request.headers:
         return None
-    try:
-        return str(UUID(request.headers["x-session-id"]))
-    except ValueError:
-        raise InvalidRequest(["X-Session-Id must be a UUID"]) from None
+    return _uuid(request.headers["x-session-id"], "X-Session-Id must be a UUID")
 
 
 def events_form(request: Request) -> Literal["array", "envelope", "sse"]:
@@ -142,6 +272,24 @@ def page_limit(request: Request) -> int:
     if limit < 1:
         raise InvalidRequest(["limit must be at least 1"])
     return min(limit, MOST_EVENTS)
+
+
+def switch(request: Request, name: str) -> bool:
+    """Of a query: ?name, ?name=true and ?name=1 are on."""
+    return request.query.get(name, "false").lower() in ("", "true", "1")
+
+
+def _uuid(text: str, problem: str) -> str:
+    try:
+        return str(UUID(text))
+    except ValueError:
+        raise InvalidRequest([problem]) from None
+
+
+def _filled(names: list[str], what: str) -> list[str]:
+    if not names:
+        raise InvalidRequest([f"{what} must not be empty @ $.{what}"])
+    return names
 
 
 def _blank(text: str | None) -> bool:

@@ -72,7 +72,7 @@ def test_a_changed_workspace_is_hinted_at() -> None:
 
 
 def job(state: JobState, finished: dict[str, Any] | None = None) -> JobView:
-    return JobView("job-1", {}, None, None, 1, 1000, state, finished=finished)
+    return JobView("job-1", {}, None, None, 1, 1000, state=state, finished=finished)
 
 
 def test_a_job_at_work_has_neither_end_nor_result() -> None:
