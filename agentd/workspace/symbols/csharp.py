@@ -63,13 +63,13 @@ class _CSharp(Members):
 
     def attributes(self, place: int) -> int:
         while self.texts[place] == "[":
-            place = self.tokens.skip(place)
+            place = self.skip(place)
         return place
 
     def declaration(self, place: int) -> int:
         texts = self.texts
         if texts[place] == "[" and texts[place + 1] in ("assembly", "module") and texts[place + 2] == ":":
-            return self.tokens.skip(place)
+            return self.skip(place)
         lead = self.lead(place)
         place = self.modifiers(lead.start)
         token = texts[place]
@@ -118,7 +118,7 @@ class _CSharp(Members):
         head = self.head(place)
         if head.name < 0 or self.texts[head.stop] != "(":
             return self.statement(head.stop)
-        return self.method(Kind.TYPE, lead, head.name, self.tail(self.tokens.skip(head.stop)))
+        return self.method(Kind.TYPE, lead, head.name, self.tail(self.skip(head.stop)))
 
     # --- In types -------------------------------------------------------------------------------------------------
 
@@ -142,7 +142,7 @@ class _CSharp(Members):
     def _method(self, lead: Lead, head: Head) -> int:
         if not head.typed and self.texts[head.name] != self.bodies[-1].owner:
             return self.statement(head.stop)
-        behind = self.tokens.skip(head.stop)
+        behind = self.skip(head.stop)
         return self.method(Kind.METHOD, lead, head.name, self.tail(behind), shown=self._base_call(behind))
 
     def _base_call(self, place: int) -> int:
@@ -165,17 +165,17 @@ class _CSharp(Members):
 
     def _operator(self, lead: Lead, name: int) -> int:
         place, called = name + 1, "operator"
-        while self.texts[place] not in ("(", "{", ";", "}", "") or self.texts[self.tokens.skip(place)] == "(":
+        while self.texts[place] not in ("(", "{", ";", "}", "") or self.texts[self.skip(place)] == "(":
             if self.kinds[place] == WORD:
                 called += f" {self.texts[place]}"
                 place += 1
             elif self.texts[place] == "<" and self.kinds[place - 1] == WORD and self.texts[place - 1] != "operator":
                 _, place = self.type_arguments(place)
             else:
-                behind = self.tokens.skip(place)
+                behind = self.skip(place)
                 called += self.code(place, behind)
                 place = behind
-        return self.method(Kind.METHOD, lead, name, self.tail(self.tokens.skip(place)), called)
+        return self.method(Kind.METHOD, lead, name, self.tail(self.skip(place)), called)
 
 
 # --- Interpolated strings -----------------------------------------------------------------------------------------

@@ -39,7 +39,7 @@ class _Java(Members):
         while texts[place] == "@" and self.kinds[place + 1] == WORD and texts[place + 1] != "interface":
             _, place = self.dotted(place + 1)
             if texts[place] == "(":
-                place = self.tokens.skip(place)
+                place = self.skip(place)
         return place
 
     def modifiers(self, place: int) -> int:
@@ -78,7 +78,7 @@ class _Java(Members):
         if name < 0 or self.texts[place] in NO_TYPE or self.texts[name] in NO_TYPE:
             return self.statement(head.stop)
         if stop == "(" and (head.typed or self._is_constructor(head)):
-            return self._method(lead, name, self.tokens.skip(head.stop))
+            return self._method(lead, name, self.skip(head.stop))
         if stop == "{" and self._is_constructor(head):  # a record's compact one
             return self._method(lead, name, head.stop)
         if stop in ("=", ",", ";") and head.typed:
@@ -90,7 +90,7 @@ class _Java(Members):
 
     def _method(self, lead: Lead, name: int, place: int) -> int:
         while self.texts[place] == "[":
-            place = self.tokens.skip(place)
+            place = self.skip(place)
         kind = Kind.METHOD if self.bodies[-1].owner else Kind.FUNCTION
         stop = self.to_semicolon(place) if self.texts[place] == "default" else self.tail(place)
         return self.method(kind, lead, name, stop)

@@ -115,8 +115,15 @@ class Members:
                 return place
             place = behind
 
+    def skip(self, place: int) -> int:
+        """The place behind a token, or behind the bracket that it opens. A `(` that is never closed is just a token."""
+        end = self.tokens.partner.get(place, 0)
+        if end > place and (self.texts[place] == "{" or self.tokens.partner.get(end) == place):
+            return end + 1
+        return place + 1
+
     def closing(self, brace: int) -> int:
-        """The place of the brace that ends what this one begins, or what would be its place."""
+        """The place of the bracket that ends what this one begins, or what would be its place."""
         end = self.tokens.partner.get(brace, brace)
         return end if self.tokens.partner.get(end) == brace else end + 1
 
@@ -138,9 +145,9 @@ class Members:
                 if not closed:
                     return Head(place)
             elif token == "(" and not words:  # a tuple
-                place, words = self.tokens.skip(place), 1
+                place, words = self.skip(place), 1
             elif token == "[":
-                place = self.tokens.skip(place)
+                place = self.skip(place)
             elif token in TYPE_MARKS and token != ",":
                 place = max(self.attributes(place), place + 1)
             else:
@@ -152,7 +159,7 @@ class Members:
         while True:
             token = self.texts[place]
             if token in ("(", "["):
-                place = self.tokens.skip(place)
+                place = self.skip(place)
                 continue
             if token == "<":
                 depth += 1
@@ -168,7 +175,7 @@ class Members:
         """The place of what ends the expression: a `,` or `;`, or where something else must have begun."""
         while (token := self.texts[place]) not in (",", ";", "}", "") and token not in self.ACCESS:
             if token in OPENING:
-                place = self.tokens.skip(place)
+                place = self.skip(place)
             elif token == "<":
                 place = self._less_than(place)
             else:
@@ -192,15 +199,15 @@ class Members:
     def tail(self, place: int) -> int:
         """From behind a name or parameters, over clauses of types, to the place of what begins or replaces a body."""
         while (token := self.texts[place]) not in ("{", "}", ";", "=", "=>", "") and token not in self.ACCESS:
-            place = self.tokens.skip(place) if token in OPENING else place + 1
+            place = self.skip(place) if token in OPENING else place + 1
         return place
 
     def statement(self, place: int) -> int:
         """The place behind what is no declaration."""
         while (token := self.texts[place]) not in ("}", "") and token not in self.ACCESS:
             if token in (";", "{"):
-                return self.tokens.skip(place)
-            place = self.tokens.skip(place) if token in OPENING else place + 1
+                return self.skip(place)
+            place = self.skip(place) if token in OPENING else place + 1
         return place
 
     def dotted(self, place: int) -> tuple[str, int]:
@@ -277,7 +284,7 @@ class Members:
         while place < end and self.texts[place] not in (",", "=", ";", "}"):
             if self.kinds[place] == WORD:
                 name = place
-            place = self.type_arguments(place)[1] if self.texts[place] == "<" else self.tokens.skip(place)
+            place = self.type_arguments(place)[1] if self.texts[place] == "<" else self.skip(place)
         behind, place = place, min(self.expression(place), end)
         if name >= 0:
             self.define(Kind.FIELD, name, lead, place - 1, self.initialised(lead.start, behind, place))
@@ -291,7 +298,7 @@ class Members:
             name = lead.start
             if self.kinds[name] != WORD or self.texts[name] in self.ACCESS:
                 return name
-            behind = self.tokens.skip(name + 1) if self.texts[name + 1] == "(" else name + 1
+            behind = self.skip(name + 1) if self.texts[name + 1] == "(" else name + 1
             stop = self.expression(behind)
             shown = behind if self.texts[behind] == "{" else stop
             self.define(Kind.FIELD, name, lead, stop - 1, self.initialised(name, behind, shown))
@@ -311,7 +318,7 @@ class Members:
                 break
             name, behind = stop + 1, stop + 2
             while self.texts[behind] == "[":
-                behind = self.tokens.skip(behind)
+                behind = self.skip(behind)
         last = stop - (self.texts[stop] != ";")
         type_ = one_line(self.code(lead.start, head.name))
         for name, behind, stop in names:

@@ -1,0 +1,3 @@
+/** What a package is for: class Nothing { }. */
+@Deprecated
+package com.acme;
