@@ -254,9 +254,9 @@ async def test_the_envelope_carries_structures_and_a_cursor(workshop: Workshop) 
     workshop.says("Hello.")
     async with serving(workshop) as api:
         job = await finished_job(api)
-        envelope = await api.get(f"/v1/jobs/{job}/events?format=envelope&limit=3")
-        assert envelope["nextAfter"] == 3
-        assert envelope["events"][2]["data"]["token"] == "Hello."
+        envelope = await api.get(f"/v1/jobs/{job}/events?format=envelope&limit=4")
+        assert envelope["nextAfter"] == 4
+        assert envelope["events"][3]["data"]["token"] == "Hello."
         past = await api.get(f"/v1/jobs/{job}/events?format=envelope&after=500")
         assert past == {"events": [], "nextAfter": 500}
 
@@ -276,5 +276,5 @@ async def test_a_long_poll_answers_when_there_is_an_event(workshop: Workshop) ->
     async with serving(workshop) as api:
         job = json.loads((await api.start()).body)["jobId"]
         with trio.fail_after(10):
-            events = await api.get(f"/v1/jobs/{job}/events?after=2&wait=30")
+            events = await api.get(f"/v1/jobs/{job}/events?after=3&wait=30")
         assert events[0]["data"] == "Hello."
