@@ -62,7 +62,7 @@ async def reply_to(provider: Provider, request: ModelRequest) -> Assembler:
 async def converse(
     prompt: str | Sequence[str], tools: Tools, *, history: Iterable[Message] = (), provider: Provider | None = None
 ) -> Conversation:
-    """Let a provider (the built-in one) do a task with *tools*, to its final answer. Texts before the last: material."""
+    """Let a provider (the built-in one) do a task, the last text, with *tools*, to its final answer."""
     provider = provider or BuiltinProvider()
     schemas = tuple(ToolSchema(name, "", {}) for name in tools.names)
     texts = [prompt] if isinstance(prompt, str) else prompt
@@ -152,7 +152,8 @@ class World:
         return "\n".join(sorted(self.files))
 
     def _glob(self, pattern: str, path: str = "") -> str:
-        shapes = {pattern, pattern.replace("**/", "")}
+        alternatives = pattern[1:-1].split(",") if pattern.startswith("{") else [pattern]
+        shapes = {shape for each in alternatives for shape in (each, each.replace("**/", ""))}
         found = [name for name in self.files if any(fnmatch.fnmatch(name, shape) for shape in shapes)]
         return "\n".join(found) or "No files found"
 

@@ -54,6 +54,7 @@ def next_move(request: ModelRequest) -> Move:
     # Here, not above: an executor that works with another model starts 50 ms earlier without them.
     from agentd.providers.builtin.carry_out import answer_task
     from agentd.providers.builtin.plan import Move, replay
+    from agentd.providers.builtin.tasklist import plan_tasks
 
     start = _task_index(request.messages)
     if start is None:
@@ -61,7 +62,8 @@ def next_move(request: ModelRequest) -> Move:
     texts = [block.text for block in request.messages[start].content if isinstance(block, Text)]
     offered = frozenset(tool.name for tool in request.tools)
     # The last text is the task; texts before it are material that came with it.
-    return replay(answer_task(texts[-1], offered), request.messages[start + 1 :])
+    plan = plan_tasks if "TaskList" in offered else answer_task
+    return replay(plan(texts[-1], offered), request.messages[start + 1 :])
 
 
 def _task_index(messages: Sequence[Message]) -> int | None:

@@ -28,7 +28,7 @@ class Item:
     text: str
 
 
-_ITEM = re.compile(r"^ {0,3}(?:[-*•+]|\(?\d{1,3}[.)])\s+", re.MULTILINE)
+_ITEM = re.compile(r"^(?P<indent> {0,3})(?:[-*•+]|\(?\d{1,3}[.)])\s+", re.MULTILINE)
 _BOUNDARY = re.compile(r"[.!?]+(?=\s|$)|;|\n\s*\n|\n|$")
 _FILLER = re.compile(
     r"(?:[\s.,;:!]|(?:and|then|also|next|finally|first|second|third|please|now|afterwards?|after that|lastly|ok|okay|"
@@ -47,7 +47,8 @@ _INFO_PATH = re.compile(
 )
 _QUESTION = re.compile(
     r"(?:please\s+)?(?:(?:can|could|would) you\s+)?(?:(?:and|so|but|also|then)\s+)?"
-    r"(?:how|what|which|where|who|why|when|whose|is|are|does|do|did|can|could|should|has|have|was|were|will|explain|"
+    r"(?:how|what|which|where|who|why|when|whose|is|are|does|do(?! not| the| this| these| it\b)|did|can|could|should|"
+    r"has|have|was|were|will|explain|"
     r"describe|summari[sz]e|find|show|list|tell|search|look|locate|trace|outline|count|give|analy[sz]e|explore|"
     r"investigate|name|identify|compare|walk me|read|in (?:which|what))\b",
     re.IGNORECASE,
@@ -66,23 +67,41 @@ _TALK = re.compile(
 )
 
 
+PART_OF = "(part of: {})"  # behind a task that was split off from a larger one: nothing in it is to be carried out
+_PART_OF = re.compile(r"\s\(part of: [^\n]*\)\s*$")
+
+
 def parse(task: str) -> list[Item]:
     """The items of a task, in order. Never empty for a text that is not blank."""
+    around = _PART_OF.search(task)
+    part = _parse(task[: around.start()]) if around else []
+    if around and all(isinstance(item.what, Free) for item in part):
+        return [_within(item, around[0].rstrip()) for item in part]
+    return _parse(task) or [Item(Free(task.strip(), "talk"), task.strip())]
+
+
+def _parse(task: str) -> list[Item]:
     masked = mask(task.strip().replace("\r\n", "\n"))
-    items = [item for start, end in _spans(masked) for item in _clauses(masked, start, end)]
-    return items or [Item(Free(task.strip(), "talk"), task.strip())]
+    return [item for start, end in spans(masked) for item in clauses(masked, start, end)]
 
 
-def _spans(masked: Masked) -> Iterator[tuple[int, int]]:
-    """What comes before a list, then each of its items; the whole text where there is no list."""
-    starts = [found.start() for found in _ITEM.finditer(masked.text)]
-    if len(starts) < 2 or _swallows_list(masked, starts[0]):
-        yield 0, len(masked.text)
-        return
-    yield 0, starts[0]
-    for start, end in zip(starts, [*starts[1:], len(masked.text)], strict=True):
-        begins = _ITEM.match(masked.text, start)
-        yield (begins.end() if begins else start), end
+def _within(item: Item, context: str) -> Item:
+    """An item that spells nothing out; it is looked for with the words around it."""
+    return attrs.evolve(item, what=attrs.evolve(item.what, text=f"{item.text}{context}"))  # type: ignore[misc]
+
+
+def spans(masked: Masked, *, nested: bool = True) -> list[tuple[int, int]]:
+    """What comes before a list, then each of its items; the whole text where there is no list.
+
+    *nested*: the items of a list inside an item are items, too.
+    """
+    found = list(_ITEM.finditer(masked.text))
+    if not nested:
+        found = [each for each in found if each["indent"] == found[0]["indent"]]
+    if len(found) < 2 or _swallows_list(masked, found[0].start()):
+        return [(0, len(masked.text))]
+    ends = [*(each.start() for each in found[1:]), len(masked.text)]
+    return [(0, found[0].start()), *((each.end(), end) for each, end in zip(found, ends, strict=True))]
 
 
 def _swallows_list(masked: Masked, first_item: int) -> bool:
@@ -102,7 +121,7 @@ def _clause_starts(text: str) -> Iterator[int]:
     yield opening.end() if opening else 0
 
 
-def _clauses(masked: Masked, start: int, end: int) -> Iterator[Item]:
+def clauses(masked: Masked, start: int, end: int) -> Iterator[Item]:
     """The items between *start* and *end*. What is not spelled out stays together, as one question or piece of work."""
     part = Masked(masked.text[:end].rstrip(), masked.literals)
     if _COMMAND_LINE.fullmatch(part.text[start:].strip()):
@@ -140,7 +159,7 @@ def _files_at(part: Masked, at: int) -> Found | None:
         return Found((Create(part.value(line["path"]), part.literal(named["fence"]).value),), named.end())
     alone = re.compile(MASK).match(part.text, at)
     literal = part.literal(alone[0]) if alone else None
-    if alone is None or literal is None or _asks(part.text):
+    if alone is None or literal is None or asks(part.text):
         return None
     if literal.kind == "diff":
         return Found((ApplyDiff(literal.value),), alone.end())
@@ -149,7 +168,7 @@ def _files_at(part: Masked, at: int) -> Found | None:
     return None
 
 
-def _asks(text: str) -> bool:
+def asks(text: str) -> bool:
     """Whether a text as a whole is a question, so that what is pasted into it is not meant to be carried out."""
     return bool(_QUESTION.match(text)) or bool(re.search(r"\?(?:\s|$)", text))
 
@@ -161,7 +180,7 @@ def _free(part: Masked, loose: list[str]) -> Iterator[Item]:
         return  # "Do this:" announces what follows
     if _TALK.fullmatch(masked_text):
         yield Item(Free(text, "talk"), text)
-    elif _asks(masked_text):
+    elif asks(masked_text):
         yield Item(Free(text, "question"), text)
     else:
         yield Item(Free(text, "work"), text)
