@@ -67,8 +67,8 @@ class Session:
         return records[-1].pos
 
     def append_surely(self, *entries: Entry) -> bool:
-        """Write them or, where the disk refuses, as soon as it does not, before anything else. Whether they are written:
-        if not, *state* knows nothing of them yet."""
+        """Write them or, where the disk refuses, as soon as it does not, before anything else. Whether they are
+        written: if not, *state* knows nothing of them yet."""
         try:
             self.append(*entries)
         except StoreFailed:
@@ -92,27 +92,28 @@ class Session:
 
     async def _keep_log(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """The log's task, from open to close. Raises StoreFailed and Locked if it cannot be opened."""
+        is_open = False
         try:
-            await self._open_and_keep(task_status)
+            with open_log(self.dir.log_path) as log:
+                for repair in log.repairs:
+                    logger.warning("session %s: %s", self.id, repair)
+                self.state.apply_all(log.records(self.state.pos))
+                self._log, self._reader, self._idle, is_open = log, None, trio.CancelScope(), True
+                task_status.started()
+                await self._look_after(log)
         except StoreFailed as exc:
-            if not self._idle.cancel_called:
+            if not is_open:
                 raise
             logger.error("session %s: %s", self.id, exc)  # of its last records some may not survive a power cut
 
-    async def _open_and_keep(self, task_status: trio.TaskStatus[None]) -> None:
-        with open_log(self.dir.log_path) as log:
-            for repair in log.repairs:
-                logger.warning("session %s: %s", self.id, repair)
-            self.state.apply_all(log.records(self.state.pos))
-            self._log, self._reader, self._idle = log, None, trio.CancelScope()
-            task_status.started()
-            try:
-                with self._idle:
-                    async with trio.open_nursery() as nursery:
-                        nursery.start_soon(self._sync_forever, log)
-                        nursery.start_soon(self._retry_forever, log)
-            finally:
-                self._log = None
+    async def _look_after(self, log: SessionLog) -> None:
+        try:
+            with self._idle:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._sync_forever, log)
+                    nursery.start_soon(self._retry_forever, log)
+        finally:
+            self._log = None
 
     async def _sync_forever(self, log: SessionLog) -> None:
         while True:
