@@ -82,8 +82,8 @@ class _CSharp(Members):
             return self._member(lead, place)
         if token == "namespace":
             return self._namespace(place)
-        if token == "using":
-            return self._using(lead, place)
+        if token == "using" or (token == "global" and texts[place + 1] == "using"):
+            return self._using(lead, place + (token == "global"))
         return self.statement(place)
 
     # --- In namespaces --------------------------------------------------------------------------------------------
@@ -115,7 +115,7 @@ class _CSharp(Members):
         return name if self.kinds[name] == WORD else None
 
     def _delegate(self, lead: Lead, place: int) -> int:
-        head = self.head(place)
+        head = self.head(self.modifiers(place))
         if head.name < 0 or self.texts[head.stop] != "(":
             return self.statement(head.stop)
         return self.method(Kind.TYPE, lead, head.name, self.tail(self.skip(head.stop)))
@@ -182,7 +182,7 @@ class _CSharp(Members):
 
 OPEN = r'\$+"{3,}|\$@?"|@\$"'
 IN_CODE = re.compile(f"({OPEN})|{'|'.join(COMMENTS + LITERALS)}", re.DOTALL)
-IN_HOLE = re.compile(f"({OPEN})|{'|'.join(COMMENTS[:2] + LITERALS)}|([{{}};])", re.DOTALL)
+IN_HOLE = re.compile(f"({OPEN})|{'|'.join(COMMENTS[:2] + LITERALS)}|([{{}}]|;(?=[ \\t\\r]*\\n))", re.DOTALL)
 IN_STRING = {
     "plain": re.compile(r'\\.|"|\n|\{+', re.DOTALL),
     "verbatim": re.compile(r'""|"|\{+'),
@@ -232,7 +232,10 @@ def without_interpolation(text: str) -> str:
 
 
 def _end_of_interpolated(text: str, opening: re.Match[str]) -> int:
-    """The offset behind a string: of its quotes, or where it is clear that somebody has not written them yet."""
+    """The offset behind a string: of its quotes, or of what shows that somebody has not written them yet.
+
+    That is the end of a line in the string, or a `;` at the end of a line in a hole: `{x:0.0;none}` is a format.
+    """
     strings = [_Interpolated.opened_by(opening[0])]
     place = opening.end()
     while strings:
