@@ -13,6 +13,7 @@ import trio
 
 from agentd.config import PASS_ENV, tool_environment
 from agentd.domain import JobSpec, JobState, Mode
+from agentd.engine import context
 from agentd.engine.asks import Asks
 from agentd.engine.branch import Branch
 from agentd.engine.caller import Caller
@@ -32,6 +33,7 @@ from agentd.tools.base import Tool, ToolState
 from agentd.wire.typed import structure
 from agentd.workspace.snapshot import Snapshots
 
+MATERIAL_SHARE = 0.25  # of a model's context that what a client put into it may take
 GOODBYE_SECONDS = 20.0  # for the last snapshot, diff and commit of a job that has ended or was cancelled
 logger = logging.getLogger(__name__)
 
@@ -49,6 +51,7 @@ class Bench:
     read_only: bool  # jobs of modes that write fail at once
     snapshots: Snapshots | None  # None where the workspace is not in a git repository
     policy: Policy = attrs.field(factory=Policy)  # one for all calls of models
+    symbols: context.Symbols | None = None  # what the workspace defines
 
 
 @attrs.define
@@ -123,16 +126,24 @@ class JobRun:
             await self._changes.begin(self.job.id)
         async with open_background(self._started_in_background()) as background:
             try:
-                return await self._mode(callers, background).run()
+                return await self._mode(callers, background, await self._material(callers)).run()
             finally:
                 self._tell_of(background.running)
 
-    def _mode(self, callers: Mapping[Role, Caller], background: Background) -> Work:
+    async def _material(self, callers: Mapping[Role, Caller]) -> Material:
+        """What the client put into the context, as far as the smallest model has room for it."""
+        limits = [caller.model.info.context_tokens for caller in callers.values()]
+        tokens = min((limit for limit in limits if limit is not None), default=None)
+        chars = context.MATERIAL_CHARS if tokens is None else round(MATERIAL_SHARE * tokens * context.CHARS_PER_TOKEN)
+        most = min(chars, context.MATERIAL_CHARS)
+        return Material(await context.material(self.bench, self.session, self.job.id, chars=most), self.job.prompt)
+
+    def _mode(self, callers: Mapping[Role, Caller], background: Background, material: Material) -> Work:
         bench, blobs = self.bench, self.session.dir.blobs
         env = tool_environment(PASS_ENV, {})
         around = Surroundings(bench.workspace, bench.state, env, bench.off_limits, blobs, background)
         budget = Budget(self.spec.limits, self.job.turns, self.job.cost)
-        return Work(self._branch, self.spec, callers, bench.tools, around, self.asks, self._changes, budget, Material())
+        return Work(self._branch, self.spec, callers, bench.tools, around, self.asks, self._changes, budget, material)
 
     async def _callers(self, roles: Sequence[Role]) -> dict[Role, Caller]:
         """For the models that the job asks for. All are looked for now: later there would be work to lose."""
@@ -199,6 +210,7 @@ class JobRun:
             "duration_ms": round((time.monotonic() - self._started) * 1000),
             "diff": diff,
         }
+        context.forget_texts(self.session, self.job.id)
         try:
             self._branch.append("job.finished", **data)
         except StoreFailed:

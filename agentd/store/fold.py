@@ -103,6 +103,7 @@ class JobView:
     turns: int = 0
     cost: float | None = None
     percent: int = 0
+    prompt: str = ""  # id of the message that holds it
     phase: dict[str, Any] | None = None  # data of its latest phase
     start_tree: str | None = None
     tree: str | None = None  # of its latest checkpoint
@@ -216,8 +217,12 @@ def _phase(state: SessionState, record: Record, data: Mapping[str, Any]) -> None
 def _message(state: SessionState, record: Record, data: Mapping[str, Any]) -> None:
     message = Message(data["role"], blocks_from_json(data["content"]), data["id"], data["model"] or "")
     state.history_of(record.parent).add(message)
-    if data["role"] == "assistant" and record.job:
-        state.jobs[record.job].turns += 1
+    if (job := state.jobs.get(record.job or "")) is None:
+        return
+    if data["role"] == "assistant":
+        job.turns += 1
+    elif not job.prompt:
+        job.prompt = data["id"]
 
 
 def _tool_finished(state: SessionState, record: Record, data: Mapping[str, Any]) -> None:

@@ -149,7 +149,7 @@ async def test_a_subagent_that_fails_is_told_to_its_planner(workshop: Workshop) 
 
 async def test_a_code_model_that_cannot_be_reached_fails_the_job(workshop: Workshop) -> None:
     workshop.says(reply(call("Code", instructions="go")), reply(Fail("out of order")))
-    job, records = await workshop.do(mode=Mode.ARCHITECT)
+    job, _ = await workshop.do(mode=Mode.ARCHITECT)
     assert job.finished is not None
     assert (job.state, job.finished["stop_reason"]) == (JobState.FAILED, "llm_error")
     assert not workshop.model.left
@@ -204,7 +204,8 @@ async def test_lutz_makes_a_list_and_does_task_after_task(workshop: Workshop) ->
     phases = [(data["name"], data["index"], data["percent"]) for data in only(records, "phase")]
     assert phases == [
         ("plan", 0, 0), ("planned", 0, 0),
-        ("task", 1, 0), ("task.done", 1, 33), ("task", 2, 33), ("task.done", 2, 66), ("task", 3, 66), ("task.done", 3, 100),
+        ("task", 1, 0), ("task.done", 1, 33), ("task", 2, 33), ("task.done", 2, 66), ("task", 3, 66),
+        ("task.done", 3, 100),
     ]  # fmt: skip
     assert accepted.job.state is JobState.COMPLETED
     assert [(task.title, task.done) for task in tasks] == [("First", True), ("Second", True), ("Third", True)]
