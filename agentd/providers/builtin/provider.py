@@ -53,17 +53,22 @@ def next_move(request: ModelRequest) -> Move:
     """What the built-in model says and calls next. Pure."""
     # Here, not above: an executor that works with another model starts 50 ms earlier without them.
     from agentd.providers.builtin.carry_out import answer_task
-    from agentd.providers.builtin.plan import Move, replay
+    from agentd.providers.builtin.plan import LOST, Move, replay
+    from agentd.providers.builtin.recap import SUMMED_UP, asks_recap, recap
     from agentd.providers.builtin.tasklist import plan_tasks
 
     start = _task_index(request.messages)
     if start is None:
         return Move("There is no task in this conversation.")
-    texts = [block.text for block in request.messages[start].content if isinstance(block, Text)]
+    texts = [block.text for block in request.messages[start].content if isinstance(block, Text) and block.text.strip()]
+    *material, task = texts  # the last text is the task; texts before it came with it
+    if asks_recap(task):
+        return Move(recap(request.messages[:start]))
+    if any(text.startswith(SUMMED_UP) for text in material):
+        return Move(LOST)  # the conversation was summed up in the middle of the task
     offered = frozenset(tool.name for tool in request.tools)
-    # The last text is the task; texts before it are material that came with it.
     plan = plan_tasks if "TaskList" in offered else answer_task
-    return replay(plan(texts[-1], offered), request.messages[start + 1 :])
+    return replay(plan(task, offered), request.messages[start + 1 :])
 
 
 def _task_index(messages: Sequence[Message]) -> int | None:
