@@ -6,6 +6,7 @@ while other processes are making theirs: a lock ends with the process, however i
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -26,13 +27,30 @@ TEMP_PREFIX = ".tmp-"
 LOCK_POLL_SECONDS = 0.005
 
 
+REMEDIES = {
+    errno.ENOSPC: "free some space on the disk of the data directory",
+    errno.EDQUOT: "free some of your quota on the disk of the data directory",
+    errno.EACCES: "the user that agentd runs as must be able to read and write the data directory",
+    errno.EPERM: "the user that agentd runs as must be able to read and write the data directory",
+    errno.EROFS: "the data directory must be on a disk that can be written; --data-dir names another",
+    errno.EMFILE: "close some connections, or let agentd have more open files: ulimit -n",
+    errno.ENFILE: "the machine has too many open files",
+}
+
+
 @contextmanager
 def disk(doing: str) -> Iterator[None]:
-    """Turns what the operating system refuses into StoreFailed: "cannot *doing*: No space left on device"."""
+    """Turns what the operating system refuses into StoreFailed, which says what would help: see `refusal`."""
     try:
         yield
     except OSError as exc:
-        raise StoreFailed(f"cannot {doing}: {exc.strerror or exc}") from exc
+        raise StoreFailed(refusal(doing, exc)) from exc
+
+
+def refusal(doing: str, exc: OSError) -> str:
+    """ "cannot *doing*: No space left on device; free some space on …"."""
+    text = f"cannot {doing}: {exc.strerror or exc}"
+    return f"{text}; {REMEDIES[exc.errno]}" if exc.errno in REMEDIES else text
 
 
 def fsync_dir(directory: Path) -> None:

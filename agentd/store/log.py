@@ -6,6 +6,7 @@ loss) when `synced` returns. One thread uses a SessionLog: trio's. Nothing here 
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -19,7 +20,7 @@ from agentd.domain import Entry, Record
 from agentd.errors import StoreFailed
 from agentd.store.commit import GroupCommit
 from agentd.store.create import LOG_NAME, Clock, create_log, epoch_ms, number
-from agentd.store.files import FileLock, disk
+from agentd.store.files import FileLock, disk, refusal
 from agentd.store.generations import begin_generation
 from agentd.store.lines import Index, encode_line
 from agentd.store.repair import Repair, open_repaired
@@ -167,11 +168,11 @@ class SessionLog(LogView):
             written = self._ops.write(self._fd, data)
             if written == len(data):
                 return
-            reason, cause = "no space left on the device", None  # the usual cause of a short write
+            failure = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # the usual cause of a short write
         except OSError as exc:
-            reason, cause = exc.strerror or str(exc), exc
+            failure = exc
         self._take_back()
-        raise StoreFailed(f"cannot write to the session log: {reason}") from cause
+        raise StoreFailed(refusal("write to the session log", failure)) from failure
 
     def _take_back(self) -> None:
         try:

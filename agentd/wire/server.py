@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import logging
+import resource
 import socket
 from collections.abc import Awaitable, Callable, Collection, Iterable
+from contextlib import suppress
 from functools import partial
 
 import trio
@@ -24,9 +26,10 @@ logger = logging.getLogger(__name__)
 ACCEPT_BATCH = 64  # connections taken before others get their turn
 ACCEPT_PAUSE_SECONDS = 0.25  # when the system has no descriptors or memory left for one more
 REFUSED = 64  # clients over the limit that are told so at the same time; more are just hung up on
+SPARE_DESCRIPTORS = 2 * REFUSED  # for them, and for files and processes: connections take none of the last ones
 RETRY_AFTER = ("Retry-After", "1")
 
-_EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+_UNUSABLE = {errno.EBADF, errno.EINVAL, errno.ENOTSOCK}  # of a listener: there is nothing to wait for
 
 
 async def serve(
@@ -63,6 +66,7 @@ class Server:
         self.draining = False
         self.hub: Hub
         self._check = check
+        self._room = room_for(limits.connections)
         self._nursery: trio.Nursery
         self._connections: set[Connection] = set()
         self._refused: set[Connection] = set()  # over the limit: they are told so
@@ -88,15 +92,19 @@ class Server:
         self._nursery.cancel_scope.cancel()
 
     async def accept_forever(self, listener: Listener) -> None:
+        failure: str | None = None
         try:
             while True:
                 await trio.lowlevel.wait_readable(listener.sock)
                 try:
                     self._accept_batch(listener)
+                    failure = None
                 except OSError as exc:
-                    if exc.errno not in _EXHAUSTED:
+                    if exc.errno in _UNUSABLE:
                         raise
-                    logger.error("cannot accept connections: %s", exc.strerror)
+                    if failure != exc.strerror:  # told once, not four times a second
+                        logger.error("cannot accept connections: %s; will go on when it can", exc.strerror)
+                    failure = exc.strerror
                     await trio.sleep(ACCEPT_PAUSE_SECONDS)
         finally:
             listener.close()
@@ -111,14 +119,15 @@ class Server:
                 continue  # it came and went
             sock.setblocking(False)
             if listener.is_tcp:
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                with suppress(OSError):  # some systems refuse it where the client has gone already
+                    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._welcome(listener, sock, f"{address[0]}:{address[1]}" if listener.is_tcp else "unix")
 
     def _welcome(self, listener: Listener, sock: socket.socket, peer: str) -> None:
         stall = self.limits.stall_seconds
         transport: Transport = TlsTransport(sock, listener.tls, stall) if listener.tls else SocketTransport(sock, stall)
         connection = Connection(self, transport, peer, self._check if listener.is_tcp else None)
-        if len(self._connections) < self.limits.connections:
+        if len(self._connections) < self._room:
             self._start(connection, self._connections, connection.run)
         elif len(self._refused) < REFUSED:
             busy = BadMessage(503, "too many connections; try again")
@@ -151,3 +160,11 @@ class Server:
             for connection in (*self._connections, *self._refused):
                 if connection.transport.deadline <= now and not connection.transport.is_taken_from():
                     connection.scope.cancel()
+
+
+def room_for(connections: int) -> int:
+    """How many of so many *connections* the system allows (`ulimit -n`), with descriptors left for everything else."""
+    allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if allowed == resource.RLIM_INFINITY:
+        return connections
+    return min(connections, max(allowed - SPARE_DESCRIPTORS, allowed // 2))

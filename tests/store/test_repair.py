@@ -57,6 +57,35 @@ def test_cut_after_any_byte_a_log_has_the_records_that_were_whole(log_path: Path
         assert not quarantine_path(log_path).exists()
 
 
+def test_of_records_that_were_written_together_a_torn_end_leaves_none(log_path: Path, filled: Fill) -> None:
+    whole = filled(2).size
+    with open_log(log_path) as log:
+        log.append([note(3), note(4), note(5)])
+    raw = log_path.read_bytes()
+    for cut in range(whole, len(raw)):
+        log_path.write_bytes(raw[:cut])
+        with LogReader(log_path) as reader:
+            assert reader.last_pos == 2
+        with open_log(log_path, ops=UNSYNCED) as log:
+            assert (log.last_pos, log.size, log.generation) == (2, whole, 1)
+            assert [(repair.size, repair.quarantined) for repair in log.repairs] == [(cut - whole, False)][
+                : cut - whole
+            ]
+    log_path.write_bytes(raw)
+    with open_log(log_path) as log:
+        assert (log.last_pos, log.repairs) == (5, ())
+
+
+def test_of_records_that_were_written_together_damage_takes_one(log_path: Path, filled: Fill) -> None:
+    filled(1)
+    with open_log(log_path) as log:
+        log.append([note(2), note(3)])
+    log_path.write_bytes(log_path.read_bytes().replace(b'"n":3', b'"n":4'))
+    with open_log(log_path) as log:
+        assert (log.last_pos, log.generation) == (2, 2)
+        assert [repair.quarantined for repair in log.repairs] == [True]
+
+
 def test_a_torn_end_may_be_all_there_is(log_path: Path) -> None:
     log_path.write_bytes(b'{"pos":1,"ts"')
     with open_log(log_path) as log:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import socket
 import ssl
 import stat
@@ -131,7 +132,11 @@ async def test_no_more_descriptors_means_a_pause_and_not_the_end(
 ) -> None:
     monkeypatch.setattr(server, "ACCEPT_PAUSE_SECONDS", 0.01)
     house = await start(routes)
-    accept, failures = socket.socket.accept, [OSError(errno.EMFILE, "Too many open files"), ConnectionAbortedError()]
+    many = OSError(errno.EMFILE, "Too many open files")
+    accept, failures = (
+        socket.socket.accept,
+        [many, ConnectionAbortedError(), many, OSError(errno.EPERM, "Not permitted")],
+    )
 
     def scarce(self: socket.socket) -> Any:
         if failures:
@@ -140,7 +145,16 @@ async def test_no_more_descriptors_means_a_pause_and_not_the_end(
 
     monkeypatch.setattr(socket.socket, "accept", scarce)
     assert (await (await house.connect()).ask(GET)).status == 200
-    assert "cannot accept connections: Too many open files" in caplog.text
+    assert [record.args for record in caplog.records] == [("Too many open files",), ("Not permitted",)]
+
+
+@pytest.mark.parametrize(("allowed", "room"), [(1024, 896), (256, 128), (64, 32), (-1, 1000), (1 << 20, 1000)])
+def test_connections_leave_descriptors_for_everything_else(
+    monkeypatch: pytest.MonkeyPatch, allowed: int, room: int
+) -> None:
+    assert resource.RLIM_INFINITY == -1
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (allowed, allowed))
+    assert server.room_for(1000) == room
 
 
 # --- The end ------------------------------------------------------------------------------------------------------
