@@ -50,6 +50,7 @@ class Screen:
     _midline: bool = False  # the answer's last line has no end yet
     _totals: list[int] = attrs.field(factory=lambda: [0, 0])
     _streamed: bool = False
+    _depth: int = 0  # 1: the record at hand is a subagent's
 
     def __attrs_post_init__(self) -> None:
         self._started = self.clock()
@@ -57,6 +58,7 @@ class Screen:
     # --- Records --------------------------------------------------------------------------------------------------
 
     def show(self, record: Record) -> None:
+        self._depth = 1 if record.parent else 0
         if handler := _HANDLERS.get(record.type):
             handler(self, record.data)
 
@@ -66,7 +68,7 @@ class Screen:
         self.status("thinking")
 
     def _text(self, data: Mapping[str, Any]) -> None:
-        if not self.stream:
+        if not self.stream or self._depth:  # a subagent speaks to its caller, not to the person
             self.status("writing")
             return
         self._clear()
@@ -92,8 +94,12 @@ class Screen:
     def _tool_finished(self, data: Mapping[str, Any]) -> None:
         mark, style = ("•", CYAN) if data["ok"] else ("✗", RED)
         width = max(shutil.get_terminal_size().columns - len(data["name"]) - len(data["summary"]) - 6, 20)
+        indent = "  " * self._depth
         self.line(
-            f"{mark} {data['name']} ", style, (one_line(data["subject"], width), ""), (f"  {data['summary']}", DIM)
+            f"{indent}{mark} {data['name']} ",
+            style,
+            (one_line(data["subject"], width), ""),
+            (f"  {data['summary']}", DIM),
         )
         self.status("thinking")
 
@@ -108,7 +114,13 @@ class Screen:
         self._totals[1] += data["output_tokens"]
 
     def _phase(self, data: Mapping[str, Any]) -> None:
-        self.status(f"{data['name']} {data['index'] or ''}")
+        match data["name"]:
+            case "planned":
+                self.line(f"{data['count']} task{'s' if data['count'] != 1 else ''}", BOLD)
+            case "task":
+                self.line(f"Task {data['index']}/{data['count']}: {data['title']}", BOLD)
+            case "plan":
+                self.status("planning")
 
     def _finished(self, data: Mapping[str, Any]) -> None:
         self._end_line()

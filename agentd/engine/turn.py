@@ -92,7 +92,7 @@ class Attempt:
     def __attrs_post_init__(self) -> None:
         self._deltas = Deltas(self.write, str(uuid.uuid4()))
         own = {call.id for message in self.request.messages for call in message.calls}
-        self._assembler = Assembler(own.union(self.taken))
+        self._assembler = Assembler(own, self.taken)
 
     @property
     def begun(self) -> bool:

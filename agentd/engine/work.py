@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Mapping, Sequence
 
@@ -26,7 +27,7 @@ from agentd.tools.base import Tool
 OF_MODES = frozenset(
     {CODE_TOOL, TASK_TOOL}
 )  # tools of some modes, always allowed: what is done by them is decided call by call
-REASON_CHARS = 160  # of an answer, as the reason why nothing was done
+REASON_CHARS = 240  # of an answer, as the reason why nothing was done
 
 
 @attrs.define
@@ -62,8 +63,7 @@ class Work:
         if ending.outcome is not JobState.COMPLETED:
             return ending
         if MODES[self.spec.mode].writes and len(self.around.acted) == acted:
-            reason = " ".join((ending.result or "the model gave no reason").split())[:REASON_CHARS]
-            self.branch.notice("warning", "NO_EDIT", f"no edit was made: {reason}")
+            self.branch.notice("warning", "NO_EDIT", f"no edit was made: {_first_sentence(ending.result or '')}")
         if self.spec.auto_compress:
             await self._compress(conversation)
         return ending
@@ -177,6 +177,11 @@ class Work:
     def _offered(self, recipe: Recipe, own_tools: Sequence[Tool]) -> dict[str, Tool]:
         own = {tool.name: tool for tool in (Code(self._code), *own_tools)}
         return offered(recipe, {**self.tools, **own}, self.spec)
+
+
+def _first_sentence(text: str) -> str:
+    sentence = re.split(r"(?<=[.!?])\s|\n", text.strip(), maxsplit=1)[0]
+    return sentence if len(sentence) <= REASON_CHARS else f"{sentence[: REASON_CHARS - 1]}…"
 
 
 def offered(recipe: Recipe, tools: Mapping[str, Tool], spec: JobSpec) -> dict[str, Tool]:

@@ -72,13 +72,15 @@ class _Growing:
 
 
 class Assembler:
-    """Puts one reply together. *taken*: the call ids of the conversation so far, which this reply may not use again."""
+    """Puts one reply together. *taken*: the call ids of the conversation so far, which this reply may not use again;
+    *elsewhere*: those of others, which its service knows nothing of, so that one of them is no fault."""
 
-    def __init__(self, taken: Collection[str] = ()) -> None:
+    def __init__(self, taken: Collection[str] = (), elsewhere: Collection[str] = ()) -> None:
         self.problems: list[str] = []
         self.stopped: Stopped | None = None  # None as long as the reply is not complete
         self.salvaged = 0  # calls that were written as text
         self._taken = set(taken)
+        self._elsewhere = elsewhere
         self._blocks: list[_Growing] = []
         self._calls: dict[str, int] = {}  # the service's id of a call -> the index of its block
 
@@ -160,11 +162,12 @@ class Assembler:
 
     def _fresh(self, call_id: str) -> str:
         candidate, number = call_id or "call", 1
-        while candidate in self._taken:
+        repeated = candidate in self._taken
+        while candidate in self._taken or candidate in self._elsewhere:
             number += 1
             candidate = f"{call_id or 'call'}_{number}"
         self._taken.add(candidate)
-        if candidate != call_id:
+        if repeated or not call_id:
             self.problems.append(f"call id {call_id!r} cannot be used again: the call is {candidate!r}")
         return candidate
 

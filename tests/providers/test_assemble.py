@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentd.domain import Message, Text, Thinking, ToolUse, Usage, block_to_json
-from agentd.providers.assemble import UNNAMED, Assembler, unreadable_input
+from agentd.providers.assemble import UNNAMED, Assembler, Piece, unreadable_input
 from agentd.providers.protocol import (
     CallDelta,
     CallStarted,
@@ -206,3 +206,9 @@ def test_whatever_comes_no_text_is_lost_and_every_call_is_unique_named_and_an_ob
     assert not set(used) & taken
     assert all(call.id and call.name and isinstance(call.input, dict) for call in message.calls)
     assert len(used) >= sum(isinstance(event, CallStarted) for event in stream)
+
+
+def test_an_id_that_another_conversation_has_is_no_fault_and_is_not_used() -> None:
+    assembler = Assembler({"a"}, elsewhere={"b", "b_2"})
+    assert assembler.feed(CallStarted("b", "Read")) == Piece(0, "b_3")
+    assert assembler.problems == []
