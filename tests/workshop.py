@@ -11,6 +11,7 @@ import attrs
 import trio
 
 from agentd.domain import JobSpec, Mode, PermissionMode, Record, Text, ToolClass, ToolPolicy
+from agentd.engine.context import Symbols
 from agentd.engine.engine import Engine, open_engine
 from agentd.engine.job import Bench
 from agentd.engine.session import Session, Sessions
@@ -79,6 +80,7 @@ class Workshop:
     tools: tuple[Tool, ...] = TOOLS
     services: Sequence[Provider] = ()  # there beside it, and before it
     policy: Policy = attrs.field(factory=Policy)
+    symbols: Symbols | None = None
 
     def says(self, *replies: Reply | str) -> None:
         """The model's next replies."""
@@ -98,6 +100,7 @@ class Workshop:
             read_only=self.read_only,
             snapshots=None,
             policy=self.policy,
+            symbols=self.symbols,
         )
         async with trio.open_nursery() as nursery:
             sessions = Sessions(self.home, nursery)

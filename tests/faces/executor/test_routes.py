@@ -1,63 +1,17 @@
-"""The executor API, request by request, without a socket. The contract: executor.md."""
+"""The executor API, request by request, without a socket: health and jobs. The contract: executor.md."""
 
 from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
-import attrs
 import pytest
 import trio
 
-from agentd.faces.executor.routes import App
 from agentd.providers.scripted import Hang, call, reply
-from agentd.wire.messages import Request, Response
-from agentd.wire.routing import respond
+from tests.executorapi import JOB, Api, code, serving
 from tests.workshop import Workshop
-
-JOB = {"taskInput": "Say hello.", "plannerModel": "scripted", "codeModel": "scripted", "tags": {"mode": "ASK"}}
-
-
-@attrs.define
-class Api:
-    """Requests to one executor, with its token unless another is given."""
-
-    app: App
-
-    async def ask(self, method: str, path: str, body: Any = None, **headers: str) -> Response:
-        fields = {"authorization": "Bearer secret"} | {name.replace("_", "-"): value for name, value in headers.items()}
-        raw = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
-        answer = await respond([self.app.mount()], Request(method, path, fields, raw))
-        assert isinstance(answer, Response)
-        return answer
-
-    async def get(self, path: str, **headers: str) -> Any:
-        return json.loads((await self.ask("GET", path, **headers)).body)
-
-    async def start(self, key: str = "k", **fields: Any) -> Response:
-        return await self.ask("POST", "/v1/jobs", JOB | fields, idempotency_key=key)
-
-    async def finish(self, job_id: str) -> Any:
-        with trio.fail_after(10):
-            while not (status := await self.get(f"/v1/jobs/{job_id}"))["terminal"]:
-                await self.get(f"/v1/jobs/{job_id}/events?after=100000&wait=1")
-        return status
-
-
-@asynccontextmanager
-async def serving(workshop: Workshop) -> AsyncIterator[Api]:
-    async with workshop.open() as engine:
-        yield Api(App(engine, str(uuid.uuid4()), "secret"))
-
-
-def code(answer: Response) -> tuple[int, str]:
-    problem = json.loads(answer.body)
-    assert set(problem) == {"code", "message", "details"}
-    return answer.status, problem["code"]
-
 
 # --- Who may ask --------------------------------------------------------------------------------------------------
 
@@ -85,25 +39,6 @@ async def test_a_wrong_method_is_told_which_are_right(workshop: Workshop) -> Non
         assert ("Allow", "GET, HEAD, OPTIONS, POST") in answer.headers
 
 
-# --- Sessions -----------------------------------------------------------------------------------------------------
-
-
-async def test_a_new_session_is_the_active_one(workshop: Workshop) -> None:
-    async with serving(workshop) as api:
-        answer = await api.ask("POST", "/v1/sessions", {"name": "  My session "})
-        made = json.loads(answer.body)
-        assert (answer.status, made["name"]) == (201, "My session")
-        assert (await api.get("/health/ready"))["sessionId"] == made["sessionId"]
-
-
-@pytest.mark.parametrize(
-    "body", [b"", b"[]", b"{", {}, {"name": None}, {"name": 5}, {"name": " "}, {"name": "x" * 201}]
-)
-async def test_a_session_without_a_proper_name_is_refused(workshop: Workshop, body: Any) -> None:
-    async with serving(workshop) as api:
-        assert code(await api.ask("POST", "/v1/sessions", body)) == (400, "VALIDATION_ERROR")
-
-
 # --- Jobs ---------------------------------------------------------------------------------------------------------
 
 
@@ -125,8 +60,11 @@ async def test_a_job_is_running_when_it_is_answered_and_has_a_session(workshop: 
         ({"plannerModel": 5}, "expected a string"),
         ({"taskInput": ""}, "taskInput is required"),
         ({"autoCommit": "yes"}, "$.autoCommit"),
-        ({"contextText": ["a note"]}, "job-scoped texts are not taken"),
-        ({"tags": {"mode": "ARCHITEKT"}}, "mode ARCHITEKT is not known here; there are ASK, SEARCH, CODE, ARCHITECT, LUTZ"),
+        ({"preScan": 1}, "$.preScan"),
+        (
+            {"tags": {"mode": "ARCHITEKT"}},
+            "mode ARCHITEKT is not known; the modes are ASK, SEARCH, CODE, ARCHITECT, LUTZ",
+        ),
     ],
 )
 async def test_a_job_that_is_not_well_described_is_refused(
@@ -278,3 +216,52 @@ async def test_a_long_poll_answers_when_there_is_an_event(workshop: Workshop) ->
         with trio.fail_after(10):
             events = await api.get(f"/v1/jobs/{job}/events?after=3&wait=30")
         assert events[0]["data"] == "Hello."
+
+
+# --- Around jobs --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize("path", ["/v1/jobs/", "/v1/jobs//events", "/v1/jobs//diff", "/v1/jobs//cancel"])
+async def test_a_path_without_the_id_of_a_job_is_told_so(workshop: Workshop, path: str, method: str) -> None:
+    async with serving(workshop) as api:
+        answer = await api.ask(method, path, JOB, idempotency_key="k")
+        assert (code(answer), json.loads(answer.body)["message"]) == ((400, "BAD_REQUEST"), "Invalid job path")
+        assert code(await api.ask("GET", f"/v1/jobs/{uuid.uuid4()}/nothing")) == (404, "NOT_FOUND")
+
+
+async def test_a_client_can_ask_whether_a_job_would_be_taken(workshop: Workshop) -> None:
+    workshop.says(reply(Hang()))
+    async with serving(workshop) as api:
+        status = await api.get("/v1/jobs/status")
+        free = {"readyForJobSubmission": True, "activeJobId": None, "activeJobState": None}
+        assert status == free | {"retryAfterMs": 0, "terminal": True}
+        job = json.loads((await api.start()).body)["jobId"]
+        status = await api.get("/v1/jobs/status")
+        taken = {"readyForJobSubmission": False, "activeJobId": None, "activeJobState": "RUNNING"}
+        assert status == taken | {"retryAfterMs": 1000, "terminal": False}
+        assert (await api.get(f"/v1/jobs/{job}"))["executorReady"] is False
+        told = json.loads((await api.ask("POST", f"/v1/jobs/{job}/cancel")).body)
+        assert (told["activeJobId"], told["executorReady"]) == (job, False)
+        assert (await api.finish(job))["executorReady"] is True
+        told = json.loads((await api.ask("POST", f"/v1/jobs/{job}/cancel")).body)
+        assert (told["activeJobId"], told["executorReady"]) == (None, True)
+
+
+async def test_what_is_wrong_with_a_job_is_told_in_the_order_of_the_contract(workshop: Workshop) -> None:
+    async def message(body: Any, **headers: str) -> str:
+        return str(json.loads((await api.ask("POST", "/v1/jobs", body, **headers)).body)["message"])
+
+    workshop.says("Hello.")
+    async with serving(workshop) as api:
+        unknown = str(uuid.uuid4())
+        assert "Idempotency-Key" in await message(b"{", x_session_id="x")
+        assert "X-Session-Id must be" in await message(b"{", idempotency_key="k", x_session_id="x")
+        assert "JSON" in await message(b"{", idempotency_key="k", x_session_id=unknown)
+        assert "plannerModel" in await message({"contextText": [" "]}, idempotency_key="k", x_session_id=unknown)
+        wrong = JOB | {"contextText": [" "]}
+        assert "contextText[0]" in await message(wrong, idempotency_key="k", x_session_id=unknown)
+        assert "Unknown Session-Id" in await message(JOB, idempotency_key="k", x_session_id=unknown)
+        job = json.loads((await api.start("k")).body)["jobId"]
+        replayed = await api.ask("POST", "/v1/jobs", JOB, idempotency_key="k", x_session_id=unknown)
+        assert (replayed.status, json.loads(replayed.body)["jobId"]) == (200, job)
