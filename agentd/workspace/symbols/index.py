@@ -11,7 +11,7 @@ import contextlib
 import logging
 import os
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -95,19 +95,13 @@ class SymbolIndex:
         if not survey.doubtful and len(survey.kept) == len(old):
             return
         found: dict[bytes, Look | None] = {}
-        self._files = {**old}  # should this be cancelled
+        base: Files = old  # should this be cancelled
         try:
-            if survey.doubtful:
-                await _Scanning(self._workspace, survey.doubtful, found, self._tell).run()
-            self._files = survey.kept
+            await _Scanning(self._workspace, survey.doubtful, found, self._tell).run()
+            base = survey.kept
         finally:
-            self._unsaved += len(old) - len(survey.kept) + len(found)
-            known = {
-                path: look if look.packed else look._replace(skipped=old[path].skipped, packed=old[path].packed)
-                for path, look in found.items()
-                if look is not None
-            }
-            self._files = {**self._files, **known}
+            self._files = {**base, **dict(_known(found, old))}
+            self._unsaved += len(found) + len(old) - len(base)
         if self._unsaved > max(UNSAVED_FILES, len(self._files) // 20):
             await self._save()
 
@@ -148,6 +142,14 @@ def _survey(workspace: Path, off_limits: tuple[Path, ...], old: Files) -> _Surve
             else:
                 survey.doubtful.append((path, look.digest if look else b""))
     return survey._replace(cut=walk.cut)
+
+
+def _known(found: Mapping[bytes, Look | None], old: Files) -> Iterator[tuple[bytes, Look]]:
+    """What workers say, with the old definitions where they say that nothing has changed."""
+    for path, look in found.items():
+        if look is not None:
+            same = look.packed is None
+            yield path, look._replace(skipped=old[path].skipped, packed=old[path].packed) if same else look
 
 
 def _times(path: bytes) -> tuple[int, int, int] | None:
