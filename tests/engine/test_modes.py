@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from agentd.domain import JobState, Limits, Mode, Models, Record
+from agentd.domain import JobState, Limits, Mode, Models, PermissionMode, Record, ToolPolicy
+from agentd.engine.asks import Settlement
 from agentd.engine.modes import MODES
 from agentd.providers.scripted import Fail, Reply, ScriptedProvider, call, reply
 from agentd.tools.registry import FILE_TOOLS
@@ -286,6 +287,58 @@ async def test_a_job_that_is_cancelled_in_a_task_leaves_the_rest_of_the_list_ope
         await ended(accepted.session, accepted.job)
         assert accepted.job.state is JobState.CANCELLED
         assert [task.done for task in accepted.session.state.tasks] == [True, False, False]
+
+
+# --- Asks and restarts --------------------------------------------------------------------------------------------
+
+ASKING = ToolPolicy(permission_mode=PermissionMode.DEFAULT, ask_seconds=None)
+YES = Settlement("allow", "", "client")
+
+
+async def killed_while_waiting(workshop: Workshop, mode: Mode) -> tuple[str, str]:
+    """The job and the ask that a process left which was killed while the ask was open."""
+    async with workshop.open() as engine:
+        accepted = await engine.accept(spec(mode=mode, tools=ASKING))
+        await until(accepted.session, lambda: accepted.job.state is JobState.WAITING)
+        log = accepted.session.dir.log_path.read_bytes()
+        ask = accepted.session.state.open_asks()[0].id
+    accepted.session.dir.log_path.write_bytes(log)  # as kill -9 would have left it
+    return accepted.job.id, ask
+
+
+async def test_a_task_that_waited_for_an_ask_goes_on_in_the_next_process(workshop: Workshop) -> None:
+    two = reply(call("TaskList", tasks=[{"title": "One"}, {"title": "Two"}]))
+    workshop.says(two, "A plan.", "Nothing to do for one.", reply(call("Bash", about="ls")))
+    job_id, ask = await killed_while_waiting(workshop, Mode.LUTZ)
+    workshop.says(reply("Two is done.", expect=["saw ls"]))
+    async with workshop.open() as engine:
+        session, job = engine.find_job(job_id)
+        await engine.settle(ask, YES)
+        await ended(session, job)
+        records = list(session.view.records())
+    assert job.state is JobState.COMPLETED
+    assert [data["index"] for data in only(records, "phase") if data["name"] == "task.done"] == [1, 2]
+    assert [data["name"] for data in only(records, "phase")].count("plan") == 1
+
+
+async def test_a_subagent_asks_like_everybody_else(workshop: Workshop) -> None:
+    workshop.says(reply(call("Code", instructions="go")), reply(call("Write", about="a")), "Wrote.", "Done.")
+    async with workshop.open() as engine:
+        accepted = await engine.accept(spec(mode=Mode.ARCHITECT, tools=ASKING))
+        await until(accepted.session, lambda: accepted.job.state is JobState.WAITING)
+        await engine.settle(accepted.session.state.open_asks()[0].id, YES)
+        await ended(accepted.session, accepted.job)
+    assert accepted.job.state is JobState.COMPLETED
+
+
+async def test_a_subagent_that_waited_for_an_ask_is_interrupted_by_a_restart(workshop: Workshop) -> None:
+    workshop.says(reply(call("Code", instructions="go")), reply(call("Write", about="a")))
+    job_id, _ = await killed_while_waiting(workshop, Mode.ARCHITECT)
+    async with workshop.open() as engine:
+        session, job = engine.find_job(job_id)
+        assert job.state is JobState.INTERRUPTED
+        assert not session.state.open_asks()
+        assert not session.state.history.unanswered
 
 
 def test_every_mode_has_a_rule() -> None:
