@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from agentd.providers.scripted import Reply, ScriptedProvider
 from agentd.store.fold import JobView
 from agentd.store.home import Home
 from agentd.tools.base import Tool, ToolContext, ToolOutcome, ToolState
+from agentd.workspace.snapshot import Snapshots
 
 
 @attrs.frozen
@@ -79,6 +80,7 @@ class Workshop:
     read_only: bool = False
     tools: tuple[Tool, ...] = TOOLS
     services: Sequence[Provider] = ()  # there beside it, and before it
+    git: bool = False  # whether the workspace is a repository: then its changes are looked at
     policy: Policy = attrs.field(factory=Policy)
     symbols: Symbols | None = None
 
@@ -98,7 +100,7 @@ class Workshop:
             off_limits=(self.home.root,),
             state=ToolState(self.workspace),
             read_only=self.read_only,
-            snapshots=None,
+            snapshots=Snapshots(self.workspace, self.home.root / "objects") if self.git else None,
             policy=self.policy,
             symbols=self.symbols,
         )
@@ -136,3 +138,13 @@ async def until(session: Session, holds: Callable[[], bool], seconds: float = 10
                 await changed.wait()
         finally:
             unsubscribe()
+
+
+def only(records: Iterable[Record], kind: str) -> list[dict[str, Any]]:
+    """The data of those of one type."""
+    return [record.data for record in records if record.type == kind]
+
+
+def notices(records: Iterable[Record]) -> list[str]:
+    """Their codes."""
+    return [data["code"] for data in only(records, "notice")]

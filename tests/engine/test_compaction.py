@@ -9,14 +9,14 @@ from typing import Any
 import attrs
 import pytest
 
-from agentd.domain import JobState, Message, Mode, Record, Text, ToolResult, ToolUse
+from agentd.domain import JobState, Message, Mode, Text, ToolResult, ToolUse
 from agentd.engine.compaction import MOST_TIMES, OUTLINE_CHARS, PROMPT, outline
 from agentd.providers.failures import ContextOverflow, Target
 from agentd.providers.protocol import FREE, ModelInfo, ModelRequest, Stopped, StreamEvent
 from agentd.providers.scripted import Reply, ScriptedProvider, call, reply
 from agentd.store.fold import History
 from agentd.tools.base import ToolContext
-from tests.workshop import TOOLS, FakeTool, Workshop, ended, spec
+from tests.workshop import TOOLS, FakeTool, Workshop, ended, only, spec
 
 LIMIT = 4000  # tokens of the small model's context
 CHARS_PER_TOKEN = 4
@@ -81,10 +81,6 @@ def small(workshop: Workshop, request: pytest.FixtureRequest) -> SmallModel:
 
 def page(number: int, chars: int = 2000) -> Reply:
     return reply(call("Read", about=f"p{number}", chars=chars))
-
-
-def only(records: list[Record], kind: str) -> list[dict[str, Any]]:
-    return [record.data for record in records if record.type == kind]
 
 
 async def test_a_conversation_that_grows_is_summed_up_and_goes_on(workshop: Workshop, small: SmallModel) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any
 
 import pytest
 import trio
@@ -13,7 +12,7 @@ from agentd.engine.asks import Settlement
 from agentd.engine.turn import KEPT_CHARS
 from agentd.errors import AskSettled, IdempotencyKeyReused, InvalidRequest, JobInProgress
 from agentd.providers.scripted import Delay, Fail, Hang, call, raw_call, reply
-from tests.workshop import Workshop, ended, spec, until
+from tests.workshop import Workshop, ended, only, spec, until
 
 ASKING = ToolPolicy(permission_mode=PermissionMode.DEFAULT)
 ALONE = ToolPolicy(permission_mode=PermissionMode.DEFAULT, ask_seconds=0.0)
@@ -21,10 +20,6 @@ ALONE = ToolPolicy(permission_mode=PermissionMode.DEFAULT, ask_seconds=0.0)
 
 def types(records: list[Record]) -> list[str]:
     return [record.type for record in records]
-
-
-def only(records: list[Record], kind: str) -> list[dict[str, Any]]:
-    return [record.data for record in records if record.type == kind]
 
 
 def results(records: list[Record]) -> list[str]:

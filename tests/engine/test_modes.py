@@ -6,22 +6,14 @@ from typing import Any
 
 import pytest
 
-from agentd.domain import JobState, Limits, Mode, Models, PermissionMode, Record, ToolPolicy
+from agentd.domain import JobState, Limits, Mode, Models, PermissionMode, ToolPolicy
 from agentd.engine.asks import Settlement
 from agentd.engine.modes import MODES
 from agentd.providers.scripted import Fail, Reply, ScriptedProvider, call, reply
 from agentd.tools.registry import FILE_TOOLS
-from tests.workshop import Workshop, ended, spec, until
+from tests.workshop import Workshop, ended, notices, only, spec, until
 
 WRITING = {tool.name for tool in FILE_TOOLS if tool.tool_class.value != "read"} | {"Bash"}
-
-
-def only(records: list[Record], kind: str) -> list[dict[str, Any]]:
-    return [record.data for record in records if record.type == kind]
-
-
-def notices(records: list[Record]) -> list[str]:
-    return [data["code"] for data in only(records, "notice")]
 
 
 class Actor(ScriptedProvider):
