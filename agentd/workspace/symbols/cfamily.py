@@ -7,15 +7,24 @@ anonymous struct are told in the scope of what has its type (`Shape.origin.x`), 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 import attrs
 
-from agentd.workspace.symbols.declarators import Declarator, Declarators, Part, parts_of
-from agentd.workspace.symbols.heads import KEYWORDS, MACRO, POINTERS, Angles, Head, HeadReader, Item, type_key
+from agentd.workspace.symbols.cfamily_declarators import Declarator, Declarators, Part, parts_of
+from agentd.workspace.symbols.cfamily_heads import Angles, Head, HeadReader, Item, type_key
+from agentd.workspace.symbols.cfamily_preprocessor import VALUE_CHARS, preprocess
+from agentd.workspace.symbols.cfamily_words import (
+    ATTRIBUTE_MACRO,
+    CLASS_TRAILERS,
+    CPP,
+    EXPORT_MACRO,
+    MACRO,
+    POINTERS,
+    C,
+    Dialect,
+)
 from agentd.workspace.symbols.model import SIGNATURE_CHARS, Definition, Kind, one_line
-from agentd.workspace.symbols.preprocessor import VALUE_CHARS, preprocess
 from agentd.workspace.symbols.tokens import OPENING, WORD, Tokens
 
 MAX_SCOPES = 200  # nested; what is deeper is skipped, as its names would grow without end
@@ -23,14 +32,11 @@ MAX_SCOPES = 200  # nested; what is deeper is skipped, as its names would grow w
 _SILENT = frozenset({"static_assert", "_Static_assert"})
 _SILENT_CPP = frozenset({"friend", "namespace"})
 _MODULE_WORDS = frozenset({"import", "module"})
-_CLASS_TRAILERS = frozenset({"final", "sealed", "abstract"})
-_ATTRIBUTE_MACRO = re.compile(r"(?:[A-Z_]*(?:PACK|ALIGN|ATTR)|__)\w*")
-_EXPORT_MACRO = re.compile(r"[A-Z0-9_]*(?:API|EXPORT|DECL|VISIBLE|DLL)[A-Z0-9_]*")
 
 
 def scan(text: str, path: str) -> list[Definition]:
     tokens, macros = preprocess(text)
-    found = _Reader(tokens, is_c=path.endswith(".c")).read()
+    found = _Reader(tokens, C if path.endswith(".c") else CPP).read()
     return sorted((*macros, *found), key=lambda definition: definition.first)
 
 
@@ -56,8 +62,8 @@ class _Tail:
 class _Reader:
     """Goes over the declarations of a file; a body is skipped in one step, a class is a scope to go through."""
 
-    def __init__(self, tokens: Tokens, *, is_c: bool) -> None:
-        self._tokens, self._texts, self._is_c = tokens, tokens.texts, is_c
+    def __init__(self, tokens: Tokens, dialect: Dialect) -> None:
+        self._tokens, self._texts, self._dialect = tokens, tokens.texts, dialect
         self._angles = Angles(tokens)
         self._scopes = [_Scope("", len(tokens), len(tokens), "")]
         self._namespaces: set[str] = set()
@@ -84,7 +90,7 @@ class _Reader:
         return head.stop + 1 if head.until else head.stop
 
     def _head(self, start: int, scope: _Scope) -> Head:
-        return HeadReader(self._tokens, self._angles, start, scope.limit, is_c=self._is_c).read()
+        return HeadReader(self._tokens, self._angles, start, scope.limit, self._dialect).read()
 
     def _block_end(self, brace: int, scope: _Scope) -> tuple[int, int]:
         """Where a block's content ends and where to read on; one that is never closed ends with its scope."""
@@ -101,8 +107,8 @@ class _Reader:
             return head.stop + 1 if self._texts[head.start] == "export" else resume
         if len(self._scopes) >= MAX_SCOPES:
             return resume
-        key = type_key(head.items, is_c=self._is_c)
-        if not self._is_c and head.has("namespace"):
+        key = type_key(head.items, self._dialect)
+        if self._dialect.cpp and head.has("namespace"):
             self._enter_namespace(head.items, scope, limit, resume)
         elif head.items[-1].text == '"':  # extern "C"
             self._scopes.append(attrs.evolve(scope, limit=limit, resume=resume))
@@ -133,7 +139,7 @@ class _Reader:
         self._scopes.append(_Scope(name, limit, resume, name))
 
     def _function(self, head: Head, scope: _Scope, last: int) -> None:
-        declarator = Declarators(self._tokens, scope.class_name, has_body=True).read(head.items)
+        declarator = Declarators(self._tokens, self._dialect, scope.class_name, has_body=True).read(head.items)
         if declarator is None or not declarator.is_callable:
             return
         if head.has("friend"):
@@ -146,7 +152,7 @@ class _Reader:
         limit, behind = self._block_end(head.stop, scope)
         tail = self._tail(behind, scope)
         kind = Kind.ENUM if head.items[key].text == "enum" else Kind.CLASS
-        tag = Declarators(self._tokens, "", has_body=True).tag(_tag_items(head.items[key + 1 :]))
+        tag = Declarators(self._tokens, self._dialect, "", has_body=True).tag(_tag_items(head.items[key + 1 :]))
         if tag is not None:
             start = self._start(head, tag.place, scope)
             signature = _spelled(self._tokens, start, head.stop)
@@ -162,8 +168,8 @@ class _Reader:
 
     def _tail(self, behind: int, scope: _Scope) -> _Tail:
         head = self._head(behind, scope)
-        items = [item for item in head.items if not _ATTRIBUTE_MACRO.fullmatch(item.text)]
-        if head.until != ";" or (items and items[0].text in KEYWORDS - {"const", "volatile"}):
+        items = [item for item in head.items if not ATTRIBUTE_MACRO.fullmatch(item.text)]
+        if head.until != ";" or (items and items[0].text in self._dialect.keywords - {"const", "volatile"}):
             return _Tail((), behind - 1, behind)
         return _Tail(parts_of(items, head.stop) if items else (), head.stop, head.stop + 1)
 
@@ -171,7 +177,7 @@ class _Reader:
         """Tell what is declared with a type; the name of the first, which is that of an anonymous type's members."""
         first = ""
         for part in tail.parts:
-            declarator = Declarators(self._tokens, "", has_body=False).read(part.items, typed=True)
+            declarator = Declarators(self._tokens, self._dialect, "", has_body=False).read(part.items, typed=True)
             if declarator is None:
                 continue
             kind = Kind.TYPE if head.has("typedef") else self._kind(declarator, scope)
@@ -210,7 +216,7 @@ class _Reader:
             )
             return
         parts = parts_of(head.items, head.stop)
-        reader = Declarators(self._tokens, scope.class_name, has_body=False)
+        reader = Declarators(self._tokens, self._dialect, scope.class_name, has_body=False)
         first = reader.read(parts[0].items)
         if first is None:
             self._bindings(head, scope)
@@ -231,7 +237,7 @@ class _Reader:
         texts = [item.text for item in head.items[:8]]
         if texts[0] in _SILENT:
             return True
-        if self._is_c:
+        if not self._dialect.cpp:
             return False
         if head.is_instantiation or texts[0] in _SILENT_CPP or "friend" in texts or _is_forward(head.items):
             return True
@@ -240,7 +246,7 @@ class _Reader:
         )
 
     def _alias(self, items: Sequence[Item]) -> Item | None:
-        if not self._is_c and len(items) > 2 and items[0].text in ("using", "concept"):
+        if self._dialect.cpp and len(items) > 2 and items[0].text in ("using", "concept"):
             return items[1]
         return None
 
@@ -316,7 +322,7 @@ def _join(scope: str, name: str) -> str:
 def _tag_items(items: Sequence[Item]) -> Sequence[Item]:
     """Of `API Name<int> final : Base`, what stands before the bases and is no trailing word."""
     end = next((index for index, item in enumerate(items) if item.text == ":"), len(items))
-    while end > 1 and items[end - 1].text in _CLASS_TRAILERS:
+    while end > 1 and items[end - 1].text in CLASS_TRAILERS:
         end -= 1
     return items[:end]
 
@@ -326,7 +332,7 @@ def _is_forward(items: Sequence[Item]) -> bool:
     words = [item for item in items if item.text in ("class", "struct", "union") or item.text[0].isalpha()]
     if len(words) != len(items) or len(words) < 3:
         return False
-    return words[-3].text == "class" or (words[-3].text in OPENING or bool(_EXPORT_MACRO.fullmatch(words[-2].text)))
+    return words[-3].text == "class" or (words[-3].text in OPENING or bool(EXPORT_MACRO.fullmatch(words[-2].text)))
 
 
 def _spelled(tokens: Tokens, start: int, stop: int) -> str:

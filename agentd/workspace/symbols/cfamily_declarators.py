@@ -7,17 +7,8 @@ from typing import NamedTuple
 
 import attrs
 
-from agentd.workspace.symbols.heads import (
-    KEYWORDS,
-    MACRO,
-    POINTERS,
-    SPECIFIERS,
-    TRAILERS,
-    TYPE_KEYS,
-    TYPE_WORDS,
-    Item,
-    is_operator,
-)
+from agentd.workspace.symbols.cfamily_heads import Item, is_operator
+from agentd.workspace.symbols.cfamily_words import MACRO, POINTERS, TRAILERS, TYPE_WORDS, Dialect
 from agentd.workspace.symbols.tokens import LITERAL, WORD, Tokens
 
 MAX_NESTED = 32  # parentheses around a name
@@ -58,6 +49,7 @@ class _Name(NamedTuple):
 @attrs.frozen
 class Declarators:
     tokens: Tokens
+    dialect: Dialect
     class_name: str  # of the class around, whose constructors have no type; "" outside of one
     has_body: bool  # the head ends with a brace
 
@@ -183,7 +175,7 @@ class Declarators:
         item = items[index]
         if item.text.startswith("~") or is_operator(item.text):
             return True
-        return self.tokens.kinds[item.place] == WORD and item.text != "<" and item.text not in KEYWORDS
+        return self.tokens.kinds[item.place] == WORD and item.text != "<" and item.text not in self.dialect.keywords
 
     def _qualified(self, items: Sequence[Item], at: int) -> _Name:
         qualifiers: list[str] = []
@@ -197,7 +189,9 @@ class Declarators:
 
     def _is_typed(self, items: Sequence[Item], base: int, begin: int, *, typed: bool) -> bool:
         return typed or any(
-            self.tokens.kinds[item.place] == WORD and item.text not in SPECIFIERS and item.text not in TYPE_KEYS
+            self.tokens.kinds[item.place] == WORD
+            and item.text not in self.dialect.specifiers
+            and item.text not in self.dialect.type_keys
             for item in items[base:begin]
         )
 
@@ -218,7 +212,7 @@ class Declarators:
                 at += 2
                 if texts[at] == "*":
                     qualifiers.clear()
-            elif texts[at] in SPECIFIERS or kinds[at + 1] == WORD or texts[at + 1] in POINTERS:
+            elif texts[at] in self.dialect.specifiers or kinds[at + 1] == WORD or texts[at + 1] in POINTERS:
                 at += 1
             else:
                 break

@@ -6,45 +6,25 @@ attributes, template headers and constraints are none at all. What remains is sh
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import NamedTuple
 
 import attrs
 
+from agentd.workspace.symbols.cfamily_words import (
+    ACCESS,
+    ATTRIBUTES,
+    CPP_ONLY,
+    POINTERS,
+    RESTARTS,
+    SLOTS,
+    TRAILERS,
+    TYPE_CALLS,
+    TYPE_WORDS,
+    Dialect,
+)
 from agentd.workspace.symbols.tokens import LITERAL, OPENING, WORD, Tokens
 
-
-def words(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
-ACCESS = words("public private protected signals Q_SIGNALS")
-SLOTS = words("slots Q_SLOTS")
-CLASS_KEYS = words("class struct union")
-TYPE_KEYS = CLASS_KEYS | {"enum"}
-TYPE_WORDS = words(
-    "auto bool char char8_t char16_t char32_t double float int long short signed unsigned void wchar_t _Bool"
-)
-SPECIFIERS = words(
-    "const consteval constexpr constinit explicit extern friend inline mutable register restrict static thread_local "
-    "typedef typename virtual volatile _Thread_local _Noreturn __inline __inline__ __restrict __restrict__ __const "
-    "__volatile__ __forceinline __thread"
-)
-TRAILERS = words("const volatile override final sealed try mutable")  # behind a parameter list
-CONTROL = words("if else for while do switch case default return goto break continue sizeof throw catch delete new")
-KEYWORDS = TYPE_WORDS | SPECIFIERS | TYPE_KEYS | CONTROL | words("operator template namespace using try")
-CPP_ONLY = words(
-    "class operator template namespace using try friend new delete explicit typename catch throw export noexcept "
-    "requires concept virtual mutable bool"
-)
-ATTRIBUTES = words(
-    "__attribute__ __attribute __declspec alignas _Alignas asm __asm__ __asm noexcept throw explicit __extension__ "
-    "export _Pragma __pragma"
-)
-TYPE_CALLS = words("decltype typeof __typeof__ __typeof _Atomic _BitInt __underlying_type typeof_unqual")
-POINTERS = frozenset("*&^")
-MACRO = re.compile(r"[A-Z][A-Z0-9_]+")
 MAX_OLD_STYLE = 32  # parameters declared behind the parameter list
 
 
@@ -101,9 +81,9 @@ class Angles:
 class HeadReader:
     """Reads one head; made anew for each. *limit* is the place of the `}` that ends the scope."""
 
-    def __init__(self, tokens: Tokens, angles: Angles, start: int, limit: int, *, is_c: bool = False) -> None:
+    def __init__(self, tokens: Tokens, angles: Angles, start: int, limit: int, dialect: Dialect) -> None:
         self._tokens, self._texts, self._angles = tokens, tokens.texts, angles
-        self._start, self._place, self._limit, self._is_c = start, start, limit, is_c
+        self._start, self._place, self._limit, self._dialect = start, start, limit, dialect
         self._items: list[Item] = []
         self._until = ""
         self._signature_stop: int | None = None
@@ -115,7 +95,7 @@ class HeadReader:
         while self._place < self._limit and not self._until:
             text = texts[self._place]
             step = _STEPS.get(text)
-            if step is not None and not (self._is_c and text in CPP_ONLY):
+            if step is not None and (self._dialect.cpp or text not in CPP_ONLY):
                 step(self)
             else:
                 self._items.append(Item('"' if kinds[self._place] == LITERAL else text, self._place))
@@ -170,12 +150,20 @@ class HeadReader:
         text = self._text(0)
         closed = self._tokens.partner.get(self._place, self._place)
         if closed >= self._limit or self._texts[closed] != OPENING[text]:
-            self._place += 1  # never closed: the rest must not drown in it
-        elif text == "[" and self._text(1) == "[":
+            closed = self._close_early()
+        if text == "[" and self._text(1) == "[":
             self._place = closed + 1
         else:
             self._has_parameters = self._has_parameters or text == "("
             self._push(text, closed + 1)
+
+    def _close_early(self) -> int:
+        """What is never closed ends before the next brace or semicolon: the rest must not drown in it."""
+        at = self._place + 1
+        while at < self._limit and self._texts[at] not in ("{", "}", ";"):
+            at += 1
+        self._tokens.partner[self._place] = at - 1
+        return at - 1
 
     def _angle(self) -> None:
         closed = None
@@ -187,7 +175,7 @@ class HeadReader:
         self._plain()
         while self._place < self._limit:
             text = self._text(0)
-            if text in (",", ";", "}"):
+            if text in (",", ";", "}") or (text in RESTARTS and self._tokens.begins_line(self._place)):
                 return
             closed = None
             if text == "<" and self._is_word(self._place - 1):
@@ -199,7 +187,7 @@ class HeadReader:
 
     def _colon(self) -> None:
         label = -2 if self._last() in SLOTS else -1
-        if not self._is_c and self._last(label) in ACCESS and self._last(label - 1) not in TYPE_WORDS:
+        if self._dialect.cpp and self._last(label) in ACCESS and self._last(label - 1) not in TYPE_WORDS:
             self._items.clear()
             self._place += 1
             self._start = self._place
@@ -302,7 +290,7 @@ class HeadReader:
         return self._begins_type()
 
     def _begins_type(self) -> bool:
-        return self._has_type_key and type_key(self._items, is_c=self._is_c) is not None
+        return self._has_type_key and type_key(self._items, self._dialect) is not None
 
     def _old_style_body(self) -> int | None:
         """Of `int f(a, b) int a; char *b; {`, met at the first `;`: the place of the brace."""
@@ -313,7 +301,7 @@ class HeadReader:
         names = self._texts[open_place + 1 : self._tokens.partner[open_place]]
         if (
             not names
-            or any(not name.isidentifier() or name in KEYWORDS for name in names[::2])
+            or any(not name.isidentifier() or name in self._dialect.keywords for name in names[::2])
             or set(names[1::2]) - {","}
         ):
             return None
@@ -342,10 +330,10 @@ def is_operator(text: str) -> bool:
     return text.startswith("operator") and not text.isidentifier()
 
 
-def type_key(items: list[Item], *, is_c: bool = False) -> int | None:
-    """Where in a head that ends with a brace the `class`, `struct`, `union` or `enum` is; None if it is a function's."""
-    key = next((index for index, item in enumerate(items) if item.text in TYPE_KEYS), None)
-    if key is None or (is_c and items[key].text == "class"):
+def type_key(items: list[Item], dialect: Dialect) -> int | None:
+    """Where in a head that ends with a brace the word is that makes it a type's; None if it is a function's."""
+    key = next((index for index, item in enumerate(items) if item.text in dialect.type_keys), None)
+    if key is None:
         return None
     for index in range(key + 1, len(items)):
         text = items[index].text
@@ -373,7 +361,7 @@ _STEPS: dict[str, Step] = {
     "template": HeadReader._template,
     "requires": HeadReader._requires,
     "namespace": HeadReader._namespace,
-    **dict.fromkeys(TYPE_KEYS, HeadReader._type_key),
+    **dict.fromkeys(("class", "struct", "union", "enum"), HeadReader._type_key),
     **dict.fromkeys(ATTRIBUTES, HeadReader._attribute),
     **dict.fromkeys(TYPE_CALLS, HeadReader._type_call),
 }

@@ -14,6 +14,7 @@ from itertools import compress
 
 import attrs
 
+from agentd.workspace.symbols.cfamily_words import ACCESS, RESTARTS, SLOTS
 from agentd.workspace.symbols.model import Definition, Kind, one_line
 from agentd.workspace.symbols.tokens import BRACKETS, COMMENT, LITERAL, MARK, OPENING, WORD, Tokens, pair_brackets
 
@@ -39,11 +40,7 @@ _DEFINE = re.compile(r"#(?:[ \t]|\\\r?\n)*define(?:[ \t]|\\\r?\n|/\*.*?\*/)+(\w+
 _DEFINED = re.compile(r"(!?)\s*(?:defined\b)?\s*\(?\s*(\w+)\s*\)?")
 _NOISE = re.compile(rf"{_BLOCK}|{_LINE}|\\\r?\n", re.DOTALL)
 _WHOLE = frozenset(";},:")  # what the last token of a branch is when nothing is left open by it
-_ACCESS = frozenset({"public", "private", "protected", "signals", "slots"})
 VALUE_CHARS = 60
-RESTARTS = frozenset(
-    ("class", "enum", "extern", "inline", "namespace", "static", "struct", "template", "typedef", "union", "using")
-)  # words at the very start of a line that no bracket is open before
 
 
 @attrs.frozen
@@ -240,7 +237,7 @@ class _Conditionals:
         texts = self._tokens.texts
         if place == 0 or texts[place - 1] in ";{}":
             return True
-        return texts[place - 1] == ":" and place > 1 and texts[place - 2] in _ACCESS
+        return texts[place - 1] == ":" and place > 1 and texts[place - 2] in ACCESS | SLOTS
 
     def _drop(self, branch: _Branch) -> None:
         self._kept[branch.start : branch.stop] = bytes(branch.stop - branch.start)
