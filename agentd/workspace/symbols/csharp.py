@@ -14,7 +14,7 @@ from bisect import bisect_left
 
 import attrs
 
-from agentd.workspace.symbols.members import STATEMENTS, Body, Head, Lead, Members, words
+from agentd.workspace.symbols.members import DEEPEST, STATEMENTS, Body, Head, Lead, Members, words
 from agentd.workspace.symbols.model import Definition, Kind
 from agentd.workspace.symbols.tokens import CLOSING, OPENING, WORD, Lexis, Tokens, pair_brackets, tokenize
 
@@ -92,6 +92,8 @@ class _CSharp(Members):
         name, place = self.dotted(place + 1)
         outer = self.bodies[-1]
         body = Body(f"{outer.scope}.{name}" if outer.scope else name, outer.end)
+        if self.texts[place] == "{" and len(self.bodies) > DEEPEST:
+            return self.skip(place)
         if self.texts[place] == "{":
             self.bodies.append(attrs.evolve(body, end=self.closing(place)))
         elif self.texts[place] == ";":
@@ -180,7 +182,7 @@ class _CSharp(Members):
 
 # --- Interpolated strings -----------------------------------------------------------------------------------------
 
-OPEN = r'\$+"{3,}|\$@?"|@\$"'
+OPEN = r'(?<!\$)\$++"{3,}|\$@?"|@\$"'
 IN_CODE = re.compile(f"({OPEN})|{'|'.join(COMMENTS + LITERALS)}", re.DOTALL)
 IN_HOLE = re.compile(f"({OPEN})|{'|'.join(COMMENTS[:2] + LITERALS)}|([{{}}]|;(?=[ \\t\\r]*\\n))", re.DOTALL)
 IN_STRING = {
