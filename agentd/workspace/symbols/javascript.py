@@ -80,7 +80,7 @@ class _Scanner(Members):
     def named(self, named: Named, place: int) -> Named:
         """By the word that is at a place; else what is exported is called `default`."""
         syntax = self.syntax
-        if syntax.is_word(place) and syntax.text(place) not in ("extends", "implements"):
+        if syntax.is_name(place):
             return named._replace(name=syntax.text(place), place=place)
         return named._replace(name="default" if named.place else "")
 
@@ -112,7 +112,7 @@ class _Scanner(Members):
             return 0
         if keyword in ("module", "namespace"):
             return self.namespace(named, limit)
-        if not syntax.is_word(named.place):
+        if not syntax.is_name(named.place):
             return 0
         named = named._replace(name=syntax.texts[named.place])
         if keyword == "interface":
@@ -159,7 +159,7 @@ class _Scanner(Members):
         while place < limit:
             if syntax.text(place) in ("{", "["):
                 place = self.destructuring(first, declared, place, limit, scope)
-            elif syntax.is_word(place):
+            elif syntax.is_name(place):
                 place = self.variable(Named(syntax.texts[place], place, scope, first), declared, limit)
             if syntax.text(place) != ",":
                 break
@@ -306,7 +306,7 @@ class _Scanner(Members):
         if syntax.text(value) not in ("function", "class"):
             return named
         value += 1 + (syntax.text(value + 1) == "*")
-        if not syntax.is_word(value) or syntax.text(value) == "extends":
+        if not syntax.is_name(value):
             return named
         return named._replace(name=syntax.text(value), place=value)
 

@@ -158,8 +158,7 @@ class Members:
             self.tell(kind, named, behind, f"{declared} {syntax.shown(value, body)}")
             return behind
         if syntax.text(value) == "class" and value < limit:
-            named_itself = syntax.is_word(value + 1) and syntax.text(value + 1) != "extends"
-            return self.class_body(named, declared, value, value + 1 + named_itself, limit)
+            return self.class_body(named, declared, value, value + 1 + syntax.is_name(value + 1), limit)
         return 0
 
     def class_body(self, named: Named, declared: str, head: int, place: int, limit: int) -> int:

@@ -13,6 +13,7 @@ from agentd.workspace.symbols.tokens import CLOSING, LITERAL, OPENING, WORD, Tok
 
 # Reserved words that begin a statement: an expression before them is over, even when it is half-finished.
 STATEMENTS = frozenset({"export", "const", "var", "if", "for", "while", "switch", "try", "throw", "return", "enum"})
+RESERVED = STATEMENTS | {"function", "class", "import", "default", "extends", "implements"}  # as far as it matters here
 GO_ON = frozenset({"in", "instanceof", "of"})  # words that continue an expression, even on the next line
 BEHIND_BRACE = GO_ON | {"as", "satisfies", "else", "catch", "finally", "while", "from"}
 TYPE_PREFIXES = frozenset({"keyof", "typeof", "unique", "readonly", "infer", "asserts", "new", "abstract"})
@@ -35,6 +36,9 @@ class Syntax:
 
     def is_literal(self, place: int) -> bool:
         return place < len(self.kinds) and self.kinds[place] == LITERAL
+
+    def is_name(self, place: int) -> bool:
+        return self.is_word(place) and self.texts[place] not in RESERVED
 
     def shown(self, first: int, behind: int) -> str:
         """The source from a token up to another one, and not more of it than a signature can show."""
@@ -125,7 +129,7 @@ class Syntax:
         start = place
         while place < limit:
             token = self.texts[place]
-            if token in (",", ";") or token in CLOSING or (place > start and self._is_over(place)):
+            if token in (",", ";") or token in CLOSING or self._is_over(place, start):
                 break
             place = self._behind_types_in_expression(place, limit) or self.skip(place)
         return min(place, limit)
@@ -138,15 +142,19 @@ class Syntax:
         if token != "<" or place not in self.angles:
             return 0
         behind = self.angles[place] + 1
-        return behind if self.text(behind) in BEHIND_TYPE_ARGUMENTS or not self._can_end(place - 1) else 0
+        follows = self.text(behind)
+        are_types = follows in BEHIND_TYPE_ARGUMENTS or follows.startswith("`") or not self._can_end(place - 1)
+        return behind if are_types else 0
 
-    def _is_over(self, place: int) -> bool:
-        """Is the expression over that the token before this one belongs to?"""
+    def _is_over(self, place: int, start: int) -> bool:
+        """Is the expression over that began at *start*, before this token?"""
         token, kind = self.texts[place], self.kinds[place]
         if not self.parted(place):
-            return kind == WORD and self.texts[place - 1] == "}" and token not in BEHIND_BRACE
+            return kind == WORD and place > start and self.texts[place - 1] == "}" and token not in BEHIND_BRACE
         if kind == WORD and token in STATEMENTS and self.texts[place - 1] not in (".", "?."):
-            return True
+            return self.texts[place - 1] == "=" or place > start
+        if place == start:
+            return False
         begins = (kind == WORD and token not in GO_ON) or (kind == LITERAL and token[0] != "`")
         return (begins or token in ("@", "++", "--", "!", "~", "{")) and self._can_end(place - 1)
 
@@ -203,10 +211,10 @@ class Syntax:
 
     def behind_heritage(self, place: int, limit: int) -> int:
         """The place of the `{` of a type, from behind its name; the limit where there is none."""
-        place = self.behind_angles(place)
+        start = place = self.behind_angles(place)
         while place < limit:
             token, before = self.texts[place], self.texts[place - 1]
-            if token == "{" and before != "class":  # in `extends class {}`
+            if token == "{" and (before != "class" or place == start):  # in `extends class {}` it is not
                 return place
             follows = before in (",", ".", "extends", "implements", "class") or token in ("extends", "implements")
             behind = self.behind_angles(place) if token == "<" else self.skip(place)
