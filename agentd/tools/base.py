@@ -10,6 +10,7 @@ import attrs
 
 from agentd.domain import Image, Text, ToolClass
 from agentd.tools.background import Background
+from agentd.workspace.symbols.query import Symbols
 
 
 @attrs.define
@@ -30,6 +31,7 @@ class ToolContext:
     on_output: Callable[[str], None]  # live output, for people; it need not be the whole of it
     keep: Callable[[Path], str]  # store a file as an artifact of this call; its name, to tell the model
     background: Background | None = None  # for what runs on after its call; None: nothing may
+    symbols: Symbols | None = None  # what the workspace defines; None: nobody keeps an index of it
     call: str = ""  # its id, for a tool whose call is a conversation of its own
 
 

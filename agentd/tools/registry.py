@@ -6,15 +6,21 @@ from agentd.sandbox.contain import Containment
 from agentd.tools.base import Tool
 from agentd.tools.bash import Bash
 from agentd.tools.bashoutput import BashOutput
+from agentd.tools.classskeleton import ClassSkeleton
 from agentd.tools.edit import Edit
+from agentd.tools.filesummary import FileSummary
+from agentd.tools.findusages import FindUsages
+from agentd.tools.gitlog import GitLog
 from agentd.tools.glob import Glob
 from agentd.tools.grep import Grep
 from agentd.tools.killshell import KillShell
 from agentd.tools.ls import LS
+from agentd.tools.methodsource import MethodSource
 from agentd.tools.multiedit import MultiEdit
 from agentd.tools.notebook_edit import NotebookEdit
 from agentd.tools.notebook_read import NotebookRead
 from agentd.tools.read import Read
+from agentd.tools.searchsymbols import SearchSymbols
 from agentd.tools.todowrite import TodoWrite
 from agentd.tools.webfetch import WebFetch
 from agentd.tools.write import Write
@@ -31,7 +37,16 @@ FILE_TOOLS: tuple[Tool, ...] = (
     NotebookEdit(),
 )
 
+CODE_TOOLS: tuple[Tool, ...] = (  # they answer from what is known of the code, and of its history
+    SearchSymbols(),
+    ClassSkeleton(),
+    MethodSource(),
+    FindUsages(),
+    FileSummary(),
+    GitLog(),
+)
+
 
 def built_in(containment: Containment) -> tuple[Tool, ...]:
     """All of them. *containment*: how commands are kept together on this machine."""
-    return (*FILE_TOOLS, TodoWrite(), Bash(containment), BashOutput(), KillShell(), WebFetch())
+    return (*FILE_TOOLS, *CODE_TOOLS, TodoWrite(), Bash(containment), BashOutput(), KillShell(), WebFetch())

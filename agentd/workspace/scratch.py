@@ -94,7 +94,7 @@ async def open_scratch(workspace: Path, directory: Path) -> Scratch:
     settings = await _settings(top)
     scratch = Scratch(directory, top, "" if prefix == "." else prefix, paths["index"], settings, no_object)
     try:
-        _make_directory(directory, told[0], paths)
+        make_git_directory(directory, told[0], paths)
         if not (directory / "index").exists():  # else it is an earlier snapshot's, and knows the untracked files too
             scratch.copy_index(directory / "index")
     except OSError as exc:
@@ -102,7 +102,8 @@ async def open_scratch(workspace: Path, directory: Path) -> Scratch:
     return scratch
 
 
-def _make_directory(directory: Path, object_format: str, paths: Mapping[str, Path]) -> None:
+def make_git_directory(directory: Path, object_format: str, paths: Mapping[str, Path]) -> None:
+    """*paths*: the user's "objects" and what is LINKED, as `git rev-parse --git-path` tells. Raises OSError."""
     for name in ("refs", "objects/info", "info"):
         (directory / name).mkdir(parents=True, exist_ok=True)
     for lock in directory.glob("*.lock"):

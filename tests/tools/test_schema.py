@@ -10,7 +10,7 @@ import pytest
 from agentd.domain import ToolClass
 from agentd.errors import ToolFailed
 from agentd.sandbox.contain import Containment, Level
-from agentd.tools.registry import FILE_TOOLS, built_in
+from agentd.tools.registry import CODE_TOOLS, FILE_TOOLS, built_in
 from agentd.tools.schema import arg, input_schema, parse, subject
 
 
@@ -102,10 +102,14 @@ def test_the_file_tools_are_those_of_the_contract() -> None:
     }
 
 
-def test_what_ships_is_the_file_tools_and_what_runs_commands_keeps_lists_or_fetches_pages() -> None:
+def test_what_knows_the_code_only_reads() -> None:
+    assert {tool.tool_class for tool in CODE_TOOLS} == {ToolClass.READ}
+
+
+def test_what_ships_is_the_file_tools_what_knows_the_code_and_what_runs_commands_keeps_lists_or_fetches_pages() -> None:
     tools = built_in(Containment(Level.GROUP))
-    assert tools[: len(FILE_TOOLS)] == FILE_TOOLS
-    assert {tool.name: tool.tool_class for tool in tools[len(FILE_TOOLS) :]} == {
+    assert tools[: len(FILE_TOOLS) + len(CODE_TOOLS)] == (*FILE_TOOLS, *CODE_TOOLS)
+    assert {tool.name: tool.tool_class for tool in tools[len(FILE_TOOLS) + len(CODE_TOOLS) :]} == {
         "TodoWrite": ToolClass.READ,
         "Bash": ToolClass.EXEC,
         "BashOutput": ToolClass.READ,

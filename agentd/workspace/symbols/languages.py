@@ -10,9 +10,12 @@ if TYPE_CHECKING:
     from agentd.workspace.symbols.model import Scan
 
 _MODULES = {
-    "python": "py pyi pyw",
-    "java": "java",
+    "cfamily": "c h cc cpp cxx c++ hh hpp hxx h++ inl ipp tpp",
+    "csharp": "cs",
     "golang": "go",
+    "java": "java",
+    "javascript": "js jsx mjs cjs ts tsx mts cts",
+    "python": "py pyi pyw",
 }
 MODULE_OF: dict[str, str] = {suffix: module for module, suffixes in _MODULES.items() for suffix in suffixes.split()}
 _SUFFIXES = frozenset(suffix.encode() for suffix in MODULE_OF)

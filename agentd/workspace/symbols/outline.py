@@ -48,11 +48,14 @@ def body(found: Found, text: str, *, numbers: bool, most: int) -> str:
 def outline(definitions: Iterable[Definition], *, inside: bool = True) -> Iterator[str]:
     """A line each, those in a type indented below it; without *inside*, only those that are in none."""
     around: list[Definition] = []
+    told = ""
     for each in definitions:
         while around and not (each.scope == around[-1].qualified and each.line <= around[-1].last):
             around.pop()
-        if inside or not around:
-            yield numbered(each.line, INDENT * len(around) + each.signature)
+        line = numbered(each.line, INDENT * len(around) + each.signature)
+        if line != told and (inside or not around):
+            told = line  # and not once more for the other names in it
+            yield line
         if each.kind in TYPES:
             around.append(each)
 

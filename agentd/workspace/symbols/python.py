@@ -20,6 +20,7 @@ _LINE_END = re.compile(r"\r\n?|\n")
 _LONE_RETURN = re.compile(r"\r(?!\n)")
 _KEYWORD = re.compile(r"(?:async[\s\\]+)?(?:def|class)[\s\\]+")
 _COLON = re.compile(r"[^:#]*(?:#[^\n]*[^:#]*)*:")
+_WRAPPED = re.compile(r"(?<=[(\[{])\n|,?\n(?=\)(?: ->|\Z))|\n(?=[)\]}])")
 _COMPOUND = (ast.If, ast.For, ast.AsyncFor, ast.While, ast.Try, ast.TryStar, ast.With, ast.AsyncWith, ast.Match)
 _FUNCTION = (ast.FunctionDef, ast.AsyncFunctionDef)
 _Declaration = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
@@ -108,7 +109,9 @@ class _Reader:
         last = max(_ends(node), default=None)
         colon = _COLON.match(self._text, self._offset(*last) if last else name_at)
         head = self._text[start : colon.end() - 1 if colon else name_at + len(node.name)]
-        return one_line(_without_comments(node, head) if "#" in head or "\\\n" in head else head)
+        if "\n" in head:
+            head = _without_comments(node, head) if "#" in head or "\\\n" in head else _unwrapped(head)
+        return one_line(head)
 
     def _attributes(
         self, init: ast.FunctionDef | ast.AsyncFunctionDef, scope: str, fields: set[str]
@@ -242,6 +245,11 @@ def _ends(node: _Declaration) -> Iterator[tuple[int, int]]:
     for part in (*parts, *getattr(node, "type_params", ())):
         if part is not None:
             yield part.end_lineno, part.end_col_offset
+
+
+def _unwrapped(head: str) -> str:
+    """Without the line ends that brackets are wrapped with, and the comma before the last."""
+    return _WRAPPED.sub("", "\n".join(filter(None, map(str.strip, head.split("\n")))))
 
 
 def _without_comments(node: _Declaration, head: str) -> str:
