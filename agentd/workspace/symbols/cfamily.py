@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import attrs
 
 from agentd.workspace.symbols.cfamily_declarators import Declarator, Declarators, Part, parts_of
-from agentd.workspace.symbols.cfamily_heads import Angles, Head, HeadReader, Item, type_key
+from agentd.workspace.symbols.cfamily_heads import Angles, Head, HeadReader, Item, is_linkage, type_key
 from agentd.workspace.symbols.cfamily_preprocessor import VALUE_CHARS, preprocess
 from agentd.workspace.symbols.cfamily_words import (
     ATTRIBUTE_MACRO,
@@ -89,8 +89,8 @@ class _Reader:
             self._simple(head, scope)
         return head.stop + 1 if head.until else head.stop
 
-    def _head(self, start: int, scope: _Scope) -> Head:
-        return HeadReader(self._tokens, self._angles, start, scope.limit, self._dialect).read()
+    def _head(self, start: int, scope: _Scope, *, tail: bool = False) -> Head:
+        return HeadReader(self._tokens, self._angles, start, scope.limit, self._dialect, tail=tail).read()
 
     def _block_end(self, brace: int, scope: _Scope) -> tuple[int, int]:
         """Where a block's content ends and where to read on; one that is never closed ends with its scope."""
@@ -110,7 +110,7 @@ class _Reader:
         key = type_key(head.items, self._dialect)
         if self._dialect.cpp and head.has("namespace"):
             self._enter_namespace(head.items, scope, limit, resume)
-        elif head.items[-1].text == '"':  # extern "C"
+        elif is_linkage(head.items):
             self._scopes.append(attrs.evolve(scope, limit=limit, resume=resume))
         elif key is not None:
             return self._type(head, key, scope)
@@ -167,7 +167,7 @@ class _Reader:
         return head.stop + 1
 
     def _tail(self, behind: int, scope: _Scope) -> _Tail:
-        head = self._head(behind, scope)
+        head = self._head(behind, scope, tail=True)
         items = [item for item in head.items if not ATTRIBUTE_MACRO.fullmatch(item.text)]
         if head.until != ";" or (items and items[0].text in self._dialect.keywords - {"const", "volatile"}):
             return _Tail((), behind - 1, behind)

@@ -79,23 +79,32 @@ class Declarators:
         """`Q_PROPERTY(...)` with no type before it and a declaration behind it."""
         if index + 1 >= len(items) or not self._is_name(items, index - 1):
             return False
-        behind = items[index + 1].text
-        name = self._qualified(items, index - 1)
-        if name.qualifiers or items[index - 1].text == self.class_name or self._is_pointed(items[index].place):
+        behind, name = items[index + 1].text, self._qualified(items, index - 1)
+        text = items[index - 1].text
+        if name.qualifiers or text == self.class_name or not text.isidentifier():
+            return False
+        if self._is_pointed(items[index].place):
             return False
         is_declaration = behind in ("::", "*") or behind.startswith("~") or behind[0].isalpha() or behind[0] == "_"
-        return is_declaration and behind not in TRAILERS and not self._is_typed(items, base, name.begin, typed=typed)
+        if not is_declaration or behind in TRAILERS:
+            return False
+        types = [
+            item for item in items[base : name.begin] if not (MACRO.fullmatch(text) and MACRO.fullmatch(item.text))
+        ]
+        return not self._is_typed(types, typed=typed)
 
     def _before_parenthesis(self, items: Sequence[Item], base: int, index: int, *, typed: bool) -> Declarator | None:
         place, before = items[index].place, items[index - 1].text
         if is_operator(before) or before.startswith("~"):
             return self._callable(items, index - 1)
-        is_typed = self._is_typed(items, base, index, typed=typed)
+        is_typed = self._is_typed(items[base:index], typed=typed)
         if self._is_inner(items, index):
             return self._nested(place, self._pointers_before(items, index), is_typed=is_typed)
         at = index - 2 if before == "<" else index - 1
         if not self._is_name(items, at):
             return None
+        if self._is_attribute(items, base, at, typed=typed):
+            return self._variable(items, base, at, typed=typed)
         if self.tokens.kinds[place + 1] == LITERAL:
             return self._variable(items, base, at + 1, typed=typed)
         return self._callable(items, at) if self._may_be_function(items, base, at, index, typed=typed) else None
@@ -130,7 +139,7 @@ class Declarators:
         if name.qualifiers:
             return True
         behind = items[index + 1].text if index + 1 < len(items) else ""
-        if self._is_typed(items, base, name.begin, typed=typed):
+        if self._is_typed(items[base : name.begin], typed=typed):
             return True
         if items[at].text == self.class_name:
             return True
@@ -139,6 +148,14 @@ class Declarators:
         if base and self._shares_line(items[base - 1].place, items[at].place):
             return True  # EXPORT(int) f(void);
         return self.has_body and not MACRO.fullmatch(items[at].text)
+
+    def _is_attribute(self, items: Sequence[Item], base: int, at: int, *, typed: bool) -> bool:
+        """`int size GUARDED_BY(mutex);`"""
+        if at < 2 or not MACRO.fullmatch(items[at].text) or not self._is_name(items, at - 1):
+            return False
+        begin = self._qualified(items, at - 1).begin
+        types = [item for item in items[base:begin] if not MACRO.fullmatch(item.text)]
+        return self._is_typed(types, typed=typed) and items[at - 1].text not in TYPE_WORDS
 
     def _shares_line(self, opening: int, place: int) -> bool:
         closed = self.tokens.partner[opening]
@@ -154,7 +171,7 @@ class Declarators:
         if at < 0 or not self._is_name(items, at):
             return None
         name = self._qualified(items, at)
-        if not self._is_typed(items, base, name.begin, typed=typed):
+        if not self._is_typed(items[base : name.begin], typed=typed):
             return None
         return self._declarator(items, at, is_callable=False)
 
@@ -187,12 +204,12 @@ class Declarators:
             at = owner
         return _Name(at, tuple(reversed(qualifiers)), False)
 
-    def _is_typed(self, items: Sequence[Item], base: int, begin: int, *, typed: bool) -> bool:
+    def _is_typed(self, items: Sequence[Item], *, typed: bool) -> bool:
         return typed or any(
             self.tokens.kinds[item.place] == WORD
             and item.text not in self.dialect.specifiers
             and item.text not in self.dialect.type_keys
-            for item in items[base:begin]
+            for item in items
         )
 
     def _nested(self, place: int, begin: int, *, is_typed: bool) -> Declarator | None:

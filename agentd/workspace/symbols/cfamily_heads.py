@@ -29,7 +29,7 @@ MAX_OLD_STYLE = 32  # parameters declared behind the parameter list
 
 
 class Item(NamedTuple):
-    text: str  # of the token; an opening bracket stands for the whole bracket, `"` for a literal
+    text: str  # of the token; an opening bracket stands for the whole bracket, `"` for a string
     place: int  # of its (first) token
 
 
@@ -79,13 +79,18 @@ class Angles:
 
 
 class HeadReader:
-    """Reads one head; made anew for each. *limit* is the place of the `}` that ends the scope."""
+    """Reads one head; made anew for each.
 
-    def __init__(self, tokens: Tokens, angles: Angles, start: int, limit: int, dialect: Dialect) -> None:
+    *limit* is the place of the `}` that ends the scope, *tail* says that a type's definition comes before the head.
+    """
+
+    def __init__(
+        self, tokens: Tokens, angles: Angles, start: int, limit: int, dialect: Dialect, *, tail: bool = False
+    ) -> None:
         self._tokens, self._texts, self._angles = tokens, tokens.texts, angles
         self._start, self._place, self._limit, self._dialect = start, start, limit, dialect
         self._items: list[Item] = []
-        self._until = ""
+        self._until, self._is_tail = "", tail
         self._signature_stop: int | None = None
         self._is_template = self._is_instantiation = self._has_parameters = False
         self._has_type_key = self._is_namespace = False
@@ -98,7 +103,8 @@ class HeadReader:
             if step is not None and (self._dialect.cpp or text not in CPP_ONLY):
                 step(self)
             else:
-                self._items.append(Item('"' if kinds[self._place] == LITERAL else text, self._place))
+                is_string = kinds[self._place] == LITERAL and text.endswith('"')
+                self._items.append(Item('"' if is_string else text, self._place))
                 self._place += 1
         stop = self._signature_stop or self._place
         return Head(self._start, self._items, self._place, self._until, stop, self._is_instantiation)
@@ -197,6 +203,11 @@ class HeadReader:
             self._signature_stop = self._place
         self._plain()
 
+    def _comma(self) -> None:
+        if self._signature_stop is None:
+            self._has_parameters = False  # `int f(void), g{1};`
+        self._plain()
+
     def _tilde(self) -> None:
         if self._is_word(self._place + 1) and self._text(2) == "(":
             self._push("~" + self._text(1), self._place + 2)
@@ -285,7 +296,12 @@ class HeadReader:
         last = self._last()
         if self._signature_stop is not None:
             return not (last == "<" or (self._is_word(self._place - 1) and last not in TRAILERS))
-        if len(self._items) < 2 or self._has_parameters or self._is_namespace or last == '"':
+        if (
+            len(self._items) < 2 - self._is_tail
+            or self._has_parameters
+            or self._is_namespace
+            or is_linkage(self._items)
+        ):
             return True
         return self._begins_type()
 
@@ -326,6 +342,11 @@ class HeadReader:
         return None
 
 
+def is_linkage(items: list[Item]) -> bool:
+    """`extern "C"`"""
+    return len(items) >= 2 and items[-1].text == '"' and items[-2].text == "extern"
+
+
 def is_operator(text: str) -> bool:
     return text.startswith("operator") and not text.isidentifier()
 
@@ -356,6 +377,7 @@ _STEPS: dict[str, Step] = {
     "<": HeadReader._angle,
     "=": HeadReader._initialiser,
     ":": HeadReader._colon,
+    ",": HeadReader._comma,
     "~": HeadReader._tilde,
     "operator": HeadReader._operator,
     "template": HeadReader._template,

@@ -18,6 +18,7 @@ from agentd.workspace.symbols.cfamily_words import ACCESS, RESTARTS, SLOTS
 from agentd.workspace.symbols.model import Definition, Kind, one_line
 from agentd.workspace.symbols.tokens import BRACKETS, COMMENT, LITERAL, MARK, OPENING, WORD, Tokens, pair_brackets
 
+MAX_NAMES = 20  # tokens between `namespace` and its brace
 MAX_NESTED = 60  # of #if in #if; deeper ones are read as plain text, which bounds the work for hostile files
 
 _BLOCK = r"/\*[^*]*+(?:\*(?!/)[^*]*+)*+(?:\*/)?"
@@ -61,7 +62,7 @@ def preprocess(text: str) -> tuple[Tokens, list[Definition]]:
         elif not conditionals.dead and (macro := _macro(tokens, directive)):
             macros.append(macro)
     conditionals.apply()
-    pair_brackets(tokens, RESTARTS)
+    pair_brackets(tokens, RESTARTS, _namespaces(tokens))
     return tokens, macros
 
 
@@ -80,6 +81,17 @@ def _lex(text: str) -> tuple[Tokens, list[Directive]]:
             starts.append(match.start())
             kinds.append(kind)
     return tokens, directives
+
+
+def _namespaces(tokens: Tokens) -> set[int]:
+    """Places of braces that open a namespace or a block of `extern "C"`."""
+    places, texts = set(), tokens.texts
+    for place, text in enumerate(texts):
+        if text == "namespace":
+            places.add(next((at for at in range(place, min(place + MAX_NAMES, len(texts))) if texts[at] == "{"), place))
+        elif text == "extern" and texts[place + 2 : place + 3] == ["{"]:
+            places.add(place + 2)
+    return places
 
 
 def _macro(tokens: Tokens, directive: Directive) -> Definition | None:

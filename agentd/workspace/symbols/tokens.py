@@ -122,21 +122,23 @@ def tokenize(text: str, lexis: Lexis, restarts: Set[str] = frozenset()) -> Token
     return tokens
 
 
-def pair_brackets(tokens: Tokens, restarts: Set[str] = frozenset()) -> None:
+def pair_brackets(tokens: Tokens, restarts: Set[str] = frozenset(), around: Set[int] = frozenset()) -> None:
     """Find each bracket's partner. One without goes by its kind: a `}` ends every `(` and `[` that is still open.
 
     What is never closed reaches to the end. With *restarts*, the words that begin a declaration: to the next of them at
     the start of a line. Few indent by nothing within brackets, so half-finished code does not hide what follows it.
+    *around*: the places of those that declarations are in without being indented, as they often are in a namespace.
     """
-    if not _pair(tokens, frozenset()) and restarts:
+    if not _pair(tokens, frozenset(), around) and restarts:
         tokens.partner.clear()
-        _pair(tokens, restarts)
+        _pair(tokens, restarts, around)
 
 
-def _pair(tokens: Tokens, restarts: Set[str]) -> bool:
+def _pair(tokens: Tokens, restarts: Set[str], around: Set[int]) -> bool:
     """Was every bracket closed, none by a restart?"""
     partner, closed = tokens.partner, True
     open_ones: list[int] = []
+    stay = 0  # how many of them no restart ends
     depths: dict[str, list[int]] = {opening: [] for opening in OPENING}  # of each kind, where in open_ones they are
     for place, token in enumerate(tokens.texts):
         if token in OPENING:
@@ -147,9 +149,12 @@ def _pair(tokens: Tokens, restarts: Set[str]) -> bool:
             if depth is not None:
                 partner[open_ones[depth]], partner[place] = place, open_ones[depth]
                 _forget(open_ones, depths, depth)
-        elif token in restarts and open_ones and tokens.begins_line(place):
-            partner.update(dict.fromkeys(open_ones, place - 1))
-            _forget(open_ones, depths, 0)
+                stay = min(stay, depth)
+        elif token in restarts and len(open_ones) > stay and tokens.begins_line(place):
+            while stay < len(open_ones) and open_ones[stay] in around:
+                stay += 1
+            partner.update(dict.fromkeys(open_ones[stay:], place - 1))
+            _forget(open_ones, depths, stay)
             closed = False
     partner.update(dict.fromkeys(open_ones, len(tokens) - 1))
     return closed and not open_ones
