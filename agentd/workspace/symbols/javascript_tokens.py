@@ -14,12 +14,12 @@ import attrs
 from agentd.workspace.symbols.tokens import COMMENT, LITERAL, MARK, WORD, Tokens, pair_brackets
 
 SPECIAL = 5
-PATTERN = re.compile(
-    r"(//[^\n]*|/\*.*?(?:\*/|\Z)|\ufeff|(?<!.)#![^\n]*)"
+PATTERN = re.compile(  # space is matched along: looking for each token's start anew would take a quarter longer
+    r"\s*(?:(//[^\n]*|/\*.*?(?:\*/|\Z)|\ufeff|(?<!.)#![^\n]*)"
     r"""|("[^"\\\n]*(?:\\.[^"\\\n]*)*"?|'[^'\\\n]*(?:\\.[^'\\\n]*)*'?|\d[\w.]*)"""
     r"|(#?(?:[^\W\d]|\$)[\w$]*)"
     r"|(=>|\.\.\.|\?\.(?!\d)|\+\+|--|[^\s\w`/<{}])"
-    r"|([`/<{}])",
+    r"|([`/<{}]))",
     re.DOTALL,
 )
 REGEX = re.compile(r"/(?:[^\\/\[\n]|\\[^\n]|\[(?:[^\]\\\n]|\\[^\n])*\]?)*(/\w*)?")
@@ -62,6 +62,7 @@ class _Literal:
 class _Lexer:
     def __init__(self, text: str, jsx: bool) -> None:
         self.text, self.jsx = text, jsx
+        self.limit = len(text.rstrip())
         self.tokens = Tokens(text)
         self.texts, self.starts, self.kinds = self.tokens.texts, self.tokens.starts, self.tokens.kinds
         self.open: list[_Literal] = []
@@ -70,26 +71,26 @@ class _Lexer:
 
     def run(self) -> None:
         place = 0
-        while place < len(self.text):
+        while place < self.limit:
             place = self.script(place)
-            if place >= len(self.text) and self.open:
+            if place >= self.limit and self.open:
                 place = self.unclosed(self.open[0])
 
     def script(self, place: int) -> int:
         """Tokens from a place on, until another way of reading begins; returns where to go on."""
         texts, starts, kinds = self.texts, self.starts, self.kinds
-        for match in PATTERN.finditer(self.text, place):
-            kind = match.lastindex
+        for match in PATTERN.finditer(self.text, place, self.limit):
+            kind = match.lastindex or MARK
             if kind == COMMENT:
-                self.tokens.comments.append(match.span())
+                self.tokens.comments.append(match.span(kind))
             elif kind == SPECIAL:
-                behind = self.special(match[0], match.start())
+                behind = self.special(match[kind], match.start(kind))
                 if behind:
                     return behind
             else:
-                texts.append(match[0])
-                starts.append(match.start())
-                kinds.append(kind or MARK)
+                texts.append(match[kind])
+                starts.append(match.start(kind))
+                kinds.append(kind)
         return len(self.text)
 
     def special(self, mark: str, start: int) -> int:
