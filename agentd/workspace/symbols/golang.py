@@ -17,7 +17,6 @@ LEXIS = Lexis(
 )
 DECLARATIONS = frozenset({"func", "type", "const", "var", "import", "package"})
 UNFINISHED = DECLARATIONS | {"chan", "map", "struct", "interface"}  # a newline behind them ends nothing
-SHOWN_CHARS = 2000  # of source that a signature is made from
 
 
 def scan(text: str, path: str) -> list[Definition]:
@@ -30,6 +29,7 @@ def scan(text: str, path: str) -> list[Definition]:
 class _Scanner:
     def __init__(self, tokens: Tokens) -> None:
         self.tokens, self.texts, self.kinds = tokens, tokens.texts, tokens.kinds
+        self.code = tokens.code
         self.package = ""
         self.found: list[Definition] = []
 
@@ -58,7 +58,7 @@ class _Scanner:
         body = self.body_of(self.tokens.skip(parameters))
         last = self.tokens.skip(body) - 1 if self.text(body) == "{" else body - 1
         kind = Kind.FUNCTION if name == place + 1 else Kind.METHOD
-        self.tell(kind, name, scope, place, last, self.shown(place, body))
+        self.tell(kind, name, scope, place, last, self.code(place, body))
         return last + 1
 
     def receiver(self, place: int, behind: int) -> str:
@@ -107,7 +107,7 @@ class _Scanner:
             kind_at += 1
         braces = kind_at + 1 if kind_at + 1 < end and self.texts[kind_at + 1] == "{" else end
         kind = {"struct": Kind.CLASS, "interface": Kind.INTERFACE}.get(self.text(kind_at), Kind.TYPE)
-        signature = f"{keyword} {self.shown(name, end if kind is Kind.TYPE else braces)}"
+        signature = f"{keyword} {self.code(name, end if kind is Kind.TYPE else braces)}"
         scope = f"{self.package}.{self.texts[name]}" if self.package else self.texts[name]
         self.tell(kind, name, self.package, first, end - 1, signature)
         if kind is Kind.TYPE or braces == end:
@@ -135,7 +135,7 @@ class _Scanner:
 
     def field(self, place: int, end: int, scope: str) -> None:
         typed = end - 1 if self.kinds[end - 1] == LITERAL and end - 1 > place else end  # a tag is no part of it
-        signature = self.shown(place, typed)
+        signature = self.code(place, typed)
         if self.is_embedded(place, typed):
             self.tell(Kind.FIELD, self.embedded(place, typed), scope, place, end - 1, signature)
             return
@@ -162,7 +162,7 @@ class _Scanner:
 
     def interface_method(self, place: int, end: int, scope: str) -> None:
         if self.is_name(place) and place + 1 < end and self.texts[place + 1] == "(":
-            self.tell(Kind.METHOD, place, scope, place, end - 1, self.shown(place, end))
+            self.tell(Kind.METHOD, place, scope, place, end - 1, self.code(place, end))
 
     def value_specification(self, place: int, end: int, first: int, keyword: str) -> None:
         names = self.names(place, end)
@@ -174,8 +174,8 @@ class _Scanner:
         equals = place
         while equals < end and self.texts[equals] != "=":
             equals = self.tokens.skip(equals)
-        declaration = f"{keyword} {self.shown(place, equals)}"
-        return with_value(declaration, self.shown(equals + 1, end)) if equals + 1 < end else one_line(declaration)
+        declaration = f"{keyword} {self.code(place, equals)}"
+        return with_value(declaration, self.code(equals + 1, end)) if equals + 1 < end else one_line(declaration)
 
     def names(self, place: int, end: int) -> list[int]:
         """The places of `a, b, c`; none where it does not begin with a name."""
@@ -213,13 +213,6 @@ class _Scanner:
 
     def text(self, place: int) -> str:
         return self.texts[place] if place < len(self.texts) else ""
-
-    def shown(self, first: int, behind: int) -> str:
-        """The source from a token up to another one, and not more of it than a signature can show."""
-        if behind <= first:
-            return ""
-        start = self.tokens.starts[first]
-        return self.tokens.text[start : min(self.tokens.end(behind - 1), start + SHOWN_CHARS)]
 
     def tell(self, kind: Kind, name: int, scope: str, first: int, last: int, signature: str) -> None:
         if self.texts[name] == "_" or not self.is_name(name):

@@ -33,7 +33,7 @@ WITHOUT_JSX = (".ts", ".mts", ".cts")
 
 def scan(text: str, path: str) -> list[Definition]:
     """What a JavaScript or TypeScript module defines. In `.ts` files no `<` begins an element."""
-    scanner = _Scanner(Syntax(tokenize(text, jsx=not path.endswith(WITHOUT_JSX))))
+    scanner = _Scanner(Syntax(tokenize(text, jsx=not path.lower().endswith(WITHOUT_JSX))))
     scanner.statements(0, len(scanner.syntax.texts), module_of(path))
     return scanner.finish()
 
@@ -92,7 +92,7 @@ class _Scanner(Members):
         if body == parameters:
             return body
         behind = syntax.skip(body) if body < limit and syntax.text(body) == "{" else body
-        self.tell(Kind.FUNCTION, named, behind, syntax.shown(head, body))
+        self.tell(Kind.FUNCTION, named, behind, syntax.code(head, body))
         return behind
 
     def class_(self, named: Named, head: int, place: int, limit: int) -> int:
@@ -127,7 +127,7 @@ class _Scanner(Members):
         if brace >= limit:
             return 0
         behind = syntax.skip(brace)
-        self.tell(kind, named, behind, syntax.shown(head, brace))
+        self.tell(kind, named, behind, syntax.code(head, brace))
         self.later(self.enum_members if kind is Kind.ENUM else self.type_members, brace, named.inside)
         return behind
 
@@ -149,13 +149,13 @@ class _Scanner(Members):
         is_object = behind > equals + 1 and syntax.text(equals + 1) == "{" and syntax.skip(equals + 1) == behind
         if is_object:
             self.later(self.type_members, equals + 1, named.inside)
-        self.tell(Kind.TYPE, named, behind, syntax.shown(head, equals + 1 if is_object else behind))
+        self.tell(Kind.TYPE, named, behind, syntax.code(head, equals + 1 if is_object else behind))
         return behind
 
     def variables(self, first: int, head: int, keyword: int, limit: int, scope: str) -> int:
         """`const a = 1, b = () => 2`: each is told, with the keyword in front."""
         syntax, place = self.syntax, keyword + 1
-        declared = syntax.shown(head, place)
+        declared = syntax.code(head, place)
         while place < limit:
             if syntax.text(place) in ("{", "["):
                 place = self.destructuring(first, declared, place, limit, scope)
@@ -171,7 +171,7 @@ class _Scanner(Members):
         place = named.place + 1 + (syntax.text(named.place + 1) == "!")
         if syntax.text(place) == ":":
             place = syntax.behind_type(place + 1, limit)
-        declared = f"{declared} {syntax.shown(named.place, place)}"
+        declared = f"{declared} {syntax.code(named.place, place)}"
         if place >= limit or syntax.text(place) != "=":
             self.tell(Kind.FIELD, named, place, declared)
             return place
@@ -192,7 +192,7 @@ class _Scanner(Members):
         if not self.is_import(equals + 1):
             for name in self.bound_names(names):
                 named = Named(syntax.texts[name], name, scope, first)
-                self.tell(Kind.FIELD, named, behind, f"{declared} {syntax.shown(names, behind)}")
+                self.tell(Kind.FIELD, named, behind, f"{declared} {syntax.code(names, behind)}")
         return behind
 
     def bound_names(self, place: int) -> list[int]:
@@ -214,7 +214,7 @@ class _Scanner(Members):
         if syntax.behind_path(value) == syntax.behind_expression(value, limit):
             return syntax.behind_path(value)
         named = Named("default", default, scope, first)
-        return self.assigned(named, syntax.shown(default - 1, default + 1), value, limit, Kind.FUNCTION)
+        return self.assigned(named, syntax.code(default - 1, default + 1), value, limit, Kind.FUNCTION)
 
     def expression(self, place: int, limit: int, scope: str) -> int:
         syntax = self.syntax
@@ -285,7 +285,7 @@ class _Scanner(Members):
         exports = 2 if path[:2] == ["module", "exports"] else int(path[0] in MODULE_OBJECTS)
         owners = [name for name in path[exports:-1] if name != "prototype"]
         named = Named(path[-1], end - 1, ".".join((scope, *owners)) if scope else ".".join(owners), first)
-        declared = syntax.shown(start, end)
+        declared = syntax.code(start, end)
         if (len(path) == 1 and not exports) or path[0] == "this":
             return syntax.behind_expression(value, limit)
         if path[-1] in ("exports", "prototype") and syntax.text(value) == "{":

@@ -112,7 +112,7 @@ class Members:
         if syntax.is_literal(place):
             return token.strip("\"'"), behind
         indexed = syntax.is_word(place + 1) and syntax.text(place + 2) in (":", "in")
-        return (one_line(syntax.shown(place, behind)) if token == "[" and not indexed else ""), behind
+        return (one_line(syntax.code(place, behind)) if token == "[" and not indexed else ""), behind
 
     def method(self, named: Named, head: int, parameters: int, limit: int, kind: Kind = Kind.METHOD) -> int:
         syntax = self.syntax
@@ -121,7 +121,7 @@ class Members:
             return parameters + 1
         has_body = body < limit and syntax.text(body) == "{"
         behind = syntax.skip(body) if has_body else body
-        self.tell(kind, named, behind, syntax.shown(head, body))
+        self.tell(kind, named, behind, syntax.code(head, body))
         if named.name == "constructor" and has_body:
             self.later(self.parameter_properties, syntax.behind_angles(parameters), named.scope)
         return behind
@@ -131,9 +131,9 @@ class Members:
         if syntax.text(place) == ":":
             behind = syntax.behind_type(place + 1, limit)
         if behind < limit and syntax.text(behind) == "=":
-            return self.assigned(named, syntax.shown(head, behind), behind + 1, limit, Kind.METHOD)
+            return self.assigned(named, syntax.code(head, behind), behind + 1, limit, Kind.METHOD)
         if behind > place or behind >= limit or syntax.text(behind) in (";", ",") or syntax.parted(behind):
-            self.tell(Kind.FIELD, named, behind, syntax.shown(head, behind))
+            self.tell(Kind.FIELD, named, behind, syntax.code(head, behind))
         return behind
 
     def assigned(self, named: Named, declared: str, value: int, limit: int, kind: Kind) -> int:
@@ -142,7 +142,7 @@ class Members:
         if behind:
             return behind
         behind = self.syntax.behind_expression(value, limit)
-        self.tell(Kind.FIELD, named, max(behind, value), with_value(declared, self.syntax.shown(value, behind)))
+        self.tell(Kind.FIELD, named, max(behind, value), with_value(declared, self.syntax.code(value, behind)))
         brace = self.object_of(value)
         if brace < behind:
             self.later(self.object_members, brace, named.inside)
@@ -155,7 +155,7 @@ class Members:
         if body:
             block = body < limit and syntax.texts[body] == "{"
             behind = syntax.skip(body) if block else max(syntax.behind_expression(body, limit), body)
-            self.tell(kind, named, behind, f"{declared} {syntax.shown(value, body)}")
+            self.tell(kind, named, behind, f"{declared} {syntax.code(value, body)}")
             return behind
         if syntax.text(value) == "class" and value < limit:
             return self.class_body(named, declared, value, value + 1 + syntax.is_name(value + 1), limit)
@@ -166,7 +166,7 @@ class Members:
         syntax = self.syntax
         brace = syntax.behind_heritage(place, limit)
         behind = syntax.skip(brace) if brace < limit else place
-        self.tell(Kind.CLASS, named, behind, f"{declared} {syntax.shown(head, min(brace, behind))}")
+        self.tell(Kind.CLASS, named, behind, f"{declared} {syntax.code(head, min(brace, behind))}")
         if brace < limit:
             self.later(self.class_members, brace, named.inside)
         return behind
@@ -197,7 +197,7 @@ class Members:
 
     def object_value(self, named: Named, colon: int, limit: int, kind: Kind) -> int:
         syntax = self.syntax
-        declared = syntax.shown(named.first, colon + 1)
+        declared = syntax.code(named.first, colon + 1)
         behind = self.function_or_class(named, declared, colon + 1, limit, kind)
         if not behind and named.name and syntax.text(colon + 1) == "{":
             self.later(self.object_members, colon + 1, named.inside)
@@ -221,9 +221,9 @@ class Members:
         if syntax.text(place) == ":":
             place = syntax.behind_type(place + 1, limit)
         behind = syntax.behind_expression(place, limit)
-        signature = syntax.shown(head, place)
+        signature = syntax.code(head, place)
         if syntax.text(place) == "=":
-            signature = with_value(signature, syntax.shown(place + 1, behind))
+            signature = with_value(signature, syntax.code(place + 1, behind))
         self.tell(Kind.FIELD, named, max(behind, place), signature)
         return max(behind, place)
 
@@ -232,8 +232,8 @@ class Members:
         while place < limit:
             name, value = self.member_name(place)
             behind = max(syntax.behind_expression(value, limit), value)
-            signature = syntax.shown(place, value)
+            signature = syntax.code(place, value)
             if syntax.text(value) == "=":
-                signature = with_value(signature, syntax.shown(value + 1, behind))
+                signature = with_value(signature, syntax.code(value + 1, behind))
             self.tell(Kind.FIELD, Named(name, place, scope, place), behind, signature)
             place = behind + 1

@@ -18,7 +18,6 @@ GO_ON = frozenset({"in", "instanceof", "of"})  # words that continue an expressi
 BEHIND_BRACE = GO_ON | {"as", "satisfies", "else", "catch", "finally", "while", "from"}
 TYPE_PREFIXES = frozenset({"keyof", "typeof", "unique", "readonly", "infer", "asserts", "new", "abstract"})
 BEHIND_TYPE_ARGUMENTS = frozenset({"(", ")", "]", "}", ";", ",", ".", "?.", "=>"})
-SHOWN_CHARS = 2000  # of source that a signature is made from
 
 
 class Syntax:
@@ -26,7 +25,7 @@ class Syntax:
 
     def __init__(self, tokens: Tokens) -> None:
         self.tokens, self.texts, self.kinds = tokens, tokens.texts, tokens.kinds
-        self.skip, self.parted = tokens.skip, tokens.parted
+        self.skip, self.parted, self.code = tokens.skip, tokens.parted, tokens.code
 
     def text(self, place: int) -> str:
         return self.texts[place] if place < len(self.texts) else ""
@@ -39,13 +38,6 @@ class Syntax:
 
     def is_name(self, place: int) -> bool:
         return self.is_word(place) and self.texts[place] not in RESERVED
-
-    def shown(self, first: int, behind: int) -> str:
-        """The source from a token up to another one, and not more of it than a signature can show."""
-        if behind <= first:
-            return ""
-        start = self.tokens.starts[first]
-        return self.tokens.text[start : min(self.tokens.end(behind - 1), start + SHOWN_CHARS)]
 
     @cached_property
     def angles(self) -> dict[int, int]:

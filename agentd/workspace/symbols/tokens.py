@@ -35,6 +35,7 @@ class Lexis:
 
 
 COMMENT, LITERAL, WORD, MARK = 1, 2, 3, 4
+SHOWN_CHARS = 2000  # of source that a signature is made from
 
 
 @attrs.define
@@ -82,6 +83,21 @@ class Tokens:
     def source(self, first: int, last: int) -> str:
         """The text from one token to another, both included."""
         return self.text[self.starts[first] : self.end(last)]
+
+    def code(self, first: int, behind: int) -> str:
+        """The source from a token up to another one without comments, and not more of it than a signature can show."""
+        if behind <= first:
+            return ""
+        start = self.starts[first]
+        stop = min(self.end(behind - 1), start + SHOWN_CHARS)
+        pieces = []
+        for at in range(bisect_left(self.comments, (start, 0)), len(self.comments)):
+            begin, end = self.comments[at]
+            if begin >= stop:
+                break
+            pieces.append(self.text[start:begin])
+            start = end
+        return " ".join((*pieces, self.text[start:stop]))
 
     def skip(self, place: int) -> int:
         """The place behind a token, or behind the whole bracket that it opens."""
