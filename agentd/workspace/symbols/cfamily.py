@@ -25,7 +25,7 @@ from agentd.workspace.symbols.cfamily_words import (
     Dialect,
 )
 from agentd.workspace.symbols.model import SIGNATURE_CHARS, Definition, Kind, one_line
-from agentd.workspace.symbols.tokens import OPENING, WORD, Tokens
+from agentd.workspace.symbols.tokens import WORD, Tokens
 
 MAX_SCOPES = 200  # nested; what is deeper is skipped, as its names would grow without end
 
@@ -328,11 +328,13 @@ def _tag_items(items: Sequence[Item]) -> Sequence[Item]:
 
 
 def _is_forward(items: Sequence[Item]) -> bool:
-    """`class API Name;`, which reads like a variable of the class API."""
-    words = [item for item in items if item.text in ("class", "struct", "union") or item.text[0].isalpha()]
-    if len(words) != len(items) or len(words) < 3:
+    """`class API Name;` and `MACRO struct Name;`, which read like variables."""
+    texts = [item.text for item in items[-3:]]
+    if not all(text.isidentifier() for text in texts):
         return False
-    return words[-3].text == "class" or (words[-3].text in OPENING or bool(EXPORT_MACRO.fullmatch(words[-2].text)))
+    if texts[-2:-1] in (["class"], ["struct"], ["union"], ["enum"]):
+        return True
+    return texts[0] == "class" or (texts[0] in ("struct", "union") and EXPORT_MACRO.fullmatch(texts[1]) is not None)
 
 
 def _spelled(tokens: Tokens, start: int, stop: int) -> str:

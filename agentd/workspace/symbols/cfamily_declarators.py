@@ -60,6 +60,8 @@ class Declarators:
             if item.text == "(":
                 if self._is_macro(items, base, index, typed=typed):
                     base = index + 1
+                elif self._is_attribute_before(items, index):
+                    continue
                 elif index:
                     return self._before_parenthesis(items, base, index, typed=typed)
                 else:
@@ -72,7 +74,7 @@ class Declarators:
         """The name that a class has, of what stands between its key and its bases; None if it is anonymous."""
         at = len(items) - 1
         while at >= 0 and items[at].text in ("<", "("):
-            at -= 1
+            at -= 2 if items[at].text == "(" else 1  # an attribute macro, or template arguments
         return self._declarator(items, at, is_callable=False) if self._is_name(items, at) else None
 
     def _is_macro(self, items: Sequence[Item], base: int, index: int, *, typed: bool) -> bool:
@@ -93,6 +95,14 @@ class Declarators:
         ]
         return not self._is_typed(types, typed=typed)
 
+    def _is_attribute_before(self, items: Sequence[Item], index: int) -> bool:
+        """`static void PRINTF_LIKE(1, 2) die(...)`"""
+        if len(items) < index + 3 or not index or items[index + 2].text != "(":
+            return False
+        behind = items[index + 1].text
+        is_function = self._is_name(items, index + 1) and not MACRO.fullmatch(behind) and behind not in TRAILERS
+        return is_function and MACRO.fullmatch(items[index - 1].text) is not None
+
     def _before_parenthesis(self, items: Sequence[Item], base: int, index: int, *, typed: bool) -> Declarator | None:
         place, before = items[index].place, items[index - 1].text
         if is_operator(before) or before.startswith("~"):
@@ -104,6 +114,8 @@ class Declarators:
         if not self._is_name(items, at):
             return None
         if self._is_attribute(items, base, at, typed=typed):
+            if self.tokens.texts[place + 1] == "(":  # int f OF((int));
+                return self._callable(items, at - 1)
             return self._variable(items, base, at, typed=typed)
         if self.tokens.kinds[place + 1] == LITERAL:
             return self._variable(items, base, at + 1, typed=typed)
@@ -145,9 +157,11 @@ class Declarators:
             return True
         if behind == "->":
             return False  # a deduction guide
-        if base and self._shares_line(items[base - 1].place, items[at].place):
+        if MACRO.fullmatch(items[at].text):
+            return False
+        if base and (not self.class_name or self._shares_line(items[base - 1].place, items[at].place)):
             return True  # EXPORT(int) f(void);
-        return self.has_body and not MACRO.fullmatch(items[at].text)
+        return self.has_body
 
     def _is_attribute(self, items: Sequence[Item], base: int, at: int, *, typed: bool) -> bool:
         """`int size GUARDED_BY(mutex);`"""
@@ -171,7 +185,8 @@ class Declarators:
         if at < 0 or not self._is_name(items, at):
             return None
         name = self._qualified(items, at)
-        if not self._is_typed(items[base : name.begin], typed=typed):
+        is_macro_type = base == name.begin and base and self._shares_line(items[base - 1].place, items[at].place)
+        if not is_macro_type and not self._is_typed(items[base : name.begin], typed=typed):
             return None
         return self._declarator(items, at, is_callable=False)
 

@@ -15,6 +15,7 @@ from agentd.workspace.symbols.cfamily_words import (
     ACCESS,
     ATTRIBUTES,
     CPP_ONLY,
+    MACRO,
     POINTERS,
     RESTARTS,
     SLOTS,
@@ -25,6 +26,7 @@ from agentd.workspace.symbols.cfamily_words import (
 )
 from agentd.workspace.symbols.tokens import LITERAL, OPENING, WORD, Tokens
 
+MAX_MACROS = 8  # before a declaration
 MAX_OLD_STYLE = 32  # parameters declared behind the parameter list
 
 
@@ -138,12 +140,31 @@ class HeadReader:
     # What each token that matters does
 
     def _type_key(self) -> None:
+        self._drop_macros()
         self._has_type_key = True
         self._plain()
 
     def _namespace(self) -> None:
+        self._drop_macros()
         self._is_namespace = True
         self._plain()
+
+    def _begin(self) -> None:
+        self._drop_macros()
+        self._plain()
+
+    def _drop_macros(self) -> None:
+        """Macros such as BEGIN_NAMESPACE on lines of their own are no part of what follows them."""
+        items = self._items
+        if not items or len(items) > MAX_MACROS or not self._tokens.parted(self._place):
+            return
+        if all(item.text == "(" or MACRO.fullmatch(item.text) for item in items):
+            self._restart()
+
+    def _restart(self) -> None:
+        self._items.clear()
+        self._start = self._place
+        self._is_template = self._has_parameters = self._has_type_key = self._is_namespace = False
 
     def _end(self) -> None:
         old_style = self._old_style_body()
@@ -194,10 +215,8 @@ class HeadReader:
     def _colon(self) -> None:
         label = -2 if self._last() in SLOTS else -1
         if self._dialect.cpp and self._last(label) in ACCESS and self._last(label - 1) not in TYPE_WORDS:
-            self._items.clear()
             self._place += 1
-            self._start = self._place
-            self._is_template = self._has_parameters = self._has_type_key = self._is_namespace = False
+            self._restart()
             return
         if self._has_parameters and self._signature_stop is None and not self._begins_type():
             self._signature_stop = self._place
@@ -235,6 +254,7 @@ class HeadReader:
             self._is_instantiation = self._is_instantiation or self._last() != "::"
             self._place += 1
             return
+        self._drop_macros()
         closed = self._angles.close(self._place + 1, self._limit)
         self._is_template = True
         self._place = self._place + 2 if closed is None else closed + 1
@@ -362,8 +382,8 @@ def type_key(items: list[Item], dialect: Dialect) -> int | None:
             return key
         if text in POINTERS or is_operator(text) or text == "=":
             return None
-        if text == "(" and (index > key + 2 or index + 1 == len(items) or items[index + 1].text in TRAILERS):
-            return None
+        if text == "(" and index > key + 2 and not MACRO.fullmatch(items[index - 1].text):
+            return None  # `struct point make(...)`, but neither `struct API(x) point` nor `struct point PACKED(4)`
     return key
 
 
@@ -383,6 +403,8 @@ _STEPS: dict[str, Step] = {
     "template": HeadReader._template,
     "requires": HeadReader._requires,
     "namespace": HeadReader._namespace,
+    "using": HeadReader._begin,
+    "typedef": HeadReader._begin,
     **dict.fromkeys(("class", "struct", "union", "enum"), HeadReader._type_key),
     **dict.fromkeys(ATTRIBUTES, HeadReader._attribute),
     **dict.fromkeys(TYPE_CALLS, HeadReader._type_call),

@@ -24,8 +24,8 @@ ATTRIBUTES = _words(
 )
 TYPE_CALLS = _words("decltype typeof __typeof__ __typeof _Atomic _BitInt __underlying_type typeof_unqual")
 POINTERS = frozenset("*&^")
-MACRO = re.compile(r"[A-Z][A-Z0-9_]+")
-ATTRIBUTE_MACRO = re.compile(r"(?:[A-Z_]*(?:PACK|ALIGN|ATTR)|__)\w*")
+MACRO = re.compile(r"_*[A-Z][A-Z0-9_]+")
+ATTRIBUTE_MACRO = re.compile(r"[A-Z_]*(?:PACK|ALIGN|ATTR)\w*|__(?:packed|aligned)\w*")
 EXPORT_MACRO = re.compile(r"[A-Z0-9_]*(?:API|EXPORT|DECL|VISIBLE|DLL)[A-Z0-9_]*")
 RESTARTS = _words("class enum extern inline namespace static struct template typedef union using")
 """Where one of them is the very start of a line, no bracket and no initialiser is open that was meant to be."""
