@@ -19,7 +19,9 @@ always present unless marked `?`; sizes are bytes, durations milliseconds, times
                       *text*, and the *task* at hand if there is one; left: messages there are now; before and after:
                       estimated tokens of the conversation
     history.imported  entry: what an imported session says of one of its jobs (engine/archive.py)
-    session.imported  sha256: of the zip that the session came from, a blob
+    import.staged     type, data: a record that takes effect with the session.imported behind it
+    session.imported  sha256 (of the zip that the session now is, a blob), name, created, fragments_made, records (how
+                      many of those staged before are its): replaces all that the session was, but for its jobs
     tool.started      call, name, input, subject       subject: what it is about, on one line, for people
     tool.output       call, text
     tool.finished     call, name, subject, ok, summary, duration_ms, content, artifact   content: what the model is told

@@ -12,7 +12,7 @@ import attrs
 import trio
 
 from agentd.faces.executor.routes import App
-from agentd.wire.messages import Request, Response
+from agentd.wire.messages import ChunkedResponse, FileResponse, Request, Response
 from agentd.wire.routing import respond
 from tests.workshop import Workshop
 
@@ -31,6 +31,20 @@ class Api:
         answer = await respond([self.app.mount()], Request(method, path, fields, raw))
         assert isinstance(answer, Response)
         return answer
+
+    async def upload(self, zipped: bytes, **headers: str) -> Response:
+        return await self.ask("PUT", "/v1/sessions", zipped, **headers)
+
+    async def download(self, session: str) -> bytes:
+        """A session's zip."""
+        request = Request("GET", f"/v1/sessions/{session}", {"authorization": "Bearer secret"})
+        answer = await respond([self.app.mount()], request)
+        assert answer.content_type == "application/zip"
+        assert ("Content-Disposition", f'attachment; filename="{session}.zip"') in answer.headers
+        if isinstance(answer, FileResponse):
+            return answer.path.read_bytes()
+        assert isinstance(answer, ChunkedResponse)
+        return b"".join([chunk async for chunk in answer.chunks])
 
     async def get(self, path: str, **headers: str) -> Any:
         return json.loads((await self.ask("GET", path, **headers)).body)

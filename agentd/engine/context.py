@@ -250,7 +250,7 @@ async def held_texts(session: Session, texts: Sequence[bytes]) -> AsyncIterator[
 def named_blobs(session: Session) -> set[str]:
     """Transient blobs that are needed."""
     state = session.state
-    named = {fragment.sha256 for fragment in state.fragments.values()} | {state.imported} | set(session.held)
+    named = {fragment.sha256 for fragment in state.fragments.values()} | {state.origin} | set(session.held)
     return {name for name in named if name is not None}
 
 

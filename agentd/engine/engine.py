@@ -7,13 +7,14 @@ import uuid
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import attrs
 import trio
 
 from agentd.domain import DIALECT, Entry, JobSpec, JobState, Text, block_to_json
-from agentd.engine import context
+from agentd.engine import context, transfer
 from agentd.engine.asks import Asks, Settlement
 from agentd.engine.job import Bench, JobRun, read_spec
 from agentd.engine.session import Session, Sessions
@@ -85,6 +86,38 @@ class Engine:
         async with self._choosing:
             self.check_free()
             return await self.sessions.create(face, self.bench.workspace, name)
+
+    async def import_session(self, chunks: AsyncIterator[bytes], session_id: str | None) -> Session:
+        """The session that a zip holds, in the place of the one of that id if there is one; it becomes the active one.
+
+        Raises JobInProgress, before the first of *chunks* is taken; InvalidRequest, saying what is wrong with the zip;
+        StoreFailed; what *chunks* raise. Then everything is as it was.
+        """
+        self.check_free()
+        async with transfer.spooled(self._scratch, chunks) as path, self._choosing:
+            self.check_free()
+            if session_id in self.sessions:
+                session = self.sessions.get(session_id or "")
+                await transfer.import_over(self.sessions, path, session)
+            else:
+                session = await transfer.import_new(self.sessions, self.bench.workspace, path, session_id)
+            await self.sessions.activate(session)
+        return session
+
+    def export_session(self, session_id: str) -> Path | AsyncIterator[bytes]:
+        """Its zip: the very file that was imported, while nothing has changed, or what there is now in pieces. Raises
+        SessionNotFound; with the first piece StoreFailed."""
+        session = self.sessions.get(session_id)
+        if session.state.imported is not None:
+            return session.dir.transient.path(session.state.imported)
+        return transfer.exported(self._scratch, session)
+
+    @property
+    def _scratch(self) -> Path:
+        """For files that live no longer than a request."""
+        if self.sessions.home is None:
+            raise RuntimeError("a supervised executor has no home")
+        return self.sessions.home.root
 
     async def switch_session(self, session_id: str) -> Session:
         """Make it the active one. Raises SessionNotFound, JobInProgress, StoreFailed."""

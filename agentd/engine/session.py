@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import attrs
@@ -20,6 +21,7 @@ from agentd.store.view import LogReader, LogView
 
 RETRY_SECONDS, LONGEST_RETRY_SECONDS = 1.0, 30.0  # between two looks whether the disk takes something again
 WORTH_A_CACHE = 256 * 1024  # bytes of log; a smaller one is folded as fast as its cache is read
+Fill = Callable[[SessionDir], Sequence[Entry]]
 logger = logging.getLogger(__name__)
 
 
@@ -176,13 +178,20 @@ class Sessions:
 
     async def create(self, face: str, workspace: Path, name: str) -> Session:
         """A new session, open and active. Raises StoreFailed."""
-        if self.home is None:
-            raise RuntimeError("a supervised executor has one session, and did not make it")
-        home = self.home
-        directory = await trio.to_thread.run_sync(home.create_session, face, workspace, name)
-        session = self._all[directory.id] = Session(directory, load_state(directory))
+        session = await self.make(face, workspace, name)
         await self.activate(session)
         return session
+
+    async def make(
+        self, face: str, workspace: Path, name: str, *, session_id: str | None = None, fill: Fill | None = None
+    ) -> Session:
+        """The same, but not the active one. *session_id*, *fill*: see Home.create_session."""
+        if self.home is None:
+            raise RuntimeError("a supervised executor has one session, and did not make it")
+        make = partial(self.home.create_session, face, workspace, name, session_id=session_id, fill=fill)
+        directory = await trio.to_thread.run_sync(make)
+        self._all[directory.id] = Session(directory, await trio.to_thread.run_sync(load_state, directory))
+        return self._all[directory.id]
 
     async def activate(self, session: Session) -> None:
         """Open *session*, and remember across restarts that it is the active one. Raises StoreFailed, Locked."""

@@ -26,13 +26,21 @@ def number(entries: Iterable[Entry], after: int, ts: int) -> list[Record]:
     ]
 
 
-def create_log(directory: Path, entries: Sequence[Entry], *, clock: Clock = epoch_ms) -> Path:
+def create_log(
+    directory: Path,
+    entries: Sequence[Entry],
+    *,
+    clock: Clock = epoch_ms,
+    fill: Callable[[Path], Sequence[Entry]] | None = None,
+) -> Path:
     """A new session's *directory* with a log that holds *entries*, all of it synced; the log's path.
 
-    A crash leaves all of it or none. Raises StoreFailed, also if the directory is there already.
+    *fill* gets the directory before it has its name, puts durably into it what it likes, and returns the entries that
+    come behind the others. A crash leaves all of it or none, as does what *fill* raises. Raises StoreFailed, also if
+    the directory is there already.
     """
-    lines = b"".join(encode_line(record) for record in number(entries, 0, clock()))
     with disk("create the session"), making_directory(directory) as made:
-        write_atomic(made / LOG_NAME, lines)
+        more = fill(made) if fill else ()
+        write_atomic(made / LOG_NAME, b"".join(map(encode_line, number([*entries, *more], 0, clock()))))
         begin_generation(made / LOG_NAME, 0)
     return directory / LOG_NAME

@@ -152,13 +152,18 @@ class SessionState:
     fragments: dict[str, Fragment] = attrs.field(factory=dict)  # in the order they were added
     fragments_made: int = 0  # until now: the last id
     imported: str | None = None  # SHA-256 of the zip that this session is, until something changes it
+    origin: str | None = None  # the same, whatever changed since
+    imported_at: int = 0  # position: jobs before it are of what the import replaced
     imported_jobs: list[dict[str, Any]] = attrs.field(factory=list)  # what the zip said of its jobs
+    staged: list[tuple[str, dict[str, Any]]] = attrs.field(factory=list)  # type and data; the import is to come
     usage: Usage = attrs.field(factory=Usage)
     history: History = attrs.field(factory=History)
     branches: dict[str, History] = attrs.field(factory=dict)  # of subagents at work, by the call they work for
 
     def apply(self, record: Record) -> None:
-        self.pos, self.modified, self.imported = record.pos, record.ts, None
+        self.pos = record.pos
+        if record.type != "import.staged":
+            self.modified, self.imported = record.ts, None
         job = self.jobs.get(record.job or "")
         if job is not None:
             job.last, job.at_rest = record.pos, _is_at_rest(record, job)
@@ -240,13 +245,32 @@ def _compacted(state: SessionState, record: Record, data: Mapping[str, Any]) -> 
 def _history_imported(state: SessionState, record: Record, data: Mapping[str, Any]) -> None:
     entry = data["entry"]
     state.imported_jobs.append(entry)
-    for message in entry["messages"]:
-        state.history.add(Message(message["role"], blocks_from_json(message["content"])))
+    for said in entry["messages"]:
+        message = Message(said["role"], blocks_from_json(said["content"]), model=said["model"])
+        results = [block for block in message.content if isinstance(block, ToolResult)]
+        for result in results:
+            state.history.answer(result)
+        rest = tuple(block for block in message.content if not isinstance(block, ToolResult))
+        if rest:
+            state.history.add(attrs.evolve(message, content=rest))
     state.history.close()
 
 
+def _import_staged(state: SessionState, record: Record, data: Mapping[str, Any]) -> None:
+    state.staged.append((data["type"], data["data"]))
+
+
 def _session_imported(state: SessionState, record: Record, data: Mapping[str, Any]) -> None:
-    state.imported = data["sha256"]
+    """What the session said before is over, but for its jobs. The records staged last are what it says now; any before
+    them are of an import that was cut short."""
+    staged = state.staged[max(len(state.staged) - data["records"], 0) :]
+    state.imported = state.origin = data["sha256"]
+    state.imported_at, state.staged, state.imported_jobs = record.pos, [], []
+    state.name, state.created = data["name"], data["created"]
+    state.fragments, state.fragments_made = {}, data["fragments_made"]
+    state.history, state.tasks, state.todos = History(), [], []
+    for kind, content in staged:
+        _FOLDS[kind](state, record, content)
 
 
 def _tasks(state: SessionState, record: Record, data: Mapping[str, Any]) -> None:
@@ -320,6 +344,7 @@ _FOLDS: dict[str, Any] = {
     "context.changed": _context_changed,
     "history.compacted": _compacted,
     "history.imported": _history_imported,
+    "import.staged": _import_staged,
     "session.imported": _session_imported,
     "ask.opened": _ask_opened,
     "ask.settled": _ask_settled,
@@ -360,6 +385,7 @@ def state_from_json(fields: Mapping[str, Any]) -> SessionState:
             "asks": {ask["id"]: AskView(**ask) for ask in fields["asks"]},
             "usage": Usage(**fields["usage"]),
             "tasks": [Task(**task) for task in fields["tasks"]],
+            "staged": [(kind, data) for kind, data in fields["staged"]],
             "fragments": {fragment["id"]: Fragment(**fragment) for fragment in fields["fragments"]},
             "history": History(messages),
         }

@@ -9,7 +9,7 @@ import hashlib
 import json
 import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -136,13 +136,23 @@ class Home:
         return session
 
     def create_session(
-        self, face: str, workspace: Path, name: str, *, isolation: str = "in_place", parent: str | None = None
+        self,
+        face: str,
+        workspace: Path,
+        name: str,
+        *,
+        isolation: str = "in_place",
+        parent: str | None = None,
+        session_id: str | None = None,
+        fill: Callable[[SessionDir], Sequence[Entry]] | None = None,
     ) -> SessionDir:
-        """A new session whose log says so, durably; all of it or nothing. Raises StoreFailed."""
+        """A new session whose log says so, durably; all of it or nothing. *session_id*: a UUID that no session has yet;
+        *fill*: see create_log(). Raises StoreFailed."""
         self.make()
-        session = SessionDir(self.sessions_path / str(uuid.uuid4()))
+        session = SessionDir(self.sessions_path / (session_id or str(uuid.uuid4())))
         data = {"id": session.id, "face": face, "workspace": str(workspace), "isolation": isolation}
-        create_log(session.path, [Entry("session.created", data | {"name": name, "parent": parent})])
+        created = Entry("session.created", data | {"name": name, "parent": parent})
+        create_log(session.path, [created], fill=(lambda made: fill(SessionDir(made))) if fill else None)
         return session
 
     def sweep(self) -> None:

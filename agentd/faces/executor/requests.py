@@ -159,6 +159,11 @@ def session_choice(body: bytes) -> str:
     return _uuid(decode(body, SwitchSession).sessionId, "sessionId must be a UUID @ $.sessionId")
 
 
+def session_id(text: str) -> str:
+    """Of a path. Raises InvalidRequest."""
+    return _uuid(text, "the id of a session is a UUID")
+
+
 def relative_paths(body: bytes) -> list[str]:
     """Raises InvalidRequest, as the next ones do."""
     return _filled(decode(body, AddFiles).relativePaths, "relativePaths")

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from agentd.engine.session import Session
 from agentd.faces.executor import requests
 from agentd.faces.executor.app import App, routes
-from agentd.wire.messages import Request, Response, json_response
+from agentd.wire.messages import Answer, ChunkedResponse, FileResponse, Request, Response, json_response
+
+MOST_UPLOAD_BYTES = 272 << 20  # of a zip: what it may hold, stored, and room for its own
+ZIP_TYPE = "application/zip"
 
 
 @routes.post("/v1/sessions")
@@ -25,6 +29,25 @@ async def list_sessions(app: App, request: Request) -> Response:
     active = app.engine.sessions.active
     body = {"sessions": [_described(each) for each in sessions], "currentSessionId": active.id if active else None}
     return json_response(200, body)
+
+
+@routes.put("/v1/sessions", streamed=True)
+async def import_session(app: App, request: Request) -> Response:
+    """201: the zip's session, under the id of X-Session-Id or a new one, is the active one; 409 while a job runs."""
+    named = requests.session_header(request)
+    session = await app.engine.import_session(request.chunks(limit=MOST_UPLOAD_BYTES), named)
+    return json_response(201, {"sessionId": session.id})
+
+
+@routes.get("/v1/sessions/{session_id}")
+async def download_session(app: App, request: Request, session_id: str) -> Answer:
+    """Its zip; as it was uploaded, while nothing has changed."""
+    named = requests.session_id(session_id)
+    fields = (("Content-Disposition", f'attachment; filename="{named}.zip"'),)
+    zipped = app.engine.export_session(named)
+    if isinstance(zipped, Path):
+        return FileResponse(zipped, ZIP_TYPE, fields)
+    return ChunkedResponse(zipped, ZIP_TYPE, fields)
 
 
 @routes.post("/v1/sessions/switch")

@@ -1,0 +1,457 @@
+"""Sessions as zips: what goes out comes back, and what must not come in does not."""
+
+from __future__ import annotations
+
+import io
+import json
+import stat
+import struct
+import zipfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from agentd.domain import Entry, Record, Text, Thinking, ToolUse, block_to_json
+from agentd.engine import unpack
+from agentd.engine.archive import export_session, import_session
+from agentd.engine.session import load_state
+from agentd.engine.unpack import open_zip
+from agentd.errors import InvalidRequest
+from agentd.store.fold import SessionState, Task
+from agentd.store.home import Home, SessionDir, make_home
+
+Zipped = dict[str, bytes]
+
+
+def session_of(home: Home, entries: Callable[[SessionDir], list[Entry]]) -> SessionDir:
+    return home.create_session("executor", Path("/work"), "a name", fill=entries)
+
+
+def exported(session: SessionDir) -> bytes:
+    file = io.BytesIO()
+    export_session(session, file)
+    return file.getvalue()
+
+
+def imported(home: Home, zipped: bytes) -> SessionDir:
+    path = home.root / "upload"
+    path.write_bytes(zipped)
+    return session_of(home, lambda made: import_session(path, made.transient, 1))
+
+
+def contents(zipped: bytes) -> Zipped:
+    with zipfile.ZipFile(io.BytesIO(zipped)) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def make_zip(entries: Iterable[tuple[str, bytes]]) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in entries:
+            archive.writestr(zipfile.ZipInfo(name), data)
+    return file.getvalue()
+
+
+# --- Round trip ---------------------------------------------------------------------------------------------------
+
+words = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12)
+names = words.filter(str.strip)
+
+
+def said(job: str, role: str, *blocks: Any) -> Entry:
+    content = [block_to_json(block) for block in blocks]
+    data = {"id": f"{job}-{role}", "role": role, "content": content, "model": "m" if role == "assistant" else None}
+    return Entry("message", data | {"usage": None}, job)
+
+
+def length(entries: list[Entry]) -> int:
+    """Of the conversation."""
+    state = SessionState()
+    state.apply_all(Record(pos, 0, each.job, each.type, each.data) for pos, each in enumerate(entries, 1))
+    return len(state.history.view())
+
+
+@st.composite
+def jobs(draw: st.DrawFn, before: list[Entry], job: str, finished: bool) -> list[Entry]:
+    """One job, whose conversation may be summed up: its first message, or all of it."""
+    spec = {"mode": "ask", "prompt": draw(words), "models": {"planner": "p", "code": None}}
+    entries = [Entry("job.created", {"spec": spec, "key": None, "payload": None, "dialect": 1}, job)]
+    entries.append(said(job, "user", Text(draw(words))))
+    for turn in range(draw(st.integers(0, 3))):
+        calls = [ToolUse(f"{job}-{turn}-{n}", "Read", {"x": draw(words)}) for n in range(draw(st.integers(0, 2)))]
+        entries.append(said(job, "assistant", Thinking("hm", "sig"), Text(draw(words)), *calls))
+        for call in calls[: draw(st.integers(0, 2))]:
+            result = {"call": call.id, "name": "Read", "ok": True, "summary": "", "content": [block_to_json(Text("r"))]}
+            entries.append(Entry("tool.finished", result | {"duration_ms": 1, "artifact": None, "subject": ""}, job))
+    if draw(st.booleans()):
+        dropped = draw(st.sampled_from([1, length([*before, *entries])]))
+        told = {"dropped": dropped, "left": 0, "text": draw(words), "task": "", "before": 1, "after": 1}
+        entries.append(Entry("history.compacted", told, job))
+    if finished:
+        end = {"outcome": "completed", "stop_reason": "completed", "error": None, "result": draw(words), "turns": 1}
+        entries.append(Entry("job.finished", end | {"cost": None, "duration_ms": 1, "diff": None}, job))
+    return entries
+
+
+@st.composite
+def fragments(draw: st.DrawFn) -> list[tuple[Any, ...]]:
+    """(id, kind, name, text, job, pinned)"""
+    ids = draw(st.lists(st.integers(1, 30), unique=True, max_size=5))
+    kinds = st.sampled_from(["file", "class", "method", "text"])
+    made = []
+    for number in sorted(ids):
+        kind = draw(kinds)
+        text = draw(words) * draw(st.sampled_from([1, 1000])) if kind == "text" else None
+        made.append((str(number), kind, draw(names), text, draw(st.sampled_from([None, "job-0"])), draw(st.booleans())))
+    return made
+
+
+@st.composite
+def sessions(draw: st.DrawFn) -> Callable[[SessionDir], list[Entry]]:
+    ends = [True] * draw(st.integers(0, 3)) + draw(st.sampled_from([[], [False]]))  # the last may be at work
+    told: list[Entry] = []
+    for number, end in enumerate(ends):
+        told += draw(jobs(told, f"job-{number}", end))
+    context = draw(fragments())
+    tasks = [{"id": str(n), "title": draw(names), "text": draw(names), "done": draw(st.booleans())} for n in range(2)]
+
+    def fill(made: SessionDir) -> list[Entry]:
+        entries = [*told, Entry("tasks", {"tasks": tasks})]
+        for number, kind, name, text, job, pinned in context:
+            sha256 = None if text is None else made.transient.put(text.encode())
+            data = {"id": number, "kind": kind, "name": name, "size": len((text or "").encode()), "sha256": sha256}
+            entries.append(Entry("context.added", data, job))
+            if pinned:
+                entries.append(Entry("context.changed", {"id": number, "pinned": True}))
+        return entries
+
+    return fill
+
+
+def conversation(state: SessionState) -> list[Any]:
+    return [(message.role, message.model, message.content) for message in state.history.messages]
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(sessions())
+def test_what_goes_out_comes_back(tmp_path: Path, fill: Callable[[SessionDir], list[Entry]]) -> None:
+    home = make_home(tmp_path / "home")
+    first = session_of(home, fill)
+    zipped = exported(first)
+    assert zipped == exported(first)
+    second = imported(home, zipped)
+    before, after = load_state(first), load_state(second)
+    kept = {key: each for key, each in before.fragments.items() if each.job is None}
+    assert list(after.fragments.values()) == list(kept.values())
+    assert after.fragments_made == before.fragments_made
+    assert after.tasks == before.tasks
+    one, two = contents(zipped), contents(exported(second))
+    assert one.keys() == two.keys()
+    assert {name: data for name, data in one.items() if name != "manifest.json"} == {
+        name: data for name, data in two.items() if name != "manifest.json"
+    }
+    if all(job.finished for job in before.jobs.values()):
+        assert conversation(after) == conversation(before)
+
+
+def test_an_imported_session_goes_on(tmp_path: Path) -> None:
+    home = make_home(tmp_path / "home")
+    end = {"outcome": "completed", "stop_reason": "completed", "error": None, "result": "r", "turns": 1, "cost": None}
+    end |= {"duration_ms": 1, "diff": None}
+    spec = {"spec": {"mode": "ask", "prompt": "p", "models": {}}, "key": None, "payload": None, "dialect": 1}
+
+    def job(name: str) -> list[Entry]:
+        return [Entry("job.created", spec, name), said(name, "user", Text(name)), Entry("job.finished", end, name)]
+
+    first = exported(session_of(home, lambda _: job("one")))
+    path = home.root / "upload"
+    path.write_bytes(first)
+    second = session_of(home, lambda made: [*import_session(path, made.transient, 1), *job("two")])
+    history = contents(exported(second))["history.jsonl"].splitlines()
+    assert [json.loads(line)["id"] for line in history] == ["one", "two"]
+    assert [json.loads(line)["messages"][0]["content"][0]["text"] for line in history] == ["one", "two"]
+
+
+def test_an_import_replaces_what_the_session_was_but_its_jobs(tmp_path: Path) -> None:
+    home = make_home(tmp_path / "home")
+    path = home.root / "upload"
+    path.write_bytes(make_zip([("manifest.json", b'{"name": " New ", "created": 5}')]))
+    spec = {"spec": {"mode": "ask", "prompt": "p", "models": {}}, "key": "k", "payload": "x", "dialect": 1}
+
+    def fill(made: SessionDir) -> list[Entry]:
+        task = {"id": "1", "title": "t", "text": "t", "done": False}
+        old = [Entry("job.created", spec, "old"), said("old", "user", Text("old")), Entry("tasks", {"tasks": [task]})]
+        torn = Entry("import.staged", {"type": "tasks", "data": {"tasks": [task]}})
+        return [*old, torn, *import_session(path, made.transient, 1)]
+
+    state = load_state(session_of(home, fill))
+    assert (state.name, state.created, state.tasks, state.staged) == ("New", 5, [], [])
+    assert conversation(state) == []
+    assert state.jobs["old"].key == "k"
+
+
+def test_half_an_import_changes_nothing(tmp_path: Path) -> None:
+    home = make_home(tmp_path / "home")
+    path = home.root / "upload"
+    task = b'{"tasks": [{"id": "1", "title": "new", "text": "new", "done": false}]}'
+    path.write_bytes(make_zip([("manifest.json", b'{"format": "agentd/1"}'), ("tasklist.json", task)]))
+    old = Entry("tasks", {"tasks": [{"id": "1", "title": "old", "text": "old", "done": False}]})
+    state = load_state(session_of(home, lambda made: [old, *import_session(path, made.transient, 1)[:-1]]))
+    assert state.tasks == [Task("1", "old", "old")]
+
+
+# --- Other programs' ----------------------------------------------------------------------------------------------
+
+
+def test_a_zip_without_a_manifest_is_an_imported_session(tmp_path: Path) -> None:
+    home = make_home(tmp_path / "home")
+    state = load_state(imported(home, make_zip([("fragments-v4.json", b"{}"), ("contexts.jsonl", b"")])))
+    assert (state.name, state.fragments) == ("Imported session", {})
+
+
+def test_files_classes_and_texts_of_brokk_are_taken(tmp_path: Path) -> None:
+    home = make_home(tmp_path / "home")
+    kinds = "ai.brokk.context.FragmentDtos$"
+    referenced = {
+        "a": {"type": f"{kinds}ProjectFileDto", "id": "a", "repoRoot": "/r", "relPath": "src/A.java"},
+        "b": {"@class": f"{kinds}ProjectFileDto", "relPath": "../../etc/passwd"},
+        "c": {"type": f"{kinds}ExternalFileDto", "absPath": "/etc/passwd"},
+        "z": {"type": f"{kinds}ProjectFileDto", "relPath": "not/in/context"},
+    }
+    virtual = {
+        "d": {"type": f"{kinds}StringFragmentDto", "contentId": "t1", "description": "secret words"},
+        "e": {"type": f"{kinds}SummaryFragmentDto", "targetIdentifier": "a.B", "summaryType": "CODEUNIT_SKELETON"},
+        "f": {"type": f"{kinds}PasteTextFragmentDto", "contentId": "t2", "description": "a delta"},
+        "g": "nonsense",
+    }
+    context = {
+        "editable": ["a", "b"],
+        "readonly": ["c", 5],
+        "virtuals": ["d", "e", "f", "g", "nowhere"],
+        "pinned": ["e"],
+    }
+    state = load_state(
+        imported(
+            home,
+            make_zip(
+                [
+                    ("manifest.json", b'{"id": "x", "name": "Theirs", "created": 1700000000000, "modified": 2}'),
+                    ("fragments-v4.json", json.dumps({"referenced": referenced, "virtual": virtual}).encode()),
+                    ("contexts.jsonl", b'{"editable": ["z"]}\n' + json.dumps(context).encode() + b"\n"),
+                    ("content_metadata.json", b'{"t2": {"revision": 2, "appliesTo": "t1"}}'),
+                    ("content/t1.txt", "wörds".encode()),
+                    ("content/t2.txt", b"@@"),
+                    ("tasklist.json", b'{"tasks": [{"id": "1", "title": "T", "text": "x", "done": true}]}'),
+                ]
+            ),
+        )
+    )
+    got = [(each.id, each.kind, each.name, each.size, each.pinned) for each in state.fragments.values()]
+    assert got == [
+        ("1", "file", "src/A.java", 0, False),
+        ("2", "text", "Text 2", 6, False),
+        ("3", "class", "a.B", 0, True),
+    ]
+    assert (state.name, state.created, len(state.tasks)) == ("Theirs", 1700000000000, 1)
+
+
+def test_what_is_not_understood_is_passed_on(tmp_path: Path) -> None:
+    home = make_home(tmp_path / "home")
+    theirs = [("images/1.png", b"png"), ("git_states.json", b"[]"), ("content/x.txt", b"x"), ("context.json", b"?")]
+    session = imported(home, make_zip(theirs))
+    once = contents(exported(session))
+    assert (once["images/1.png"], once["git_states.json"]) == (b"png", b"[]")
+    assert "content/x.txt" not in once
+    assert contents(exported(imported(home, exported(session))))["images/1.png"] == b"png"
+
+
+# --- What is refused ----------------------------------------------------------------------------------------------
+
+
+def with_info(data: bytes = b"x", **fields: Any) -> bytes:
+    info = zipfile.ZipInfo("a")
+    for name, value in fields.items():
+        setattr(info, name, value)
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr(info, data)
+    return file.getvalue()
+
+
+def encrypted() -> bytes:
+    raw = bytearray(make_zip([("a", b"x")]))
+    raw[6] |= 1
+    raw[raw.index(b"PK\1\2") + 8] |= 1
+    return bytes(raw)
+
+
+def duplicated() -> bytes:
+    return make_zip([("a", b"1"), ("b", b"2")]).replace(b"b", b"a")
+
+
+def lying_about_size() -> bytes:
+    """16 MiB that say they are one byte."""
+    raw = bytearray(make_zip([("a", bytes(16 << 20))]))
+    at = raw.index(b"PK\1\2")
+    raw[at + 24 : at + 28] = struct.pack("<I", 1)
+    return bytes(raw)
+
+
+def bomb() -> bytes:
+    """A byte that says it is 300 MiB."""
+    raw = bytearray(make_zip([("a", b"x")]))
+    at = raw.index(b"PK\1\2")
+    raw[at + 24 : at + 28] = struct.pack("<I", 300 << 20)
+    return bytes(raw)
+
+
+def native(**entries: Any) -> bytes:
+    files = {"manifest.json": {"format": "agentd/1"}}
+    named = {name.replace("__", "."): value for name, value in entries.items()}
+    both: dict[str, Any] = {**files, **named}
+    return make_zip((n, v if isinstance(v, bytes) else json.dumps(v).encode()) for n, v in both.items())
+
+
+def fragment(**fields: Any) -> dict[str, Any]:
+    return {"fragments": [{"id": "1", "kind": "text", "name": "n", "text": "t"} | fields]}
+
+
+def job_line(**fields: Any) -> bytes:
+    plain = {"id": "j", "mode": "ask", "prompt": "p", "outcome": "completed", "result": None, "created": 1, "ended": 2}
+    return json.dumps(plain | {"models": {}, "messages": []} | fields).encode() + b"\n"
+
+
+HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
+    "nothing": (lambda: b"", "it is empty"),
+    "text": (lambda: b"hello" * 100, "it is no zip"),
+    "truncated": (lambda: make_zip([("a", b"x" * 1000)])[:-30], "it is no zip"),
+    "beginning missing": (lambda: make_zip([("a", bytes(range(256)) * 9)])[40:], "damaged or cut off"),
+    "absolute": (lambda: make_zip([("/etc/x", b"")]), "absolute"),
+    "drive": (lambda: make_zip([("C:x", b"")]), "absolute"),
+    "backslash": (lambda: make_zip([("\\x", b"")]), "absolute"),
+    "traversal": (lambda: make_zip([("a/../../x", b"")]), "leads out"),
+    "traversal by backslash": (lambda: make_zip([("a\\..\\x", b"")]), "leads out"),
+    "symlink": (lambda: with_info(b"/etc", external_attr=(stat.S_IFLNK | 0o777) << 16), "is a link"),
+    "device": (lambda: with_info(b"", external_attr=(stat.S_IFCHR | 0o777) << 16), "is a link or a special"),
+    "bzip2": (lambda: with_info(compress_type=zipfile.ZIP_BZIP2), "compressed in a way"),
+    "lzma": (lambda: with_info(compress_type=zipfile.ZIP_LZMA), "compressed in a way"),
+    "encrypted": (encrypted, "is encrypted"),
+    "duplicate": (duplicated, "is in it twice"),
+    "too many": (lambda: make_zip((str(n), b"") for n in range(10_001)), "more than 10000 entries"),
+    "lying": (lying_about_size, "damaged or cut off"),
+    "bomb": (bomb, "bytes unpacked"),
+    "manifest": (lambda: make_zip([("manifest.json", b"{")]), "manifest.json"),
+    "manifest list": (lambda: make_zip([("manifest.json", b"[]")]), "manifest.json"),
+    "manifest deep": (lambda: make_zip([("manifest.json", b"[" * 100_000)]), "manifest.json"),
+    "context": (lambda: native(context__json=b"[]"), "context.json"),
+    "kind": (lambda: native(context__json=fragment(kind="image")), "context.json"),
+    "no text": (lambda: native(context__json=fragment(text=None)), "there is no text"),
+    "long text": (lambda: native(context__json=fragment(text="x" * (1 << 21))), "is larger than"),
+    "id zero": (lambda: native(context__json=fragment(id="0")), "ids of fragments"),
+    "id word": (lambda: native(context__json=fragment(id="../x")), "ids of fragments"),
+    "no name": (lambda: native(context__json=fragment(name="")), "empty or too long"),
+    "made": (lambda: native(context__json=fragment() | {"fragmentsMade": -1}), "ids up to"),
+    "tasks": (lambda: native(tasklist__json={"tasks": [{"title": 5}]}), "tasklist.json"),
+    "history": (lambda: native(history__jsonl=b"{}\n"), "history.jsonl, line 1"),
+    "history twice": (lambda: native(history__jsonl=job_line() * 2), "line 2: there was a job"),
+    "history deep": (
+        lambda: native(
+            history__jsonl=job_line(
+                messages=[
+                    {
+                        "role": "user",
+                        "content": [
+                            {
+                                "type": "tool_use",
+                                "id": "x",
+                                "name": "y",
+                                "input": {"x": json.loads("[" * 500 + "]" * 500)},
+                            }
+                        ],
+                    }
+                ]
+            )
+        ),
+        "nested too deep",
+    ),
+    "history deeper": (lambda: native(history__jsonl=b'{"x":' + b"[" * 200_000), "line 1: not valid JSON"),
+    "block": (
+        lambda: native(history__jsonl=job_line(messages=[{"role": "user", "content": [{"type": "x"}]}])),
+        "unknown type",
+    ),
+    "block field": (
+        lambda: native(
+            history__jsonl=job_line(messages=[{"role": "user", "content": [{"type": "text", "text": {"a": "secret"}}]}])
+        ),
+        "expected a string",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_zip_is_refused_and_leaves_nothing(tmp_path: Path, name: str) -> None:
+    make, why = HOSTILE[name]
+    home = make_home(tmp_path / "home")
+    with pytest.raises(InvalidRequest) as raised:
+        imported(home, make())
+    assert "the zip cannot be imported" in str(raised.value)
+    assert why in str(raised.value)
+    assert "secret" not in str(raised.value)
+    assert len(str(raised.value)) < 1000
+    assert list(home.sessions_path.iterdir()) == []
+
+
+def test_a_list_of_entries_that_is_longer_than_it_says_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw = bytearray(make_zip((str(n), b"") for n in range(50)))
+    raw[-12:-10] = raw[-14:-12] = struct.pack("<H", 1)
+    path = tmp_path / "zip"
+    path.write_bytes(raw)
+    monkeypatch.setattr(unpack, "MOST_DIRECTORY_BYTES", 1000)
+    with pytest.raises(InvalidRequest, match="more than"), open_zip(path):
+        pass
+
+
+def test_a_zip_in_the_zip64_form_is_refused(tmp_path: Path) -> None:
+    raw = make_zip([("a", b"x")])
+    end, locator = raw[-22:], b"PK\6\7" + bytes(16)
+    path = tmp_path / "zip"
+    path.write_bytes(raw[:-22] + locator + end)
+    with pytest.raises(InvalidRequest, match="zip64"), open_zip(path):
+        pass
+
+
+def test_a_zip_with_a_comment_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a", "x")
+        archive.comment = b"c" * 65_535
+    with open_zip(path) as opened:
+        assert opened.names == ["a"]
+
+
+SOUND = native(
+    context__json=fragment(),
+    tasklist__json={"tasks": []},
+    history__jsonl=job_line(messages=[{"role": "user", "content": [{"type": "text", "text": "hi"}]}]),
+)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(st.integers(0, len(SOUND) - 1), st.integers(0, 255)), min_size=1, max_size=4), st.integers(0))
+def test_no_damage_to_a_zip_is_more_than_a_refusal(tmp_path: Path, changes: list[tuple[int, int]], end: int) -> None:
+    raw = bytearray(SOUND)
+    for at, value in changes:
+        raw[at] = value
+    home = make_home(tmp_path / "home")
+    path = home.root / "upload"
+    path.write_bytes(raw[: end % (4 * len(raw)) + 1])
+    try:
+        import_session(path, SessionDir(home.root).transient, 1)
+    except InvalidRequest:
+        pass
