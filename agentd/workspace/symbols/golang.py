@@ -84,10 +84,9 @@ class _Scanner:
             end = self.end_of(place, len(self.texts))
             specification(place + 1, end, place, self.texts[place])
             return max(end, place + 1)
-        behind = self.tokens.skip(place + 1)
-        for first, end in self.entries(place + 2, behind - 1):
+        for first, end in self.entries(place + 2, self.tokens.content_end(place + 1)):
             specification(first, end, first, self.texts[place])
-        return behind
+        return self.tokens.skip(place + 1)
 
     def entries(self, place: int, limit: int) -> list[tuple[int, int]]:
         """What is in brackets, split where Go ends a statement."""
@@ -113,7 +112,7 @@ class _Scanner:
         if kind is Kind.TYPE or braces == end:
             return
         member = self.field if kind is Kind.CLASS else self.interface_method
-        for place, behind in self.entries(braces + 1, self.tokens.skip(braces) - 1):
+        for place, behind in self.entries(braces + 1, self.tokens.content_end(braces)):
             member(place, behind, scope)
 
     def behind_type_parameters(self, place: int, end: int) -> int:
@@ -121,7 +120,9 @@ class _Scanner:
         if self.text(place) != "[" or not self.is_name(place + 1):
             return place
         behind = self.tokens.skip(place)
-        second = self.text(place + 2)
+        if behind <= place + 3:
+            return place
+        second = self.texts[place + 2]
         if self.kinds[place + 2] == WORD or second in (",", "~", "[", "(") or self.has_comma(place + 1, behind - 1):
             return behind
         return place

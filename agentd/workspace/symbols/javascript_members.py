@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 from agentd.workspace.symbols.javascript_syntax import Syntax
 from agentd.workspace.symbols.model import Definition, Kind, one_line, with_value
-from agentd.workspace.symbols.tokens import CLOSING
 
 MODIFIERS = frozenset(
     {"public", "private", "protected", "static", "abstract", "override", "readonly", "declare", "accessor"}
@@ -45,9 +44,8 @@ class Members:
 
     def later(self, read: Read, brace: int, scope: str) -> None:
         """Read what is in braces when all that is around them has been."""
-        behind = self.syntax.skip(brace)
-        limit = behind - 1 if self.syntax.texts[behind - 1] in CLOSING else behind
         if self.depth < MAX_DEPTH:
+            limit = self.syntax.tokens.content_end(brace)
             self.pending.append((read, brace + 1, limit, scope, self.depth + 1))
 
     def finish(self) -> list[Definition]:
@@ -110,7 +108,7 @@ class Members:
         if syntax.is_word(place):
             return token, behind
         if syntax.is_literal(place):
-            return token.strip("\"'"), behind
+            return one_line(token.strip("\"'")) if token[0] not in "`<" else "", behind
         indexed = syntax.is_word(place + 1) and syntax.text(place + 2) in (":", "in")
         return (one_line(syntax.code(place, behind)) if token == "[" and not indexed else ""), behind
 

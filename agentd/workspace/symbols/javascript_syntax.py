@@ -25,10 +25,14 @@ class Syntax:
 
     def __init__(self, tokens: Tokens) -> None:
         self.tokens, self.texts, self.kinds = tokens, tokens.texts, tokens.kinds
-        self.skip, self.parted, self.code = tokens.skip, tokens.parted, tokens.code
+        self.skip, self.code = tokens.skip, tokens.code
 
     def text(self, place: int) -> str:
         return self.texts[place] if place < len(self.texts) else ""
+
+    def parted(self, place: int) -> bool:
+        """Does a line, or all, end before this token?"""
+        return place >= len(self.texts) or self.tokens.parted(place)
 
     def is_word(self, place: int) -> bool:
         return place < len(self.kinds) and self.kinds[place] == WORD

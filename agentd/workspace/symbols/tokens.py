@@ -103,10 +103,16 @@ class Tokens:
         """The place behind a token, or behind the whole bracket that it opens."""
         return self.partner.get(place, place) + 1 if self.texts[place] in OPENING else place + 1
 
+    def content_end(self, opening: int) -> int:
+        """Where what is in a bracket ends: at its partner, or behind the last token of one that is never closed."""
+        behind = self.skip(opening)
+        return behind - 1 if self.texts[behind - 1] in CLOSING else behind
+
     def first_line(self, place: int) -> int:
         """The first line of a declaration that begins with this token: of the comments right above, if there are any.
 
-        A comment behind something else on its line is not above, and neither is one with an empty line between.
+        A comment behind something else on its line is not above, and neither is one with an empty line between. What
+        begins with `#` is a directive that a language has among its comments, and ends the search.
         """
         return self.first_line_at(self.starts[place], self.end(place - 1) if place else 0)
 
@@ -116,7 +122,7 @@ class Tokens:
         taken = self.line(behind) if behind else 0
         for at in range(bisect_left(self.comments, (start, 0)) - 1, -1, -1):
             begin, end = self.comments[at]
-            if begin < behind or self.line(end) < line - 1 or self.line(begin) == taken:
+            if begin < behind or self.line(end) < line - 1 or self.line(begin) == taken or self.text[begin] == "#":
                 break
             line = self.line(begin)
         return line
