@@ -45,12 +45,10 @@ def scan(text: str, path: str) -> list[Definition]:
     text = text.removeprefix("\ufeff")
     tokens = tokenize(without_interpolation(text), LEXIS)
     tokens.text = text
-    unseen = tokens.comments
-    directives = [(start, end) for start, end in unseen if text[start] == "#"]
+    directives = [(start, end) for start, end in tokens.comments if text[start] == "#"]
     if directives:
-        tokens.comments = [(start, end) for start, end in unseen if text[start] != "#"]
         choose_branches(tokens, directives)
-    return _CSharp(tokens, unseen).walk()
+    return _CSharp(tokens).walk()
 
 
 class _CSharp(Members):
@@ -216,9 +214,9 @@ class _Interpolated:
 
 
 def without_interpolation(text: str) -> str:
-    """The text with each interpolated string an empty one and spaces: these hold code, which holds strings, and so on.
+    """The text with a verbatim string of spaces for each interpolated one: these hold code, which holds strings.
 
-    All else stays where it is, line ends in the strings too.
+    Everything stays where it is, line ends in the strings too.
     """
     if not re.search(OPEN, text):
         return text
@@ -228,7 +226,8 @@ def without_interpolation(text: str) -> str:
         place = match.end()
         if match[1]:
             place = _end_of_interpolated(text, match)
-            pieces += text[done : match.start()], '""', re.sub(r"[^\n]", " ", text[match.start() + 2 : place])
+            held = re.sub(r"[^\n]", " ", text[match.start() + 2 : place - 1])
+            pieces += text[done : match.start()], f'@"{held}"' if place - match.start() > 2 else '""'
             done = place
     return "".join((*pieces, text[done:]))
 
@@ -249,6 +248,7 @@ def _end_of_interpolated(text: str, opening: re.Match[str]) -> int:
         if not string.depth:
             if string.ended_by(match[0]):
                 strings.pop()
+                place -= match[0] == "\n"
             elif string.opens_hole(match[0]):
                 string.depth = 1
         elif match[1]:

@@ -24,8 +24,7 @@ NO_TYPE = STATEMENTS | {"new", "super", "this"}
 
 
 def scan(text: str, path: str) -> list[Definition]:
-    tokens = tokenize(text.removeprefix("\ufeff"), LEXIS)
-    return _Java(tokens, tokens.comments).walk()
+    return _Java(tokenize(text.removeprefix("\ufeff"), LEXIS)).walk()
 
 
 class _Java(Members):

@@ -6,8 +6,7 @@ is stepped over. Code that no compiler would take is left alone up to the next `
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Iterator, Set
+from collections.abc import Set
 from typing import ClassVar
 
 import attrs
@@ -63,7 +62,6 @@ class Members:
     """What both languages have. A language adds `declaration`, its attributes and its words."""
 
     tokens: Tokens
-    unseen: list[tuple[int, int]]  # what has no place in a signature: (start, end) offsets of comments and directives
     found: list[Definition] = attrs.field(factory=list)
     texts: list[str] = attrs.field(init=False)  # with a few empty ones at the end, so that looking ahead needs no care
     kinds: list[int] = attrs.field(init=False)
@@ -229,20 +227,8 @@ class Members:
         self.found.append(Definition(kind, name, scope, lead.first, line, last_line, one_line(signature)))
 
     def code(self, start: int, stop: int) -> str:
-        """The source from one token up to another, without comments."""
-        return "".join(self._pieces(self._offset(start), self._offset(stop))).rstrip()
-
-    def _offset(self, place: int) -> int:
-        return self.tokens.starts[place] if place < len(self.tokens) else len(self.tokens.text)
-
-    def _pieces(self, start: int, stop: int) -> Iterator[str]:
-        at = bisect_left(self.unseen, (start, 0))
-        while at < len(self.unseen) and self.unseen[at][0] < stop:
-            begin, end = self.unseen[at]
-            yield self.tokens.text[start:begin]
-            yield " "
-            start, at = end, at + 1
-        yield self.tokens.text[start:stop]
+        """The source from one token up to another, or to the end, without comments."""
+        return self.tokens.code(start, min(stop, len(self.tokens)))
 
     def initialised(self, start: int, behind_name: int, stop: int) -> str:
         """A declarator whose value, if there is one, is cut."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -148,7 +149,7 @@ def test_what_is_in_if_false_is_not_read() -> None:
 )
 def test_an_interpolated_string_is_one_literal(string: str) -> None:
     hidden = without_interpolation(f"a = {string}, b")
-    assert hidden.split() == ["a", "=", '""', ",", "b"]
+    assert re.fullmatch(r'a = @"\s*", b', hidden)
     assert len(hidden) == len(f"a = {string}, b")
     assert hidden.count("\n") == string.count("\n")
 

@@ -25,7 +25,9 @@ either = pytest.mark.parametrize("scan", [java.scan, csharp.scan], ids=["java", 
 
 def check(scan: Scan, text: str) -> None:
     lines = text.count("\n") + 1
-    for each in scan(text, "a/b.x"):
+    found = scan(text, "a/b.x")
+    assert [each.line for each in found] == sorted(each.line for each in found)
+    for each in found:
         assert 1 <= each.first <= each.line <= each.last <= lines
         assert each.name
         assert len(each.signature) <= SIGNATURE_CHARS
