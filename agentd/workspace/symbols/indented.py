@@ -29,6 +29,7 @@ _NAME = r"[^\W\d]\w*"
 _BLOCK = re.compile(
     rf"(?:async[ \t]+)?def[ \t]+(?P<function>{_NAME})(?=\s*[(\[]|\s*$)|class[ \t]+(?P<class>{_NAME})(?=\s*[(\[:]|\s*$)"
 )
+_NEXT = re.compile(r"\n[ \t]*(?:async[ \t]+)?(?:def|class)[ \t]")
 _FIELD = re.compile(rf"(?P<names>{_NAME}(?:[ \t]*,[ \t]*{_NAME})*)[ \t]*(?:=(?!=)|:(?!=)[ \t]*(?P<note>[^\s=][^=]*))")
 _ALIAS = re.compile(rf"type[ \t]+(?P<names>{_NAME})[ \t]*[=\[]")
 _ATTRIBUTE = re.compile(rf"self\.(?P<names>{_NAME})[ \t]*(?:=(?!=)|:(?!=)[ \t]*[^\s=])")
@@ -136,7 +137,8 @@ class _Outline:
     def _head(self, at: int) -> str:
         """A declaration up to its colon, or the end of its line where there is none."""
         depth, end = 0, len(self._code)
-        for mark in _MARK.finditer(self._code, at, at + HEAD_CHARS):
+        following = _NEXT.search(self._code, at, at + HEAD_CHARS)  # if it is not closed before that, it never is
+        for mark in _MARK.finditer(self._code, at, following.start() + 1 if following else at + HEAD_CHARS):
             depth += (mark[0] in "([{") - (mark[0] in ")]}")
             if mark[0] == ":" and depth <= 0:
                 return one_line(self._plain[at : mark.start()])
