@@ -100,7 +100,7 @@ def test_twice_the_text_takes_about_twice_the_time(scan: Scan, piece: str, befor
 
 
 @either
-@pytest.mark.parametrize("piece", ["{", '"', "<", "/*", "class a{"])
+@pytest.mark.parametrize("piece", ["{", '"', "<", "/*"])
 def test_a_megabyte_of_it_is_read(scan: Scan, piece: str) -> None:
     check(scan, piece * (1_000_000 // len(piece)))
 
