@@ -89,5 +89,5 @@ def _entry(row: Any) -> tuple[bytes, Look]:
     if tuple(map(type, row)) != _TYPES:
         raise TypeError
     path, modified, changed, size, young, digest, skipped, names, kinds, scopes, scope_of, rest = row
-    packed = Packed(names, kinds, scopes, scope_of, base64.b64decode(rest))
+    packed = Packed(names, kinds, scopes, scope_of, base64.b64decode(rest, validate=True))
     return os.fsencode(path), Look(modified, changed, size, young, bytes.fromhex(digest), skipped, packed)
