@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING, Any, Literal
 import attrs
 
 from agentd.domain import Entry, Image, Record, Text, Thinking, ToolResult, ToolUse, block_to_json
-from agentd.engine.context import MOST_FRAGMENTS, MOST_NAME_CHARS
+from agentd.engine.context import MOST_FRAGMENTS, MOST_NAME_CHARS, MOST_TEXT_BYTES
 from agentd.engine.foreign import FOREIGN_ENTRIES, foreign_parts
 from agentd.engine.unpack import Unpacked, open_zip, refused, shown
 from agentd.errors import InvalidRequest, StoreFailed
@@ -32,8 +32,7 @@ FORMAT = "agentd/1"
 MANIFEST, CONTEXT, HISTORY, TASKS = "manifest.json", "context.json", "history.jsonl", "tasklist.json"
 OURS = frozenset({MANIFEST, CONTEXT, HISTORY, TASKS})
 INLINE_BYTES = 4096  # a larger text has an entry of its own
-MOST_JSON_BYTES = 64 << 20  # of one entry, or one line of the history
-MOST_TEXT_BYTES = 1 << 20
+MOST_JSON_BYTES = 128 << 20  # of one entry, or one line of the history
 MOST_ID = 10**9
 NAME_CHARS = 200
 DEFAULT_NAME = "Imported session"
@@ -62,10 +61,11 @@ def replay(records: Iterable[Record]) -> tuple[SessionState, list[str]]:
     """What the records say, and for each message of the history the id of the job that it belongs to."""
     state, owners = SessionState(), list[str]()
     for record in records:
+        staged = state.staged
         state.apply(record)
         messages = state.history.messages
         if record.type == "session.imported":
-            owners = _imported_owners(state.imported_jobs)
+            owners = _imported_owners(staged[max(len(staged) - record.data["records"], 0) :])
         elif record.type == "history.compacted" and record.parent is None:
             dropped = record.data["dropped"]
             owners += [record.job or ""] * (len(messages) - 1 + dropped - len(owners))
@@ -74,11 +74,12 @@ def replay(records: Iterable[Record]) -> tuple[SessionState, list[str]]:
     return state, owners
 
 
-def _imported_owners(entries: Sequence[dict[str, Any]]) -> list[str]:
+def _imported_owners(staged: Sequence[tuple[str, dict[str, Any]]]) -> list[str]:
     state, owners = SessionState(), list[str]()
-    for entry in entries:
-        state.apply(Record(1, 0, None, "history.imported", {"entry": entry}))
-        owners += [entry["id"]] * (len(state.history.messages) - len(owners))
+    for kind, data in staged:
+        if kind == "history.imported":
+            state.apply(Record(1, 0, None, kind, data))
+            owners += [data["entry"]["id"]] * (len(state.history.messages) - len(owners))
     return owners
 
 
@@ -93,7 +94,8 @@ def _history(state: SessionState, owners: Sequence[str]) -> Iterator[dict[str, A
         content = [block_to_json(block) for block in message.content]
         said.setdefault(owner, []).append({"role": message.role, "model": message.model, "content": content})
     for entry in state.imported_jobs:
-        yield entry | {"messages": said.get(entry["id"], [])}
+        plain = {key: value for key, value in entry.items() if key != "turns"}
+        yield plain | {"messages": said.get(entry["id"], [])}
     for job in state.jobs.values():
         if job.finished is not None and job.first > state.imported_at:
             yield _entry(job) | {"messages": said.get(job.id, [])}
@@ -122,7 +124,7 @@ def _context(state: SessionState, texts: Blobs, archive: ZipFile) -> dict[str, A
         told: dict[str, Any] = {"id": fragment.id, "kind": fragment.kind, "name": fragment.name}
         if fragment.sha256 is not None:
             data = texts.get(fragment.sha256)
-            if len(data) > INLINE_BYTES:
+            if len(data) > INLINE_BYTES or len(encode_json(data.decode())) > 2 * INLINE_BYTES:
                 _write(archive, f"content/{fragment.id}.txt", [data])
             else:
                 told["text"] = data.decode()
@@ -151,7 +153,7 @@ def _write(archive: ZipFile, name: str, pieces: Iterable[bytes]) -> None:
 
 
 def _json(value: Any) -> bytes:
-    return json.dumps(value, indent=2, ensure_ascii=True).encode() + b"\n"
+    return json.dumps(value, indent=2, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
 
 
 # --- In -----------------------------------------------------------------------------------------------------------
@@ -223,6 +225,8 @@ def import_session(path: Path, texts: Blobs, now: int) -> list[Entry]:
     """
     with open_zip(path) as archive:
         manifest = _manifest_of(archive)
+        if manifest.format.startswith("agentd/") and manifest.format != FORMAT:
+            raise refused(f"it has the form {shown(manifest.format)}, and {FORMAT} is what is read here")
         if manifest.format == FORMAT:
             made, staged = _native(archive, texts)
         else:

@@ -30,6 +30,7 @@ from agentd.workspace.text import PROBE_BYTES, printable, sniff
 
 MOST_NAMES = 1000  # in one request
 MOST_FRAGMENTS = 10_000  # in one session
+MOST_TEXT_BYTES = 1 << 20  # of one text, in UTF-8
 MOST_NAME_CHARS = 4096
 MOST_REASONS = 20  # told in one error
 READ_CHARS = 1 << 20  # of a file that a client is shown

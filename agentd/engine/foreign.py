@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeGuard
 
 import attrs
 
+from agentd.engine.context import MOST_FRAGMENTS, MOST_NAME_CHARS, MOST_TEXT_BYTES
 from agentd.engine.unpack import Unpacked
 from agentd.errors import InvalidRequest
 from agentd.wire.typed import parse
@@ -18,9 +19,6 @@ from agentd.wire.typed import parse
 FRAGMENTS, CONTEXTS, METADATA = "fragments-v4.json", "contexts.jsonl", "content_metadata.json"
 FOREIGN_ENTRIES = (FRAGMENTS, CONTEXTS, METADATA, "content/")  # what is read here
 MOST_JSON_BYTES = 64 << 20
-MOST_TEXT_BYTES = 1 << 20
-MOST_PARTS = 10_000
-MOST_NAME_CHARS = 4096
 _TEXTS = ("StringFragmentDto", "PasteTextFragmentDto")
 _GROUPS = ("editable", "readonly", "virtuals")
 
@@ -42,7 +40,7 @@ def foreign_parts(archive: Unpacked) -> Iterator[Part]:
     ids = [each for group in _GROUPS for each in _strings(context.get(group))] or list(fragments)
     pinned = set(_strings(context.get("pinned")))
     seen: set[tuple[str, str]] = set()
-    for fragment_id in list(dict.fromkeys(ids))[:MOST_PARTS]:
+    for fragment_id in list(dict.fromkeys(ids))[:MOST_FRAGMENTS]:
         part = _part(_mapping(fragments.get(fragment_id)), archive, metadata)
         if part is not None and (part.text is not None or (part.kind, part.name) not in seen):
             seen.add((part.kind, part.name))

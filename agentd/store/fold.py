@@ -140,6 +140,7 @@ class SessionState:
     id: str = ""
     face: str = ""
     workspace: str = ""
+    isolation: str = ""  # in_place or worktree
     name: str = ""
     created: int = 0
     modified: int = 0
@@ -154,7 +155,7 @@ class SessionState:
     imported: str | None = None  # SHA-256 of the zip that this session is, until something changes it
     origin: str | None = None  # the same, whatever changed since
     imported_at: int = 0  # position: jobs before it are of what the import replaced
-    imported_jobs: list[dict[str, Any]] = attrs.field(factory=list)  # what the zip said of its jobs
+    imported_jobs: list[dict[str, Any]] = attrs.field(factory=list)  # what the zip said of them, without messages
     staged: list[tuple[str, dict[str, Any]]] = attrs.field(factory=list)  # type and data; the import is to come
     usage: Usage = attrs.field(factory=Usage)
     history: History = attrs.field(factory=History)
@@ -192,7 +193,7 @@ def _is_at_rest(record: Record, job: JobView) -> bool:
 
 def _session_created(state: SessionState, record: Record, data: Mapping[str, Any]) -> None:
     state.id, state.face, state.workspace = data["id"], data["face"], data["workspace"]
-    state.name, state.created = data["name"], record.ts
+    state.name, state.created, state.isolation = data["name"], record.ts, data["isolation"]
 
 
 def _session_changed(state: SessionState, record: Record, data: Mapping[str, Any]) -> None:
@@ -243,9 +244,10 @@ def _compacted(state: SessionState, record: Record, data: Mapping[str, Any]) -> 
 
 
 def _history_imported(state: SessionState, record: Record, data: Mapping[str, Any]) -> None:
-    entry = data["entry"]
-    state.imported_jobs.append(entry)
-    for said in entry["messages"]:
+    messages = data["entry"]["messages"]
+    turns = sum(said["role"] == "assistant" for said in messages)
+    state.imported_jobs.append({**data["entry"], "messages": None, "turns": turns})
+    for said in messages:
         message = Message(said["role"], blocks_from_json(said["content"]), model=said["model"])
         results = [block for block in message.content if isinstance(block, ToolResult)]
         for result in results:

@@ -194,14 +194,23 @@ def test_an_import_replaces_what_the_session_was_but_its_jobs(tmp_path: Path) ->
     assert state.jobs["old"].key == "k"
 
 
-def test_half_an_import_changes_nothing(tmp_path: Path) -> None:
+def test_wherever_an_import_is_cut_off_the_session_is_the_old_one_or_the_new(tmp_path: Path) -> None:
     home = make_home(tmp_path / "home")
     path = home.root / "upload"
-    task = b'{"tasks": [{"id": "1", "title": "new", "text": "new", "done": false}]}'
-    path.write_bytes(make_zip([("manifest.json", b'{"format": "agentd/1"}'), ("tasklist.json", task)]))
+    new = b'{"tasks": [{"id": "1", "title": "new", "text": "new", "done": false}]}'
+    line = job_line(messages=[{"role": "user", "content": [{"type": "text", "text": "hi"}]}])
+    path.write_bytes(native(context__json=fragment(), tasklist__json=new, history__jsonl=line))
     old = Entry("tasks", {"tasks": [{"id": "1", "title": "old", "text": "old", "done": False}]})
-    state = load_state(session_of(home, lambda made: [old, *import_session(path, made.transient, 1)[:-1]]))
-    assert state.tasks == [Task("1", "old", "old")]
+    session = session_of(home, lambda made: [old, *import_session(path, made.transient, 1)])
+    raw = session.log_path.read_bytes()
+    before = sum(map(len, raw.splitlines(keepends=True)[:2]))
+    for end in range(before, len(raw)):
+        session.log_path.write_bytes(raw[:end])
+        state = load_state(session)
+        assert (state.tasks, state.fragments, state.history.messages) == ([Task("1", "old", "old")], {}, [])
+    session.log_path.write_bytes(raw)
+    state = load_state(session)
+    assert (state.tasks[0].title, len(state.fragments), len(state.history.messages)) == ("new", 1, 1)
 
 
 # --- Other programs' ----------------------------------------------------------------------------------------------
@@ -346,6 +355,7 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
     "bomb": (bomb, "bytes unpacked"),
     "manifest": (lambda: make_zip([("manifest.json", b"{")]), "manifest.json"),
     "manifest list": (lambda: make_zip([("manifest.json", b"[]")]), "manifest.json"),
+    "another form": (lambda: make_zip([("manifest.json", b'{"format": "agentd/2"}')]), "agentd/1 is what is read here"),
     "manifest deep": (lambda: make_zip([("manifest.json", b"[" * 100_000)]), "manifest.json"),
     "context": (lambda: native(context__json=b"[]"), "context.json"),
     "kind": (lambda: native(context__json=fragment(kind="image")), "context.json"),

@@ -13,6 +13,7 @@ from uuid import UUID
 import attrs
 
 from agentd.domain import JobSpec, Mode, Models, PermissionMode, ToolPolicy
+from agentd.engine.context import MOST_TEXT_BYTES
 from agentd.errors import InvalidRequest
 from agentd.store.fold import Task
 from agentd.wire.messages import Request
@@ -20,7 +21,6 @@ from agentd.wire.typed import decode
 
 NAME_CHARS = 200
 MODES = {mode.name: mode for mode in Mode}
-MOST_TEXT_BYTES = 1 << 20  # of UTF-8
 MOST_JOB_TEXTS = 100
 MOST_TASKS = 1000
 MOST_TASK_LIST_BYTES = 4 << 20

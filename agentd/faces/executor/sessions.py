@@ -59,13 +59,13 @@ async def switch_session(app: App, request: Request) -> Response:
 
 def _described(session: Session) -> dict[str, Any]:
     state = session.state
-    said = (message for job in state.imported_jobs for message in job["messages"])
+    turns = [job.turns for job in state.jobs.values() if job.first > state.imported_at]
     return {
         "id": session.id,
         "name": state.name,
         "created": state.created,
         "modified": state.modified,
-        "aiResponses": sum(job.turns for job in state.jobs.values()) + sum(m["role"] == "assistant" for m in said),
+        "aiResponses": sum(turns) + sum(job["turns"] for job in state.imported_jobs),
         "totalTasks": len(state.tasks),
         "incompleteTasks": sum(not task.done for task in state.tasks),
     }
