@@ -15,8 +15,8 @@ from bisect import bisect_left
 import attrs
 
 from agentd.workspace.symbols.members import DEEPEST, STATEMENTS, Body, Head, Lead, Members, words
-from agentd.workspace.symbols.model import Definition, Kind
-from agentd.workspace.symbols.tokens import CLOSING, OPENING, WORD, Lexis, Tokens, pair_brackets, tokenize
+from agentd.workspace.symbols.model import Definition, Kind, one_line
+from agentd.workspace.symbols.tokens import CLOSING, LITERAL, OPENING, WORD, Lexis, Tokens, pair_brackets, tokenize
 
 
 def _raw_string(quotes: int) -> str:
@@ -164,18 +164,20 @@ class _CSharp(Members):
         return self.method(Kind.METHOD, lead, name, self.tail(name + 1), "this[]")
 
     def _operator(self, lead: Lead, name: int) -> int:
+        """Named by its sign, or by the type that it converts to, which may be a tuple."""
         place, called = name + 1, "operator"
-        while self.texts[place] not in ("(", "{", ";", "}", "") or self.texts[self.skip(place)] == "(":
+        while self.kinds[place] != LITERAL and self.texts[place] not in ("{", "}", ";", ""):
+            behind = self.skip(place)
             if self.kinds[place] == WORD:
                 called += f" {self.texts[place]}"
-                place += 1
-            elif self.texts[place] == "<" and self.kinds[place - 1] == WORD and self.texts[place - 1] != "operator":
-                _, place = self.type_arguments(place)
+            elif self.texts[place] == "<" and self.kinds[place - 1] == WORD and place > name + 1:
+                _, behind = self.type_arguments(place)
+            elif self.texts[place] == "(" and self.texts[behind] != "(":
+                return self.method(Kind.METHOD, lead, name, self.tail(behind), one_line(called))
             else:
-                behind = self.skip(place)
                 called += self.code(place, behind)
-                place = behind
-        return self.method(Kind.METHOD, lead, name, self.tail(self.skip(place)), called)
+            place = behind
+        return self.statement(place)
 
 
 # --- Interpolated strings -----------------------------------------------------------------------------------------

@@ -258,7 +258,7 @@ class Members:
         if self.texts[place] == "<":
             _, place = self.type_arguments(place)
         if self.texts[place] == "(":
-            end = self.closing(place)
+            end = self.skip(place) - 1  # where it stands if it is never closed: then nothing is a component
             place += 1
             while place < end:
                 place = self._component(place, end) + 1

@@ -157,3 +157,8 @@ def test_an_interpolated_string_is_one_literal(string: str) -> None:
 @pytest.mark.parametrize("string", ['$"{a', '$"{', '$"a', '$"{a;', '$"{f(1;'])
 def test_an_unfinished_interpolated_string_hides_one_line(string: str) -> None:
     assert names(f"class A {{\nstring a = {string}\n;\nint b;\n}}")[-1] == "A.b"
+
+
+def test_an_operator_that_has_no_sign_yet_is_not_told() -> None:
+    assert names('class A { static A operator """\n;\n""" int b; }')[:1] == ["A"]
+    assert names("class A { static A operator ; int b; }") == ["A", "A.b"]

@@ -61,6 +61,14 @@ def test_a_sample_is_read_without_some_of_its_marks(scan: Scan, sample: str, dat
     check(scan, "".join(char for at, char in enumerate(sample) if at not in lost))
 
 
+@either
+def test_parameters_that_are_never_closed_are_no_components(scan: Scan) -> None:
+    assert [each.name for each in scan("record A(int b, int c\nclass B { int d; }\nclass C { int d; }", "a.x")][:2] == [
+        "A",
+        "d",
+    ]
+
+
 HOSTILE = [
     *("{", "}", "(", "[", "<", "'", '"', '"""', "/*", "*/", "@", "$", "#if\n", "#if\n{\n#else\n}\n", "\\"),
     *(
