@@ -13,9 +13,10 @@ import attrs
 
 from agentd.workspace.symbols.cfamily_declarators import Declarator, Declarators, Part, parts_of
 from agentd.workspace.symbols.cfamily_heads import Angles, Head, HeadReader, Item, is_linkage, type_key
-from agentd.workspace.symbols.cfamily_preprocessor import VALUE_CHARS, preprocess
+from agentd.workspace.symbols.cfamily_preprocessor import PADDING, VALUE_CHARS, preprocess
 from agentd.workspace.symbols.cfamily_words import (
     ATTRIBUTE_MACRO,
+    CLASS_KEYS,
     CLASS_TRAILERS,
     CPP,
     EXPORT_MACRO,
@@ -37,7 +38,7 @@ _MODULE_WORDS = frozenset({"import", "module"})
 def scan(text: str, path: str) -> list[Definition]:
     tokens, macros = preprocess(text)
     found = _Reader(tokens, C if path.endswith(".c") else CPP).read()
-    return sorted((*macros, *found), key=lambda definition: definition.first)
+    return sorted((*macros, *found), key=lambda definition: definition.line)
 
 
 @attrs.frozen
@@ -65,7 +66,8 @@ class _Reader:
     def __init__(self, tokens: Tokens, dialect: Dialect) -> None:
         self._tokens, self._texts, self._dialect = tokens, tokens.texts, dialect
         self._angles = Angles(tokens)
-        self._scopes = [_Scope("", len(tokens), len(tokens), "")]
+        end = len(tokens) - PADDING
+        self._scopes = [_Scope("", end, end, "")]
         self._namespaces: set[str] = set()
         self._found: list[Definition] = []
 
@@ -227,7 +229,7 @@ class _Reader:
         for part in parts[1:]:
             declarator = reader.read(part.items, typed=True)
             if declarator is not None:
-                self._declared(declarator, head, scope, start, self._with_value(shared, declarator.begin, part))
+                self._declared(declarator, head, scope, start, self._with_value(shared, part.items[0].place, part))
 
     def _declared(self, declarator: Declarator, head: Head, scope: _Scope, start: int, signature: str) -> None:
         kind = Kind.TYPE if head.has("typedef") else self._kind(declarator, scope)
@@ -332,9 +334,11 @@ def _is_forward(items: Sequence[Item]) -> bool:
     texts = [item.text for item in items[-3:]]
     if not all(text.isidentifier() for text in texts):
         return False
-    if texts[-2:-1] in (["class"], ["struct"], ["union"], ["enum"]):
+    if len(texts) > 1 and texts[-2] in (*CLASS_KEYS, "enum"):
         return True
-    return texts[0] == "class" or (texts[0] in ("struct", "union") and EXPORT_MACRO.fullmatch(texts[1]) is not None)
+    if len(texts) < 3 or texts[0] not in CLASS_KEYS:
+        return False
+    return texts[0] == "class" or EXPORT_MACRO.fullmatch(texts[1]) is not None
 
 
 def _spelled(tokens: Tokens, start: int, stop: int) -> str:

@@ -113,10 +113,11 @@ class Declarators:
         at = index - 2 if before == "<" else index - 1
         if not self._is_name(items, at):
             return None
-        if self._is_attribute(items, base, at, typed=typed):
-            if self.tokens.texts[place + 1] == "(":  # int f OF((int));
+        is_double = self.tokens.partner.get(place + 1) == self.tokens.partner[place] - 1 > place + 1
+        if (is_double or MACRO.fullmatch(items[at].text)) and self._follows_name(items, base, at, typed=typed):
+            if is_double:  # int f OF((int));
                 return self._callable(items, at - 1)
-            return self._variable(items, base, at, typed=typed)
+            return self._variable(items, base, at, typed=typed)  # int size GUARDED_BY(mutex);
         if self.tokens.kinds[place + 1] == LITERAL:
             return self._variable(items, base, at + 1, typed=typed)
         return self._callable(items, at) if self._may_be_function(items, base, at, index, typed=typed) else None
@@ -163,13 +164,13 @@ class Declarators:
             return True  # EXPORT(int) f(void);
         return self.has_body
 
-    def _is_attribute(self, items: Sequence[Item], base: int, at: int, *, typed: bool) -> bool:
-        """`int size GUARDED_BY(mutex);`"""
-        if at < 2 or not MACRO.fullmatch(items[at].text) or not self._is_name(items, at - 1):
+    def _follows_name(self, items: Sequence[Item], base: int, at: int, *, typed: bool) -> bool:
+        """Do a type and a name come before, so that this is no name but a macro?"""
+        if at < 2 or not self._is_name(items, at - 1):
             return False
         begin = self._qualified(items, at - 1).begin
         types = [item for item in items[base:begin] if not MACRO.fullmatch(item.text)]
-        return self._is_typed(types, typed=typed) and items[at - 1].text not in TYPE_WORDS
+        return self._is_typed(types, typed=typed)
 
     def _shares_line(self, opening: int, place: int) -> bool:
         closed = self.tokens.partner[opening]
@@ -197,9 +198,11 @@ class Declarators:
 
     def _pointers_before(self, items: Sequence[Item], index: int) -> int:
         """The place where a declarator begins: with the pointers before its name."""
-        while index and items[index - 1].text in POINTERS:
+        begin = index
+        while index and (items[index - 1].text in POINTERS or items[index - 1].text in ("const", "volatile")):
             index -= 1
-        return items[index].place
+            begin = index if items[index].text in POINTERS else begin
+        return items[begin].place
 
     def _is_name(self, items: Sequence[Item], index: int) -> bool:
         if index < 0:

@@ -27,6 +27,7 @@ from agentd.workspace.symbols.cfamily_words import (
 from agentd.workspace.symbols.tokens import LITERAL, OPENING, WORD, Tokens
 
 MAX_MACROS = 8  # before a declaration
+MAX_OPERATOR = 40  # tokens of an operator's name
 MAX_OLD_STYLE = 32  # parameters declared behind the parameter list
 
 
@@ -238,8 +239,11 @@ class HeadReader:
         if self._text(1) == "(" and self._text(2) == ")":
             at += 2
         name = "operator" + "".join(self._texts[self._place + 1 : at])
-        while at < self._limit and self._texts[at] not in ("(", ";", "{", "}"):
+        limit = min(self._limit, at + MAX_OPERATOR)
+        while at < limit and self._texts[at] not in ("(", ";", "{", "}"):
             text = self._texts[at]
+            if self._tokens.kinds[at] == LITERAL and text != '""':
+                break
             closed = None
             if text == "<" and self._is_word(at - 1) and at - 1 > self._place:  # std::vector<int>, but not operator<
                 closed = self._angles.close(at, self._limit)

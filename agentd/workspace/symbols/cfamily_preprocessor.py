@@ -18,6 +18,7 @@ from agentd.workspace.symbols.cfamily_words import ACCESS, RESTARTS, SLOTS
 from agentd.workspace.symbols.model import Definition, Kind, one_line
 from agentd.workspace.symbols.tokens import BRACKETS, COMMENT, LITERAL, MARK, OPENING, WORD, Tokens, pair_brackets
 
+PADDING = 4  # so that who looks a few tokens ahead need not ask whether there are any
 MAX_NAMES = 20  # tokens between `namespace` and its brace
 MAX_NESTED = 60  # of #if in #if; deeper ones are read as plain text, which bounds the work for hostile files
 
@@ -52,7 +53,7 @@ class Directive:
 
 
 def preprocess(text: str) -> tuple[Tokens, list[Definition]]:
-    """Tokens with paired brackets, and the macros defined in the text."""
+    """Tokens with paired brackets, and the macros defined in the text. The last PADDING tokens are empty."""
     tokens, directives = _lex(text)
     conditionals = _Conditionals(tokens)
     macros = []
@@ -62,6 +63,9 @@ def preprocess(text: str) -> tuple[Tokens, list[Definition]]:
         elif not conditionals.dead and (macro := _macro(tokens, directive)):
             macros.append(macro)
     conditionals.apply()
+    tokens.texts += [""] * PADDING
+    tokens.starts += [len(text)] * PADDING
+    tokens.kinds += [MARK] * PADDING
     pair_brackets(tokens, RESTARTS, _namespaces(tokens))
     return tokens, macros
 

@@ -39,7 +39,8 @@ class Dialect:
     cpp: bool
 
 
-_TYPE_KEYS = _words("class struct union enum")
+CLASS_KEYS = _words("class struct union")
+_TYPE_KEYS = CLASS_KEYS | {"enum"}
 _SPECIFIERS = _words(
     "const consteval constexpr constinit explicit extern friend inline mutable register restrict static thread_local "
     "typedef typename virtual volatile _Thread_local _Noreturn __inline __inline__ __restrict __restrict__ __const "
