@@ -11,7 +11,6 @@ import attrs
 import trio
 
 from agentd.domain import JobSpec, Mode, PermissionMode, Record, Text, ToolClass, ToolPolicy
-from agentd.engine.context import Symbols
 from agentd.engine.engine import Engine, open_engine
 from agentd.engine.job import Bench
 from agentd.engine.session import Session, Sessions
@@ -24,6 +23,7 @@ from agentd.store.fold import JobView
 from agentd.store.home import Home
 from agentd.tools.base import Tool, ToolContext, ToolOutcome, ToolState
 from agentd.workspace.snapshot import Snapshots
+from agentd.workspace.symbols.query import Symbols
 
 
 @attrs.frozen

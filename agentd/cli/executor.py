@@ -17,7 +17,7 @@ from agentd.config import Option, Settings, data_dir, read_settings
 from agentd.domain import Hello, Models
 from agentd.engine.engine import open_engine
 from agentd.engine.job import Bench
-from agentd.engine.session import Sessions
+from agentd.engine.session import Session, Sessions
 from agentd.errors import AgentdError, InvalidSetting, only_cause
 from agentd.faces.executor import control, routes
 from agentd.providers.factory import make_registry, open_providers
@@ -33,7 +33,9 @@ from agentd.wire.server import serve
 from agentd.wire.typed import structure
 from agentd.workspace.git import repository_root
 from agentd.workspace.snapshot import Snapshots
+from agentd.workspace.symbols.query import Symbols
 
+KEEP_SECONDS = 5.0  # to write the index of symbols at the end
 OPTIONS = {
     "listen-addr": Option("LISTEN_ADDR"),
     "auth-token": Option("AUTH_TOKEN"),
@@ -91,7 +93,7 @@ async def serve_standalone(settings: Settings) -> None:
             sessions = Sessions(home, nursery)
             sessions.load(home.sessions())
             async with (
-                open_bench(settings, workspace, home.root, catalog) as bench,
+                open_bench(settings, workspace, home.root, home.root, catalog) as bench,
                 open_engine(bench, sessions) as engine,
             ):
                 app = routes.App(engine, exec_id, token)
@@ -178,7 +180,7 @@ async def serve_supervised(settings: Settings, hello: Hello) -> None:
         await sessions.open(session)
         catalog = structure(hello.providers, Catalog) if hello.providers else Catalog()
         async with (
-            open_bench(settings, workspace, directory.path, catalog) as bench,
+            open_bench(settings, workspace, directory.path, _cache_dir(session, workspace), catalog) as bench,
             open_engine(bench, sessions) as engine,
         ):
             app = control.Control(engine, session, hello.token)
@@ -195,21 +197,36 @@ async def serve_supervised(settings: Settings, hello: Hello) -> None:
 # --- What both have in common -------------------------------------------------------------------------------------
 
 
+def _cache_dir(session: Session, workspace: Path) -> Path:
+    """Sessions in one place share what is kept of it; a worktree has one session, and goes with it."""
+    if session.state.isolation == "worktree":
+        return session.dir.path
+    name = uuid.uuid5(uuid.NAMESPACE_URL, workspace.as_uri())
+    return session.dir.path.parent.parent / "workspaces" / str(name)
+
+
 @asynccontextmanager
-async def open_bench(settings: Settings, workspace: Path, state_dir: Path, catalog: Catalog) -> AsyncIterator[Bench]:
+async def open_bench(
+    settings: Settings, workspace: Path, state_dir: Path, cache_dir: Path, catalog: Catalog
+) -> AsyncIterator[Bench]:
     """What jobs work with here. Raises InvalidRequest for an alias or a role that leads nowhere."""
     containment = await probe()
     tools: dict[str, Tool] = {tool.name: tool for tool in built_in(containment)}
     repository = await repository_root(workspace)
     defaults = Models(code=settings.text("default-code-model"), scan=settings.text("default-scan-model"))
+    off_limits = tuple({state_dir, data_dir(None, os.environ), *map(Path, catalog.files)})
+    symbols = Symbols(workspace, cache_dir / "symbols", off_limits=off_limits)
     with open_providers(catalog, os.environ) as providers:
         yield Bench(
             workspace=workspace,
             registry=make_registry(catalog, providers, aliases=settings.aliases("model-alias"), roles=defaults),
             tools=tools,
             containment=containment.level,
-            off_limits=tuple({state_dir, data_dir(None, os.environ), *map(Path, catalog.files)}),
+            off_limits=off_limits,
             state=ToolState(workspace),
             read_only=settings.switch("read-only"),
             snapshots=Snapshots(workspace, state_dir / "objects") if repository is not None else None,
+            symbols=symbols,
         )
+    with trio.move_on_after(KEEP_SECONDS, shield=True):
+        await symbols.aclose()

@@ -18,6 +18,7 @@ from agentd.providers.assemble import unreadable_input
 from agentd.store.blobs import Blobs
 from agentd.tools.background import Background
 from agentd.tools.base import Tool, ToolContext, ToolOutcome, ToolState
+from agentd.workspace.symbols.query import Symbols
 
 TOOL_SECONDS = 60.0
 OWN_TIME = frozenset({ToolClass.EXEC, ToolClass.AGENT})  # classes of tools that keep their own time
@@ -35,6 +36,7 @@ class Surroundings:
     off_limits: tuple[Path, ...]
     blobs: Blobs
     background: Background
+    symbols: Symbols | None = None
     acted: list[str] = attrs.field(factory=list)  # names of the tools that did something to the world, call by call
 
 
@@ -142,6 +144,7 @@ class Calls:
                 size=path.stat().st_size,
                 media_type="text/plain; charset=utf-8",
                 call=call.id,
+                symbols=around.symbols,
             )
             artifacts.append(sha256)
             return str(self.around.blobs.path(sha256))
@@ -156,6 +159,7 @@ class Calls:
             keep,
             around.background,
             call=call.id,
+            symbols=around.symbols,
         )
         seconds = float("inf") if tool.tool_class in OWN_TIME else TOOL_SECONDS
         try:

@@ -32,6 +32,7 @@ from agentd.tools.background import Background, Shell, open_background
 from agentd.tools.base import Tool, ToolState
 from agentd.wire.typed import structure
 from agentd.workspace.snapshot import Snapshots
+from agentd.workspace.symbols.query import Symbols
 
 MATERIAL_SHARE = 0.25  # of a model's context that what a client put into it may take
 GOODBYE_SECONDS = 20.0  # for the last snapshot, diff and commit of a job that has ended or was cancelled
@@ -51,7 +52,7 @@ class Bench:
     read_only: bool  # jobs of modes that write fail at once
     snapshots: Snapshots | None  # None where the workspace is not in a git repository
     policy: Policy = attrs.field(factory=Policy)  # one for all calls of models
-    symbols: context.Symbols | None = None  # what the workspace defines
+    symbols: Symbols | None = None  # what the workspace defines
 
 
 @attrs.define
@@ -141,7 +142,9 @@ class JobRun:
     def _mode(self, callers: Mapping[Role, Caller], background: Background, material: Material) -> Work:
         bench, blobs = self.bench, self.session.dir.blobs
         env = tool_environment(PASS_ENV, {})
-        around = Surroundings(bench.workspace, bench.state, env, bench.off_limits, blobs, background)
+        around = Surroundings(
+            bench.workspace, bench.state, env, bench.off_limits, blobs, background, symbols=bench.symbols
+        )
         budget = Budget(self.spec.limits, self.job.turns, self.job.cost)
         return Work(self._branch, self.spec, callers, bench.tools, around, self.asks, self._changes, budget, material)
 

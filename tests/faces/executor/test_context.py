@@ -12,25 +12,14 @@ import trio
 
 from agentd.providers.scripted import Hang, reply
 from agentd.wire.messages import Response
+from agentd.workspace.symbols.query import Symbols
 from tests.executorapi import Api, code, serving
 from tests.workshop import Workshop
 
 SECRET = "the-heron-flies-at-noon"
 
 
-@attrs.frozen
-class FakeSymbols:
-    """Two classes and a method that there are."""
-
-    async def find(self, name: str) -> list[str]:
-        await trio.lowlevel.checkpoint()
-        return [name] if name in ("a.One", "a.Two", "a.One.run") else []
-
-    async def summary(self, name: str) -> str | None:
-        return f"class {name}" if await self.find(name) and not name.endswith("run") else None
-
-    async def sources(self, name: str) -> str | None:
-        return f"def {name}()" if await self.find(name) and name.endswith("run") else None
+CLASSES = "class One:\n    def run(self):\n        return 1\n\n\nclass Two:\n    pass\n"
 
 
 @pytest.fixture
@@ -39,7 +28,8 @@ def workshop(workshop: Workshop) -> Workshop:
         path = workshop.workspace / name
         path.parent.mkdir(exist_ok=True)
         path.write_text(f"# {name}\n")
-    workshop.symbols = FakeSymbols()
+    (workshop.workspace / "a.py").write_text(CLASSES)
+    workshop.symbols = Symbols(workshop.workspace, workshop.home.root / "symbols")
     return workshop
 
 
@@ -221,10 +211,10 @@ async def test_a_fragment_is_read_as_it_is_now(workshop: Workshop) -> None:
 
 async def test_the_list_says_what_there_is_and_counts_if_asked(workshop: Workshop) -> None:
     async with serving(workshop) as api:
-        said(await add_files(api, "a.py"))
+        said(await add_files(api, "b.py"))
         said(await add_text(api, "ünf"))
         told = (await api.get("/v1/context?tokens=true"))["fragments"]
-        plain = {"id": "1", "kind": "file", "name": "a.py", "size": 0, "pinned": False, "jobId": None}
+        plain = {"id": "1", "kind": "file", "name": "b.py", "size": 0, "pinned": False, "jobId": None}
         assert told[0] == plain | {"chars": 7, "tokens": 2}
         assert (told[1]["name"], told[1]["size"], told[1]["chars"]) == ("Text 2", 4, 3)
         assert "tokens" not in (await api.get("/v1/context?tokens=false"))["fragments"][0]
