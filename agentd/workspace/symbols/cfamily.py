@@ -12,7 +12,8 @@ from collections.abc import Sequence
 import attrs
 
 from agentd.workspace.symbols.cfamily_declarators import Declarator, Declarators, Part, parts_of
-from agentd.workspace.symbols.cfamily_heads import Angles, Head, HeadReader, Item, is_linkage, type_key
+from agentd.workspace.symbols.cfamily_heads import HeadReader
+from agentd.workspace.symbols.cfamily_items import Angles, Head, Item, is_linkage, type_key
 from agentd.workspace.symbols.cfamily_preprocessor import PADDING, VALUE_CHARS, preprocess
 from agentd.workspace.symbols.cfamily_words import (
     ATTRIBUTE_MACRO,

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import attrs
 
-from agentd.workspace.symbols.cfamily_heads import Item, is_operator
+from agentd.workspace.symbols.cfamily_items import Item, is_operator
 from agentd.workspace.symbols.cfamily_words import MACRO, POINTERS, TRAILERS, TYPE_WORDS, Dialect
 from agentd.workspace.symbols.tokens import LITERAL, WORD, Tokens
 
