@@ -137,7 +137,8 @@ class Symbols:
     async def usages(self, name: str, limit: int = 100) -> Usages:
         """Lines with the last word of *name*, but for those that define it."""
         files = await self._index.refresh()
-        simple = lookup.spellings(name)[-1].rpartition(".")[2]
+        found = await trio.to_thread.run_sync(lookup.find, files, name)
+        simple = found[0].definition.name if found else lookup.spellings(name)[-1].rpartition(".")[2]
         if not simple:
             return Usages(0, True, [])
         return await find_usages(self._workspace, self._off_limits, self._find_rg(), files, simple, limit)
