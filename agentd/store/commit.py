@@ -12,6 +12,7 @@ from collections.abc import Callable
 import trio
 
 from agentd.errors import StoreFailed
+from agentd.store.files import refusal
 
 SYNC_AFTER_SECONDS = 0.04  # what nobody waits for is synced within 50 ms: the sync takes the rest
 
@@ -40,7 +41,7 @@ class GroupCommit:
         """Raises StoreFailed if a sync has failed."""
         # After a failed fsync the kernel drops the pages that it could not write and calls the next one a success.
         if self.failure is not None:
-            raise StoreFailed(f"the session log could not be synced: {self.failure}")
+            raise StoreFailed(self.failure)
 
     def renew(self, switch: Callable[[], None]) -> None:
         """Go on after a failure. *switch*, while nothing is synced, to a log that is on the disk as far as written."""
@@ -100,6 +101,6 @@ class GroupCommit:
             try:
                 self._sync()
             except OSError as exc:
-                self.failure = exc.strerror or str(exc)
-                raise StoreFailed(f"the session log could not be synced: {self.failure}") from exc
+                self.failure = refusal("sync the session log", exc)
+                raise StoreFailed(self.failure) from exc
             self.synced_pos = pos

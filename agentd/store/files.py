@@ -33,6 +33,7 @@ REMEDIES = {
     errno.EACCES: "the user that agentd runs as must be able to read and write the data directory",
     errno.EPERM: "the user that agentd runs as must be able to read and write the data directory",
     errno.EROFS: "the data directory must be on a disk that can be written; --data-dir names another",
+    errno.EIO: "the disk of the data directory may be failing; the system's log says more",
     errno.EMFILE: "close some connections, or let agentd have more open files: ulimit -n",
     errno.ENFILE: "the machine has too many open files",
 }

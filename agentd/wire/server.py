@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 ACCEPT_BATCH = 64  # connections taken before others get their turn
 ACCEPT_PAUSE_SECONDS = 0.25  # when the system has no descriptors or memory left for one more
-REFUSED = 64  # clients over the limit that are told so at the same time; more are just hung up on
+REFUSED = 64  # clients over the limit that are told so at the same time, at most; more are just hung up on
 SPARE_DESCRIPTORS = 2 * REFUSED  # for them, and for files and processes: connections take none of the last ones
 RETRY_AFTER = ("Retry-After", "1")
 
@@ -67,6 +67,7 @@ class Server:
         self.hub: Hub
         self._check = check
         self._room = room_for(limits.connections)
+        self._refusals = max(1, min(REFUSED, self._room // 4))
         self._nursery: trio.Nursery
         self._connections: set[Connection] = set()
         self._refused: set[Connection] = set()  # over the limit: they are told so
@@ -129,8 +130,9 @@ class Server:
         connection = Connection(self, transport, peer, self._check if listener.is_tcp else None)
         if len(self._connections) < self._room:
             self._start(connection, self._connections, connection.run)
-        elif len(self._refused) < REFUSED:
+        elif len(self._refused) < self._refusals:
             busy = BadMessage(503, "too many connections; try again")
+            busy.code = "TOO_MANY_CONNECTIONS"
             self._start(connection, self._refused, partial(connection.refuse, busy, RETRY_AFTER))
         else:
             sock.close()

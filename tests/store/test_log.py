@@ -303,7 +303,7 @@ def test_a_closed_log_can_be_closed_again_and_takes_nothing_more(log_path: Path)
 def test_closing_tells_of_a_failed_sync_and_unlocks_all_the_same(log_path: Path) -> None:
     log = open_log(log_path, ops=FileOps(sync=refuse))
     log.append([note(1)])
-    with pytest.raises(StoreFailed, match="could not be synced: Input/output error"):
+    with pytest.raises(StoreFailed, match="cannot sync the session log: Input/output error"):
         log.close()
     open_log(log_path).close()
 

@@ -52,7 +52,7 @@ def inode_of(path: Path) -> int:
 
 async def fail_to_sync(log: SessionLog, disk: FailingDisk, n: int) -> None:
     disk.error = errno.EIO
-    with pytest.raises(StoreFailed, match="could not be synced"):
+    with pytest.raises(StoreFailed, match="cannot sync the session log"):
         await log.synced(log.append([note(n)])[-1].pos)
 
 
