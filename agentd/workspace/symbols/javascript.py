@@ -28,6 +28,7 @@ from agentd.workspace.symbols.model import Definition, Kind, module_of
 VARIABLES = frozenset({"const", "let", "var", "using"})
 MODULE_OBJECTS = frozenset({"exports", "window", "globalThis", "global", "self"})
 UNARY = frozenset({"!", "+", "-", "~", "void", "await", "new"})  # what may stand before a function called at once
+MAX_TARGETS = 8  # of one value: it is read for each of them
 WITHOUT_JSX = (".ts", ".mts", ".cts")
 
 
@@ -268,7 +269,7 @@ class _Scanner(Members):
     def assignment(self, place: int, limit: int, scope: str) -> int:
         """Behind `a.b = c.d = value`, of which it tells what it defines; 0 where nothing is assigned."""
         syntax, first, targets = self.syntax, place, []
-        while True:
+        while len(targets) < MAX_TARGETS:
             behind = syntax.behind_path(place)
             if behind == place or syntax.text(behind) != "=" or syntax.text(behind + 1) == "=":
                 break

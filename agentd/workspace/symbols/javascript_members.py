@@ -49,11 +49,11 @@ class Members:
             self.pending.append((read, brace + 1, limit, scope, self.depth + 1))
 
     def finish(self) -> list[Definition]:
-        """What has been found, in the order of the text."""
+        """What has been found, in the order of the text; once, for `exports = module.exports = {…}` is read twice."""
         while self.pending:
             read, place, limit, scope, self.depth = self.pending.pop()
             read(place, limit, scope)
-        return [definition for _, definition in sorted(self.found, key=itemgetter(0))]
+        return [definition for _, definition in dict.fromkeys(sorted(self.found, key=itemgetter(0)))]
 
     def tell(self, kind: Kind, named: Named, behind: int, signature: str) -> None:
         if named.name:

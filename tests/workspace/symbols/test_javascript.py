@@ -10,6 +10,7 @@ import pytest
 from agentd.workspace.symbols.javascript import scan
 from agentd.workspace.symbols.javascript_tokens import tokenize
 from agentd.workspace.symbols.model import Definition
+from agentd.workspace.symbols.tokens import LITERAL
 
 SAMPLES = Path(__file__).parent / "javascript"
 SOURCE = """\
@@ -66,7 +67,7 @@ def lines(name: str) -> tuple[int, int, int]:
 
 def literals(text: str) -> list[str]:
     tokens = tokenize(text, jsx=True)
-    return [token for token, kind in zip(tokens.texts, tokens.kinds, strict=True) if kind == 2]
+    return [token for token, kind in zip(tokens.texts, tokens.kinds, strict=True) if kind == LITERAL]
 
 
 def test_samples_are_read_as_a_compiler_would(check_answers: Callable[..., None]) -> None:
@@ -126,6 +127,10 @@ def test_the_scope_is_the_module() -> None:
     assert told("go").qualified == "src.users.Users.go"
 
 
+def test_what_is_exported_by_two_names_of_the_module_is_told_once() -> None:
+    assert [each.qualified for each in scan("exports = module.exports = { f() {} }", "a.cjs")] == ["a.f"]
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -166,4 +171,4 @@ def test_any_text_is_read(check_any_text: Callable[..., None]) -> None:
 def test_reading_takes_linear_time(check_linear: Callable[..., None]) -> None:
     brackets = ["{", "}", "(", "[", "([", "<", '"', "`", "`${", "/*", "/*/", "=/[", "a)/", "<a>", "</a>", "<a b='"]
     declarations = ["function a(", "function a<", "class a{static b=", "namespace a.", "type a<", "const {", "a=", "a,"]
-    check_linear(scan, "a.tsx", [*brackets, *declarations, "(function(){", "@a ", "async ", "a?b:", "a\n"])
+    check_linear(scan, "a.tsx", ["a.b=", *brackets, *declarations, "(function(){", "@a ", "async ", "a?b:", "a\n"])
