@@ -268,7 +268,8 @@ class _Scanner(Members):
 
     def assignment(self, place: int, limit: int, scope: str) -> int:
         """Behind `a.b = c.d = value`, of which it tells what it defines; 0 where nothing is assigned."""
-        syntax, first, targets = self.syntax, place, []
+        syntax, first = self.syntax, place
+        targets: list[tuple[int, int]] = []
         while len(targets) < MAX_TARGETS:
             behind = syntax.behind_path(place)
             if behind == place or syntax.text(behind) != "=" or syntax.text(behind + 1) == "=":
