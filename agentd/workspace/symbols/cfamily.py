@@ -143,7 +143,7 @@ class _Reader:
 
     def _function(self, head: Head, scope: _Scope, last: int) -> None:
         declarator = Declarators(self._tokens, self._dialect, scope.class_name, has_body=True).read(head.items)
-        if declarator is None or not declarator.is_callable:
+        if declarator is None:
             return
         if head.has("friend"):
             scope = attrs.evolve(scope, name=scope.namespace, is_class=False)

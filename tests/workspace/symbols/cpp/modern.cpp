@@ -64,6 +64,8 @@ void noexcept_fn() noexcept(noexcept(deduced()) && sizeof(int) > 2) { }
 void array_ref(int (&a)[3], int (*p)[4], int (&&r)[2]) { }
 int (&returns_array_ref())[3] { static int a[3]; return a; }
 void (*fn_pointer)(int) = [](int) { };
+void (*brace_pointer)(int){nullptr};
+jint(JNICALL *convention_pointer)(void *env, int n){};
 std::function<int(int)> fn_object = [](int x) { struct L { int y; }; return x; };
 int x1, *x2, &x3 = x1, &&x4 = 1, x5[2], (*x6)();
 volatile int *const volatile cv = nullptr;
