@@ -72,7 +72,7 @@ def _lines(outlines: Outlines) -> list[str]:
         lines += _file(file, inside=whole)
         told += 1
     if outlines.total > told:
-        lines.append(f"[{outlines.total - told} more files; name a directory below, or a file]")
+        lines.append(f"[{counted(outlines.total - told, 'more file')}; name a directory below, or a file]")
     return lines
 
 

@@ -365,7 +365,7 @@ async def test_usages_are_lines_with_that_word_other_than_definitions(
 ) -> None:
     plant(
         {
-            "main.py": "from app.users import parse\n\ndef run():\n    parse(1)\n    reparse(2)\n    x = parser\nparse()\n",
+            "main.py": "from app.users import parse\n\ndef run():\n  parse(1)\n  reparse(2)\n  x = parser\nparse()\n",
             "tests/test_main.py": "def test_it():\n    parse(2)\n",
             "notes.md": "parse is used\n",
         }
