@@ -25,6 +25,7 @@ MOST_TIMES = 24  # in one conversation
 TOKENS_PER_CHAR = 0.3  # until a service has told how many tokens a request had
 RESULT_CHARS = (4000, 800, 100)  # that are shown of a tool's result to whoever sums up, the first that fits
 SUMMARY_CHARS = 16_000
+WORTH_CHARS = 1000  # of a conversation: a shorter one is not summed up
 OUTLINE_CHARS = 6000
 LINE_CHARS = 300  # of an outline
 
@@ -76,9 +77,12 @@ class Room:
         raise ContextFull(self.caller.model.name, limit) from overflow
 
     async def sum_up(self, messages: Sequence[Message]) -> None:
-        """Put a summary in the place of all messages. Raises ProviderFailed; then nothing has changed."""
+        """Put a summary in the place of all messages, if it is shorter. Raises ProviderFailed; then nothing changed."""
+        if sum(map(_chars_of, messages)) <= WORTH_CHARS:
+            return
         summary = await self._ask_for_summary(messages, self.caller.model.info.context_tokens)
-        self._replace(messages, 0, summary, task="")
+        if len(summary) < sum(map(_chars_of, messages)):
+            self._replace(messages, 0, summary, task="")
 
     async def _shorten(self, messages: Sequence[Message], keep: int, limit: int) -> None:
         old = messages[: len(messages) - keep]
@@ -110,15 +114,14 @@ class Room:
         return shown
 
     def _replace(self, messages: Sequence[Message], keep: int, summary: str, task: str) -> None:
-        before = self._tokens(messages)
         text = "\n\n".join(part for part in (HEADING, summary, self._lists()) if part)
         dropped = len(messages) - keep
         instead = Message("user", (Text(text), Text(task)))
-        after = self._tokens((instead, *messages[dropped:]))
+        before, after = (self._tokens_of(each) for each in (messages, (instead, *messages[dropped:])))
         self.branch.append(
             "history.compacted", dropped=dropped, left=keep + 1, text=text, task=task, before=before, after=after
         )
-        self.branch.notice("info", "COMPACTED", f"the conversation was summed up: {before} tokens, now about {after}")
+        self.branch.notice("info", "COMPACTED", f"the conversation was summed up: about {before} tokens, now {after}")
 
     def _lists(self) -> str:
         """What is to be done, as the session keeps it."""
@@ -138,7 +141,11 @@ class Room:
                 kept = count
         return min(kept, len(messages) - 1)
 
+    def _tokens_of(self, messages: Sequence[Message]) -> int:
+        return round(sum(map(_chars_of, messages)) * self._tokens_per_char)
+
     def _tokens(self, messages: Sequence[Message]) -> int:
+        """Of a request with them."""
         return round(self._chars(messages) * self._tokens_per_char)
 
     def _chars(self, messages: Sequence[Message]) -> int:

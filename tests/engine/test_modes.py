@@ -183,6 +183,7 @@ async def test_that_nothing_was_done_is_told_with_the_reason(workshop: Workshop)
 
 # --- LUTZ ---------------------------------------------------------------------------------------------------------
 
+LONG = "word " * 300
 THREE = reply(call("TaskList", tasks=[{"title": title} for title in ("First", "Second", "Third")]))
 WORK = (reply(call("Code", instructions="go")), reply(call("Write", about="a")), "Wrote.", "Done.")
 
@@ -248,8 +249,8 @@ async def test_a_task_list_that_cannot_be_taken_is_told_to_the_model(workshop: W
 
 async def test_history_is_summed_up_after_each_task_where_that_is_asked_for(workshop: Workshop) -> None:
     workshop.says(
-        reply(call("TaskList", tasks=[{"title": "One"}, {"title": "Two"}])), "A plan.", "Did one.", "SUMMARY ONE",
-        reply("Did two.", expect=["SUMMARY ONE", "Two"]), "SUMMARY TWO", reply("Later.", expect=["SUMMARY TWO"]),
+        reply(call("TaskList", tasks=[{"title": "One"}, {"title": "Two"}])), "A plan.", LONG, "SUMMARY ONE",
+        reply(LONG, expect=["SUMMARY ONE", "Two"]), "SUMMARY TWO", reply("Later.", expect=["SUMMARY TWO"]),
     )  # fmt: skip
     async with workshop.open() as engine:
         for mode in (Mode.LUTZ, Mode.ASK):
@@ -258,14 +259,22 @@ async def test_history_is_summed_up_after_each_task_where_that_is_asked_for(work
             assert accepted.job.state is JobState.COMPLETED
 
 
+async def test_what_is_short_or_would_not_get_shorter_is_not_summed_up(workshop: Workshop) -> None:
+    workshop.says("Yes.", LONG, LONG * 2)
+    for _ in range(2):
+        _, records = await workshop.do(prompt="a question", mode=Mode.ASK, auto_compress=True)
+    assert not only(records, "history.compacted")
+    assert not workshop.model.left
+
+
 async def test_a_summary_that_fails_changes_nothing_about_the_job(workshop: Workshop) -> None:
-    workshop.says("Yes.", reply(Fail("out of order")), reply("Later.", expect=[]))
+    workshop.says(LONG, reply(Fail("out of order")))
     async with workshop.open() as engine:
         accepted = await engine.accept(spec("the question", mode=Mode.ASK, auto_compress=True))
         await ended(accepted.session, accepted.job)
         assert accepted.job.state is JobState.COMPLETED
         assert notices(list(accepted.session.view.records())) == ["NOT_COMPRESSED"]
-        assert [message.text for message in accepted.session.state.history.messages] == ["the question", "Yes."]
+        assert [message.text for message in accepted.session.state.history.messages] == ["the question", LONG]
 
 
 async def test_a_job_that_is_cancelled_in_a_task_leaves_the_rest_of_the_list_open(workshop: Workshop) -> None:
