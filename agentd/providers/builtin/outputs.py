@@ -9,6 +9,7 @@ import attrs
 _NUMBERED = re.compile(r"\s*(\d+)\t(.*)", re.DOTALL)
 _MATCH = re.compile(r"(.+?):(\d+):(.*)", re.DOTALL)
 _COUNT = re.compile(r"(.+):(\d+)")
+_MORE = re.compile(r"\[(\d+) more ")
 _NOTE = re.compile(r"\[.*\]")
 
 
@@ -59,6 +60,12 @@ def paths(output: str) -> list[str]:
     """What Glob said."""
     nothing = ("No files found", "No matches found")
     return [line for line in output.split("\n") if line and line not in nothing and not _NOTE.fullmatch(line)]
+
+
+def number_of_paths(output: str) -> int:
+    """How many files Glob found, with those that it did not tell."""
+    more = _MORE.match(output.rsplit("\n", 1)[-1])
+    return len(paths(output)) + (int(more[1]) if more else 0)
 
 
 def is_cut(output: str) -> bool:

@@ -10,7 +10,7 @@ import attrs
 from agentd.providers.builtin.answer import Findings, Source, asks_limits, compose, main_names, pick_uses
 from agentd.providers.builtin.definitions import CONSTANTS, outline_pattern
 from agentd.providers.builtin.outline import asks_outline, outline
-from agentd.providers.builtin.outputs import Hit, Line, grep_counts, grep_hits, read_lines
+from agentd.providers.builtin.outputs import Hit, Line, grep_counts, grep_hits, number_of_paths, paths, read_lines
 from agentd.providers.builtin.plan import Answered, Call, Plan, run_calls
 from agentd.providers.builtin.rank import Lens, Probe, Ranked, focuses, look_closer, near, shortlist, term_idfs
 from agentd.providers.builtin.repository import asks_overview, asks_recent, overview, recent_changes
@@ -20,7 +20,12 @@ from agentd.providers.builtin.words import SYNONYM, Question, phrase_pattern, re
 T = TypeVar("T")
 
 MAX_FILES = 3000  # in the counts of one word
+LARGE = 2000  # files, from which on a search of the whole tree is dear
+FEW = 5  # words that a large tree is searched for
+ENOUGH = 2000  # files that have a word
+COVERED = 0.6  # of those words: what a file has to have, or others are searched for
 CLOSER = 14  # files that are looked at line by line
+CLOSER_IF_LARGE = 28
 LINES = 300  # of each
 WORTH_READING = 0.4  # of the best file's score
 READ = 4  # files that are read, at their best places
@@ -42,22 +47,18 @@ def answer_question(text: str, offered: frozenset[str]) -> Plan[str]:
     if asks_where(question) and (told := (yield from find_symbols(question))) is not None:
         if not question.subject:
             return told
-        return f"{told}\n\nOn {question.subject}:\n\n{(yield from _search(read_question(question.subject)))}"
-    return (yield from _search(question))
+        return f"{told}\n\nOn {question.subject}:\n\n{(yield from _search(read_question(question.subject), offered))}"
+    return (yield from _search(question, offered))
 
 
-def _search(question: Question) -> Plan[str]:
+def _search(question: Question, offered: frozenset[str]) -> Plan[str]:
     if not question.terms:
         return "I found no word in this that could be searched for. Name what it is about: a file, a name, a subject."
-    probes = _probes(question)
-    words = ", ".join(term.word for term in question.terms)
-    answers = yield from run_calls(f"Searching for {words}.", *map(_count, probes))
-    counts = [grep_counts(answered.text) for answered in answers]
-    missing = [term.word for term, count in zip(question.terms, counts, strict=False) if not count]
-    chosen = _merge([shortlist(question, probes, counts, focus, CLOSER) for focus in focuses(question)])[:CLOSER]
+    survey = yield from _survey(question, offered)
+    chosen = _merge([survey.best(question, focus) for focus in focuses(question)])[: survey.closer]
     if not chosen:
-        return f"Nothing in the workspace mentions {words}, so there is nothing I could answer from."
-    lens = Lens.of(question, term_idfs(question, probes, counts))
+        return f"Nothing in the workspace mentions {_words(question)}, so there is nothing I could answer from."
+    lens = Lens.of(question, term_idfs(question, survey.probes, survey.counts))
     hits = yield from _look(question, chosen)
     ranked = rank(question, lens, hits)
     if not ranked:
@@ -66,7 +67,69 @@ def _search(question: Question) -> Plan[str]:
     uses = yield from _find_uses(sources)
     read = {source.path for source in sources}
     others = [(each, best) for each in ranked if each.path not in read and (best := _best_hit(each, hits[each.path]))]
-    return compose(Findings(question, lens, sources, others, uses, missing))
+    return compose(Findings(question, lens, sources, others, uses, survey.missing(question)))
+
+
+# --- Which files have the words ---------------------------------------------------------------------------------------
+
+
+@attrs.frozen
+class Survey:
+    """Searches of the whole tree, and how many lines of each file they found."""
+
+    probes: Sequence[Probe]
+    counts: Sequence[Mapping[str, int]]
+    closer: int = CLOSER  # files that get a closer look
+
+    def best(self, question: Question, focus: Sequence[float]) -> list[str]:
+        return shortlist(question, self.probes, self.counts, focus, self.closer)
+
+    def missing(self, question: Question) -> list[str]:
+        """The words that are nowhere."""
+        pairs = zip(self.probes, self.counts, strict=True)
+        return [
+            question.terms[term].word for term in sorted(p.terms[0] for p, count in pairs if p.is_word and not count)
+        ]
+
+    def coverage(self) -> float:
+        """How much of what was searched for is in the file that has most of it."""
+        shares: dict[str, float] = {}
+        for probe, count in zip(self.probes, self.counts, strict=True):
+            shares.update({path: shares.get(path, 0.0) + probe.weight for path in count})
+        return max(shares.values(), default=0.0) / sum(probe.weight for probe in self.probes)
+
+
+def _survey(question: Question, offered: frozenset[str]) -> Plan[Survey]:
+    looked = [Call("Glob", {"pattern": "**/*"})] if "Glob" in offered else []
+    sizes = yield from run_calls("Looking at how much there is to search.", *looked)
+    if any(number_of_paths(answered.text) > LARGE for answered in sizes):
+        return (yield from _large_survey(question))
+    probes = _probes(question)
+    answers = yield from run_calls(f"Searching for {_words(question)}.", *map(_count, probes))
+    return Survey(probes, [grep_counts(answered.text) for answered in answers])
+
+
+def _large_survey(question: Question) -> Plan[Survey]:
+    """Where to count every match would take long: the main words alone, each until enough files have it. The files
+    that have most of them are looked at for all the others. If no file does, words for the same are searched for."""
+    words = [Probe(term.plain, False, term.weight, (i,)) for i, term in enumerate(question.terms)]
+    first = sorted(words, key=lambda probe: -probe.weight)[:FEW]
+    answers = yield from run_calls(f"Searching for {_words(question)}.", *map(_files_with, first))
+    survey = Survey(first, [dict.fromkeys(paths(answered.text), 1) for answered in answers], CLOSER_IF_LARGE)
+    if survey.coverage() >= COVERED:
+        return survey
+    rest = [probe for probe in _probes(question) if not probe.ignore_case and not probe.is_word][:FEW]
+    answers = yield from run_calls("Searching for other words for the same.", *map(_files_with, rest))
+    counts = [*survey.counts, *(dict.fromkeys(paths(answered.text), 1) for answered in answers)]
+    return Survey([*first, *rest], counts, CLOSER_IF_LARGE)
+
+
+def _files_with(probe: Probe) -> Call:
+    return Call("Grep", {"pattern": probe.pattern, "output_mode": "files_with_matches", "head_limit": ENOUGH})
+
+
+def _words(question: Question) -> str:
+    return ", ".join(term.word for term in question.terms)
 
 
 def _probes(question: Question) -> list[Probe]:
@@ -125,18 +188,20 @@ def rank(question: Question, lens: Lens, hits: Mapping[str, Sequence[Hit]]) -> l
     return [best[path] for path in _merge([[each.path for each in order] for order in orders])]
 
 
-def _look(question: Question, paths: Sequence[str]) -> Plan[dict[str, list[Hit]]]:
+def _look(question: Question, files: Sequence[str]) -> Plan[dict[str, list[Hit]]]:
     """The lines of files that mention any word."""
     names = [term.searched for term in question.terms if not term.stems]
     stems = [stem for term in question.terms for stem in (*term.stems, *term.synonyms)]
-    words = "|".join([*names, searched(stems)] if stems else names)
-    calls = [_content(words, path, LINES) for path in paths]
-    answers = yield from run_calls(f"Looking closer at {len(paths)} files.", *calls)
-    return {path: grep_hits(answered.text) for path, answered in zip(paths, answers, strict=True)}
+    # Literals, for the tool is quick with few alternatives. That it finds more than the words does not matter here.
+    pattern = "|".join(dict.fromkeys([*names, *stems]))
+    calls = [_content(pattern, path, LINES, ignore_case=True) for path in files]
+    answers = yield from run_calls(f"Looking closer at {len(files)} files.", *calls)
+    return {path: grep_hits(answered.text) for path, answered in zip(files, answers, strict=True)}
 
 
-def _content(words: str, path: str, most: int) -> Call:
-    return Call("Grep", {"pattern": words, "path": path, "output_mode": "content", "head_limit": most})
+def _content(words: str, path: str, most: int, *, ignore_case: bool = False) -> Call:
+    options = {"-i": True} if ignore_case else {}
+    return Call("Grep", {"pattern": words, "path": path, "output_mode": "content", "head_limit": most, **options})
 
 
 def _read(question: Question, ranked: Sequence[Ranked], hits: Mapping[str, Sequence[Hit]]) -> Plan[list[Source]]:

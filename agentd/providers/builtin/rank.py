@@ -7,9 +7,11 @@ different words come together in a few lines. Tests, documentation and data stan
 
 from __future__ import annotations
 
+import functools
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from bisect import bisect
+from collections.abc import Mapping, Sequence, Set
 
 import attrs
 
@@ -19,6 +21,7 @@ from agentd.providers.builtin.words import SYNONYM, Question, Term, pattern, spl
 
 OTHER_PART = 0.2  # what a word of one question counts in the other that is asked with it
 IMPORT = 0.4  # what a line counts that only brings a name in
+COMMON = 0.8  # the idf of a word that half of the files have
 WINDOW_LINES = 12  # how far apart words still count as being together
 SATURATION = 2.0  # matching lines at which a word has two thirds … of its weight in a file
 
@@ -51,6 +54,11 @@ class Probe:
     ignore_case: bool
     weight: float
     terms: tuple[int, ...]
+
+    @property
+    def is_word(self) -> bool:
+        """Whether it is for a term itself."""
+        return len(self.terms) == 1
 
 
 @attrs.frozen
@@ -113,13 +121,13 @@ def shortlist(
 
 
 def term_idfs(question: Question, probes: Sequence[Probe], counts: Sequence[Mapping[str, int]]) -> list[float]:
-    """The weight of each term, by how rare it is itself."""
+    """The weight of each term, by how rare it is itself. One that was not searched for counts as a common word, as does
+    one that is nowhere: there may be other words for it."""
     everywhere = len({path for count in counts for path in count})
-    idfs = [0.0] * len(question.terms)
+    idfs = [term.weight * COMMON for term in question.terms]
     for probe, count in zip(probes, counts, strict=True):
-        if len(probe.terms) == 1 and not probe.ignore_case:
-            (term,) = probe.terms
-            idfs[term] = idfs[term] or question.terms[term].weight * _idf(len(count), everywhere)
+        if probe.is_word:
+            idfs[probe.terms[0]] = question.terms[probe.terms[0]].weight * (_idf(len(count), everywhere) or COMMON)
     return idfs
 
 
@@ -131,7 +139,7 @@ def path_score(path: str, question: Question, idfs: Sequence[float]) -> float:
     """A file named after a word is likely about it, and a directory, too."""
     *folders, name = path.lower().split("/")
     score = 0.0
-    in_name, in_folders = _path_words([name]), _path_words(folders)
+    in_name, in_folders = _path_words(name), frozenset().union(*map(_path_words, folders))
     alone = 1.8 if all(any(_fits(term, {word}) for term in question.terms) for word in in_name) else 1.2
     for term, idf in zip(question.terms, idfs, strict=True):
         if _fits(term, in_name):
@@ -143,12 +151,13 @@ def path_score(path: str, question: Question, idfs: Sequence[float]) -> float:
     return score
 
 
-def _path_words(parts: Iterable[str]) -> set[str]:
-    return {stem(word) for part in parts for word in split_name(re.sub(r"\.\w+$", "", part))}
+@functools.lru_cache(maxsize=1 << 14)  # a large tree has many files in few directories, and as many names again
+def _path_words(part: str) -> frozenset[str]:
+    return frozenset(stem(word) for word in split_name(re.sub(r"\.\w+$", "", part)))
 
 
-def _fits(term: Term, words: set[str]) -> bool:
-    return any(word == own or (len(own) > 4 and word.startswith(own)) for own in term.stems for word in words)
+def _fits(term: Term, words: Set[str]) -> bool:
+    return any(own in words or (len(own) > 4 and any(word.startswith(own) for word in words)) for own in term.stems)
 
 
 # --- A closer look ----------------------------------------------------------------------------------------------------
@@ -199,7 +208,7 @@ class Lens:
         words = split_name(name)
         found = self.terms_in("_".join(words))
         said = min(1.0, len(found) / len(words)) if words else 0.0
-        whole = 1.0 + 1.0 * (len(found) - 1) if said == 1.0 else 1.0
+        whole = 1.0 + 1.5 * (len(found) - 1) if said == 1.0 else 1.0
         return exact + sum(found.values()) * (0.6 + 1.2 * said) * whole
 
 
@@ -211,7 +220,8 @@ def look_closer(path: str, lines: Sequence[Line], lens: Lens, count: int = 3) ->
     taken: set[int] = set()
     while len(places) < count:
         free = [line.number for line in lines if line.number not in taken]
-        place = max((_place(number, free, scores, terms) for number in free), key=lambda p: p.score, default=None)
+        windows = [free[at : bisect(free, number + WINDOW_LINES - 1)] for at, number in enumerate(free)]
+        place = max((_place(window, scores, terms) for window in windows), key=lambda p: p.score, default=None)
         if place is None or place.score <= 0:
             break
         places.append(place)
@@ -231,18 +241,15 @@ def look_closer(path: str, lines: Sequence[Line], lens: Lens, count: int = 3) ->
     return Ranked(path, score * factor(path, lens.question), tuple(places))
 
 
-def _place(
-    first: int, free: Sequence[int], scores: Mapping[int, float], terms: Mapping[int, Mapping[int, float]]
-) -> Place:
-    """The window that begins at line *first*: each term counts once, the best line once more."""
-    inside = [number for number in free if first <= number < first + WINDOW_LINES]
+def _place(inside: Sequence[int], scores: Mapping[int, float], terms: Mapping[int, Mapping[int, float]]) -> Place:
+    """A few lines that are close together: each term counts once, the best line once more."""
     weights: dict[int, float] = {}
     for number in inside:
         for index, weight in terms[number].items():
             weights[index] = max(weight, weights.get(index, 0.0))
     best = max(inside, key=lambda number: (scores[number], -number))
     together = 1.0 + 0.15 * (len(weights) - 1) if weights else 0.0
-    return Place(first, inside[-1], best, sum(weights.values()) * together + 0.5 * scores[best])
+    return Place(inside[0], inside[-1], best, sum(weights.values()) * together + 0.5 * scores[best])
 
 
 def near(ranked: Ranked, other: str) -> Ranked:
