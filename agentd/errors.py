@@ -48,6 +48,13 @@ class JobNotFound(AgentdError):
         super().__init__(f"no job {job_id}")
 
 
+class FragmentNotFound(AgentdError):
+    code = "NOT_FOUND"
+
+    def __init__(self, fragment_id: str) -> None:
+        super().__init__(f"no fragment {fragment_id} in the context")
+
+
 class AskNotFound(AgentdError):
     code = "ASK_NOT_FOUND"
 
@@ -157,6 +164,16 @@ class Locked(AgentdError):
 
 class ExecutorFailed(AgentdError):
     """The executor process did not start, or died."""
+
+    code = "SPAWN_FAILED"
+
+
+class NotStarted(ExecutorFailed):
+    """There was no process at all: the program is missing, or this machine is short of memory, files or disk."""
+
+
+class WorktreeFailed(AgentdError):
+    """A session's worktree could not be made. Nothing of it is left."""
 
     code = "SPAWN_FAILED"
 

@@ -166,10 +166,11 @@ async def open_child(
     stdin: int = DEVNULL,
     stdout: int = DEVNULL,
     stderr: int = DEVNULL,
+    pass_fds: Iterable[int] = (),
     grace: float = 0.0,
 ) -> AsyncIterator[Child]:
     """A child that does not outlive the block: see spawn() and Child.end()."""
-    child = spawn(argv, cwd=cwd, env=env, stdin=stdin, stdout=stdout, stderr=stderr)
+    child = spawn(argv, cwd=cwd, env=env, stdin=stdin, stdout=stdout, stderr=stderr, pass_fds=pass_fds)
     try:
         yield child
     finally:

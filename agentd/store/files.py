@@ -203,6 +203,10 @@ class FileLock:
                 raise
         return cls(fd)
 
+    def fileno(self) -> int:
+        """For a child to hold: the lock lasts until that has ended too."""
+        return self._fd
+
     def release(self) -> None:
         """Safe to call twice. The file stays: removing it would let two owners lock two files of one name."""
         fd, self._fd = self._fd, -1

@@ -55,12 +55,14 @@ async def git(
     env: Mapping[str, str] = NOTHING,
     settings: Mapping[str, str] = NOTHING,
     ok: Collection[int] = (0,),
+    seconds: float = TIMEOUT_SECONDS,
+    pass_fds: Collection[int] = (),
 ) -> bytes:
     """What git prints. *env* is added to a minimal environment, *settings* to the configuration.
 
-    Raises GitFailed: it did not end with a code in *ok*, printed more than 64 MiB, or took longer than a minute.
+    Raises GitFailed: it did not end with a code in *ok*, printed more than 64 MiB, or took longer than *seconds*.
     """
-    done = await run_git(directory, *args, input=input, env=env, settings=settings)
+    done = await run_git(directory, *args, input=input, env=env, settings=settings, seconds=seconds, pass_fds=pass_fds)
     if done.code not in ok:
         raise GitFailed(f"git {args[0]} failed: {done.stderr or f'exit code {done.code}'}")
     return done.stdout
@@ -72,6 +74,8 @@ async def run_git(
     input: bytes = b"",  # noqa: A002
     env: Mapping[str, str] = NOTHING,
     settings: Mapping[str, str] = NOTHING,
+    seconds: float = TIMEOUT_SECONDS,
+    pass_fds: Collection[int] = (),
 ) -> Done:
     """git's exit code with what it printed. Raises GitFailed if it cannot be run, says too much, or takes too long."""
     try:
@@ -86,11 +90,12 @@ async def run_git(
                 stdin=stdin.fileno(),
                 stdout=PIPE,
                 stderr=PIPE,
+                pass_fds=pass_fds,
             ) as child:
-                with trio.fail_after(TIMEOUT_SECONDS):
+                with trio.fail_after(seconds):
                     return await _finish(child)
     except trio.TooSlowError:
-        raise GitFailed(f"git {args[0]} took longer than {TIMEOUT_SECONDS:g} s") from None
+        raise GitFailed(f"git {args[0]} took longer than {seconds:g} s") from None
     except OSError as exc:
         raise GitFailed(f"git could not be run in {directory}: {exc.strerror}") from exc
 
