@@ -20,6 +20,7 @@ from agentd.wire.head import CONTINUE, Form
 from agentd.wire.hosts import ForeignRequest, HostCheck
 from agentd.wire.limits import Limits
 from agentd.wire.messages import Answer, BadMessage, Hangup, Request, Response
+from agentd.wire.observer import Observer, current, id_of, new_id
 from agentd.wire.parser import Head, Parser
 from agentd.wire.routing import Mount, Route, default_answer_error, default_not_found, find_mount
 from agentd.wire.transport import BULK_BYTES, GONE, RECEIVE_BYTES, Transport
@@ -46,6 +47,7 @@ class Service(Protocol):
     mounts: list[Mount]
     hub: Hub
     draining: bool
+    observer: Observer | None
 
 
 class Connection:
@@ -95,7 +97,11 @@ class Connection:
         self.phase = Phase.ANSWER
         answer = default_answer_error(why)
         answer.headers = fields
-        await send_whole(self.transport, answer, Form("GET", modern=True, keep_alive=False))
+        form = Form("GET", modern=True, keep_alive=False)
+        if (observer := self._service.observer) is not None:
+            form.request_id = new_id()
+            observer.refused(why.status)
+        await send_whole(self.transport, answer, form)
 
     async def _linger(self) -> None:
         # Closing with unread bytes makes the system send a reset, which may overtake the answer. So: say that no more
@@ -143,7 +149,10 @@ class Connection:
         """Answer one request. False: the connection ends with it."""
         self._head, self._size = head, 0
         request = Request(head.method, head.target, head.headers, peer=self._peer, read=self._read_body)
-        answer = await self._answer(request)
+        if self._service.observer is None:
+            answer = await self._answer(request)
+        else:
+            answer = await self._watched(self._service.observer, request)
         del request  # a stream may last for hours
         if self._service.draining or (self._parser.in_body and not self._is_rest_small(head)):
             head.keep_alive = False
@@ -155,6 +164,14 @@ class Connection:
         while head.keep_alive and self._parser.in_body and await self._read_body(None):
             pass
         return head.keep_alive
+
+    async def _watched(self, observer: Observer, request: Request) -> Answer:
+        began = trio.current_time()
+        self._head.request_id = id_of(request.headers)
+        current.set(self._head.request_id)
+        answer = await self._answer(request)
+        observer.answered(request, self._mount, answer.status, trio.current_time() - began)
+        return answer
 
     def _is_rest_small(self, head: Head) -> bool:
         """What is left of a body that nobody wanted is little, and surely comes."""

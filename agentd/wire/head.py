@@ -25,12 +25,13 @@ def chunk(data: bytes) -> bytes:
 class Form:
     """What a request says of how it is answered."""
 
-    __slots__ = ("keep_alive", "method", "modern")
+    __slots__ = ("keep_alive", "method", "modern", "request_id")
 
-    def __init__(self, method: str, modern: bool, keep_alive: bool) -> None:
+    def __init__(self, method: str, modern: bool, keep_alive: bool, request_id: str = "") -> None:
         self.method = method
         self.modern = modern  # knows chunks; else HTTP/1.0, whose bodies of unknown length end when we hang up
         self.keep_alive = keep_alive
+        self.request_id = request_id  # goes back in every answer; "": nobody watches
 
     def has_body(self, status: int) -> bool:
         """RFC 9112, 6.3: what has none, whatever its head says."""
@@ -47,6 +48,8 @@ class Form:
             parts.append("\r\nTransfer-Encoding: chunked")
         if not self.keep_alive:
             parts.append("\r\nConnection: close")
+        if self.request_id:
+            parts.append(f"\r\nX-Request-Id: {self.request_id}")
         for name, value in fields:
             if not (value.isprintable() and name.isprintable()):
                 raise ValueError(f"control characters in the response field {name!r}")

@@ -18,6 +18,7 @@ from agentd.errors import AgentdError, PayloadTooLarge
 
 if TYPE_CHECKING:
     from agentd.wire.feed import Feed
+    from agentd.wire.routing import Route
 
 JSON_TYPE = "application/json; charset=UTF-8"
 TEXT_TYPE = "text/plain; charset=UTF-8"
@@ -97,7 +98,10 @@ def _joined(fields: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
 class Request:
     """One request. *body* is whole when a handler gets it; if its route is `streamed`, chunks() or save() read it."""
 
-    __slots__ = ("_query", "_read", "body", "headers", "method", "params", "peer", "raw_path", "raw_query", "target")
+    __slots__ = (
+        *("_query", "_read"),
+        *("body", "headers", "method", "params", "peer", "raw_path", "raw_query", "route", "target"),
+    )
 
     def __init__(
         self,
@@ -115,6 +119,7 @@ class Request:
         self.body = body
         self.peer = peer  # "127.0.0.1:51000", or "unix"
         self.params: dict[str, Any] = {}  # of the path; set when a route was found
+        self.route: Route | None = None  # that was found
         self.raw_path, _, self.raw_query = target.partition("?")
         self._query: dict[str, str] | None = None
         self._read = read or self._read_body

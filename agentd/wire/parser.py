@@ -32,6 +32,7 @@ class Head(Form):
     def __init__(self, event: h11.Request) -> None:
         self.method = event.method.decode("ascii")
         self.target = event.target.decode("ascii")  # in origin form, or "*"
+        self.request_id = ""
         self.headers = headers = Headers.from_wire(event.headers.raw_items())
         self.modern = self.keep_alive = event.http_version >= b"1.1"
         raw = headers.raw

@@ -30,6 +30,8 @@ class Route:
     handler: Handler
     streamed: bool  # the handler reads the body itself
     limit: int | None  # of the body, in bytes; None: the server's
+    method: str = "GET"
+    pattern: str = "/"
 
 
 @attrs.define
@@ -87,7 +89,7 @@ class Routes:
             methods = self._node(pattern, handler).methods
             if method in methods:
                 raise ValueError(f"{method} {pattern} has a handler already")
-            methods[method] = Route(handler, streamed, limit)
+            methods[method] = Route(handler, streamed, limit, method, pattern)
             return handler
 
         return register
@@ -144,6 +146,7 @@ class Mount:
     routes: Routes
     app: Any  # what handlers get first
     prefix: str = ""
+    name: str = ""  # of the face, for logs and metrics
     guard: Guard | None = None  # looks at head and peer; runs before path, method and body are looked at
     answer_error: Callable[[Exception], Answer] = default_answer_error
     not_found: Callable[[Request], Answer] = default_not_found
@@ -156,6 +159,7 @@ class Mount:
                 return refusal
             methods, request.params = self.routes.find(request.raw_path[len(self.prefix) :])
             route = methods.get("GET" if request.method == "HEAD" else request.method)
+            request.route = route
             return route if route is not None else self._no_route(request, methods)
         except Exception as exc:
             return self.failed(exc)

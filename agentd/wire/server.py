@@ -18,6 +18,7 @@ from agentd.wire.hosts import HostCheck
 from agentd.wire.limits import Limits
 from agentd.wire.listeners import Listener
 from agentd.wire.messages import BadMessage
+from agentd.wire.observer import Observer
 from agentd.wire.routing import Mount, by_prefix
 from agentd.wire.transport import SocketTransport, TlsTransport, Transport
 
@@ -38,14 +39,16 @@ async def serve(
     *,
     limits: Limits | None = None,
     hosts: Collection[str] | None = (),
+    observer: Observer | None = None,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve until cancelled; then stop accepting, let exchanges end for `limits.drain_seconds`, and cut what is left.
 
     *hosts*: names that TCP listeners answer for besides loopback names and addresses; None: any, and any Origin.
+    With an *observer* every answer carries X-Request-Id.
     Closes *listeners*. Streams that never end by themselves should be closed (Feed.close) before this is cancelled.
     """
-    server = Server(mounts, limits or Limits(), None if hosts is None else HostCheck(hosts))
+    server = Server(mounts, limits or Limits(), None if hosts is None else HostCheck(hosts), observer)
     async with trio.open_nursery() as nursery:
         await nursery.start(server.run)
         try:
@@ -60,10 +63,13 @@ async def serve(
 class Server:
     """Owns every connection's task, and the two that look after all of them."""
 
-    def __init__(self, mounts: Iterable[Mount], limits: Limits, check: HostCheck | None) -> None:
+    def __init__(
+        self, mounts: Iterable[Mount], limits: Limits, check: HostCheck | None, observer: Observer | None = None
+    ) -> None:
         self.mounts = by_prefix(mounts)
         self.limits = limits
         self.draining = False
+        self.observer = observer
         self.hub: Hub
         self._check = check
         self._room = room_for(limits.connections)
