@@ -33,6 +33,7 @@ MINIFIED_LINE_BYTES = 400  # in a line are more than people write, on average
 COARSE_NS = 2_000_000_000  # of file systems that keep whole seconds, or FAT's two
 FINE_NS = 50_000_000  # of others: the kernel's clock ticks each 1 to 10 ms
 DIGEST_BYTES = 16
+NICENESS = 5  # whoever waits for us goes first, with all else that it does
 
 
 class Look(NamedTuple):
@@ -149,6 +150,7 @@ def _looks(top: bytes, files: list[tuple[bytes, bytes]], watch: _Watch) -> list[
 
 def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends us
+    os.nice(NICENESS)
     gc.disable()  # trees have no cycles, and looking for some takes a third of the time; once a request is enough
     gc.freeze()
     serve(sys.stdin.buffer, sys.stdout.buffer)
