@@ -16,7 +16,7 @@ import trio
 
 from agentd.cli.help import page, show
 from agentd.cli.permission import ask_person
-from agentd.cli.reexec import own_argv
+from agentd.sandbox.reexec import own_argv
 from agentd.cli.terminal import DIM, RED, Screen
 from agentd.config import Option, Settings, data_dir, read_settings
 from agentd.daemon.launch import Launched, executor_environment, launch

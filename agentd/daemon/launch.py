@@ -10,29 +10,27 @@ import json
 import os
 import secrets
 import signal
-from collections import deque
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import attrs
 import trio
-from trio.lowlevel import FdStream
 
 from agentd.config import PASS_ENV, tool_environment
 from agentd.daemon.launchers import LOCAL, Launcher
+from agentd.daemon.lines import Lines, Output
 from agentd.domain import PROTOCOL, Hello, Ready
-from agentd.errors import ExecutorFailed, InvalidRequest, only_cause
+from agentd.errors import ExecutorFailed, InvalidRequest, NotStarted, only_cause
 from agentd.sandbox.child import PIPE, Child, spawn
 from agentd.wire.typed import structure
 
 LEASH_SECONDS = 25.0  # for an executor to end its job when its stdin ends: it may have a diff and a commit to write
 TERM_SECONDS = 5.0
 LAST_WORDS_SECONDS = 1.0  # between the end of stdout and the exit code, or the other way round
-LINE_LIMIT, LINE_CHARACTERS = 1 << 16, 500
-STATUS_LINES, SHOWN_LINES = 20, 3
 NO_VALUES: Mapping[str, str] = {}
+Start = Callable[[Sequence[str], Mapping[str, str]], Awaitable[Child]]  # (command line, environment)
 EXECUTOR_ENV = (*PASS_ENV, "AGENTD_DATA_DIR", "HARNESS_DATA_DIR", "XDG_*_HOME", "SSL_CERT_FILE", "SSL_CERT_DIR")
 
 
@@ -57,6 +55,10 @@ class Launched:
         await self._process.ended.wait()
         return self._process.obituary()
 
+    def kill(self) -> None:
+        """Have it end at once: a local one by SIGKILL, a launcher by SIGTERM, which it has to pass on."""
+        self._process.kill()
+
 
 @asynccontextmanager
 async def launch(
@@ -68,21 +70,28 @@ async def launch(
     values: Mapping[str, str] = NO_VALUES,
     env: Mapping[str, str] | None = None,
     forked: Child | None = None,
+    start: Start | None = None,
+    output: Output | None = None,
 ) -> AsyncIterator[Launched]:
     """Start *argv* by *launcher*; leaving the block ends it: stdin is closed, then SIGTERM, then SIGKILL.
 
     What *hello* leaves empty (token, nonce file, parent) is filled in. *values* are for the launcher's template. *env*
     is the whole environment; if it is None, that of executor_environment(). *forked* is a local executor that waits for
-    its hello already: nothing is started then.
-    Raises ExecutorFailed, with what stderr said: it was not ready within *ready_seconds*, or not what we expect.
+    its hello already: nothing is started then. *start* starts it in another way than start_plainly(). *output* hears
+    what it prints.
+    Raises NotStarted; ExecutorFailed, with what stderr said: it was not ready within *ready_seconds*, or not what we
+    expect.
     """
     command = launcher.command(argv, values)
     hello = _fill_in(hello, launcher)
     with _nonce(Path(hello.nonce_file)) as nonce:
-        child = forked or _spawn(command, executor_environment() if env is None else env)
-        async with _own(child) as process:
+        environment = executor_environment() if env is None else env
+        child = forked or await (start or start_plainly)(command, environment)
+        process = _Process(child, launcher, output or Output(hello.session))
+        async with _own(process) as nursery:
             ready = await _shake_hands(process, hello, nonce, ready_seconds)
-            process.watch()
+            nursery.start_soon(process.watch_stdout)
+            nursery.start_soon(process.watch_exit)
             yield Launched(ready, hello.token, process)
 
 
@@ -104,7 +113,7 @@ def _nonce(path: Path) -> Iterator[str]:
         path.touch(0o600)
         path.write_text(nonce)
     except OSError as exc:
-        raise ExecutorFailed(f"{path} could not be written: {exc.strerror}") from exc
+        raise NotStarted(f"{path} could not be written: {exc.strerror}") from exc
     try:
         yield nonce
     finally:
@@ -123,8 +132,9 @@ async def _shake_hands(process: _Process, hello: Hello, nonce: str, seconds: flo
                 if (told := _ready_in(line)) is not None:
                     process.was_ready = True
                     return _check(told, hello, nonce)
+                process.output.hear_noise(line)
     except trio.TooSlowError:
-        raise ExecutorFailed(f"the executor was not ready within {seconds:g} s{process.last_words()}") from None
+        raise ExecutorFailed(f"the executor was not ready within {seconds:g} s{process.output.last_words()}") from None
     await process.finish()
     raise ExecutorFailed(f"the executor did not start: {process.obituary()}")
 
@@ -160,96 +170,71 @@ def _check(told: Mapping[str, Any], hello: Hello, nonce: str) -> Ready:
 # --- The process --------------------------------------------------------------------------------------------------
 
 
-class _Lines:
-    """The lines of a stream that is not to be trusted with our memory."""
-
-    def __init__(self, stream: FdStream) -> None:
-        self._stream = stream
-        self._rest = b""
-
-    async def next(self) -> str | None:
-        """The next line, or what there is of one at the end; of a very long one the beginning. None after the end."""
-        while b"\n" not in self._rest:
-            try:
-                chunk = await self._stream.receive_some()
-            except (trio.ClosedResourceError, trio.BrokenResourceError):
-                chunk = b""
-            if not chunk:
-                last, self._rest = self._rest, b""
-                return last.decode(errors="replace") if last else None
-            self._rest = self._rest[:LINE_LIMIT] + chunk
-        line, _, self._rest = self._rest.partition(b"\n")
-        return line.decode(errors="replace")
-
-
 class _Process:
     """The executor, or the launcher in front of it."""
 
-    def __init__(self, child: Child, nursery: trio.Nursery) -> None:
+    def __init__(self, child: Child, launcher: Launcher, output: Output) -> None:
         assert child.stdout is not None
         assert child.stderr is not None
-        self.stdout = _Lines(child.stdout)
+        self.child = child
+        self.output = output
+        self.stdout = Lines(child.stdout)
         self.ended = trio.Event()
         self.was_ready = False
-        self._child = child
-        self._nursery = nursery
-        self._stderr = _Lines(child.stderr)
-        self._status: deque[str] = deque(maxlen=STATUS_LINES)
+        self._kill_signal = signal.SIGKILL if launcher.is_local else signal.SIGTERM
+        self._killed = False
+        self._stderr = Lines(child.stderr)
         self._stderr_ended = trio.Event()
-        nursery.start_soon(self._keep_status)
 
     async def tell(self, line: bytes) -> None:
-        assert self._child.stdin is not None
+        assert self.child.stdin is not None
         try:
-            await self._child.stdin.send_all(line)
+            await self.child.stdin.send_all(line)
         except trio.BrokenResourceError:  # it is dead, and will say why elsewhere
             return
 
-    def watch(self) -> None:
-        """Have *ended* set at the end of its stdout or at its exit, whichever comes first."""
-        self._nursery.start_soon(self._wait_for_end_of_stdout)
-        self._nursery.start_soon(self._wait_for_exit)
+    def kill(self) -> None:
+        self._killed = True
+        self.child.signal(self._kill_signal)
 
     async def finish(self) -> None:
         """Give it a moment to exit and to say its last words, now that its end is certain."""
         with trio.move_on_after(LAST_WORDS_SECONDS):
-            await self._child.wait()
+            await self.child.wait()
             await self._stderr_ended.wait()
 
     def obituary(self) -> str:
-        code = self._child.returncode
+        code = self.child.returncode
         if code is None:
             how = "its standard output ended"
         else:
             how = f"exit code {code}" if code >= 0 else f"killed by {signal.Signals(-code).name}"
-        return how + self.last_words()
-
-    def last_words(self) -> str:
-        return "".join(f"\n  {line}" for line in list(self._status)[-SHOWN_LINES:])
+        return how + self.output.last_words()
 
     async def say_goodbye(self) -> None:
-        assert self._child.stdin is not None
-        self._child.stdin.close()
-        with trio.move_on_after(LEASH_SECONDS if self.was_ready else LAST_WORDS_SECONDS):
-            await self._child.wait()
-        await self._child.end(TERM_SECONDS)
+        assert self.child.stdin is not None
+        self.child.stdin.close()
+        in_order = self.was_ready and not self._killed and not self.ended.is_set()
+        with trio.move_on_after(LEASH_SECONDS if in_order else LAST_WORDS_SECONDS):
+            await self.child.wait()
+        await self.child.end(TERM_SECONDS)
         await self.finish()
         self.ended.set()
 
-    async def _keep_status(self) -> None:
+    async def keep_status(self) -> None:
         with trio.CancelScope(shield=True):  # also while it is being ended: a full pipe would stop it
-            while (line := await self._stderr.next()) is not None:
-                self._status.append(line[:LINE_CHARACTERS])
+            await self._stderr.drain(self.output, status=True)
         self._stderr_ended.set()
 
-    async def _wait_for_end_of_stdout(self) -> None:
-        while await self.stdout.next() is not None:
-            pass
+    async def watch_stdout(self) -> None:
+        """Set *ended* at the end of its stdout."""
+        await self.stdout.drain(self.output, status=False)
         await self.finish()
         self.ended.set()
 
-    async def _wait_for_exit(self) -> None:
-        await self._child.wait()
+    async def watch_exit(self) -> None:
+        """Set *ended* at its exit."""
+        await self.child.wait()
         await self.finish()
         self.ended.set()
 
@@ -259,24 +244,25 @@ def executor_environment() -> dict[str, str]:
     return tool_environment(EXECUTOR_ENV, {})
 
 
-def _spawn(command: Sequence[str], env: Mapping[str, str]) -> Child:
+async def start_plainly(command: Sequence[str], env: Mapping[str, str]) -> Child:
+    """A child with three pipes. Raises NotStarted."""
     try:
         return spawn(command, env=env, stdin=PIPE, stdout=PIPE, stderr=PIPE)
     except OSError as exc:
-        raise ExecutorFailed(f"{command[0]} could not be started: {exc.strerror}") from exc
+        raise NotStarted(f"{command[0]} could not be started: {exc.strerror}") from exc
 
 
 @asynccontextmanager
-async def _own(child: Child) -> AsyncIterator[_Process]:
+async def _own(process: _Process) -> AsyncIterator[trio.Nursery]:
     try:
         async with trio.open_nursery() as nursery:
-            process = _Process(child, nursery)
+            nursery.start_soon(process.keep_status)
             try:
-                yield process
+                yield nursery
             finally:
                 with trio.CancelScope(shield=True):  # bounded inside
                     await process.say_goodbye()
-                child.close()  # which ends the tasks that read from it
+                process.child.close()  # which ends the tasks that read from it
                 nursery.cancel_scope.cancel()
     except ExceptionGroup as group:
         raise only_cause(group) from None

@@ -81,6 +81,7 @@ class Client:
         self._address = address
         self._connect_seconds = connect_seconds
         self._pool = Pool()
+        self.begun, self.under_way = 0, 0  # exchanges: all so far, and those that have not ended
 
     async def __aenter__(self) -> Client:
         return self
@@ -134,8 +135,13 @@ class Client:
     ) -> AsyncIterator[Answer]:
         request = Outgoing(method, path, [("Host", self._address.host), *headers], body)
         watch = Watch(f"{method} {path}", deadlines)
-        async with self._pool.exchange(None, self._open, request, watch) as (wire, head):
-            yield Answer(head, wire, watch)
+        self.begun += 1
+        self.under_way += 1
+        try:
+            async with self._pool.exchange(None, self._open, request, watch) as (wire, head):
+                yield Answer(head, wire, watch)
+        finally:
+            self.under_way -= 1
 
     async def _open(self, watch: Watch) -> Wire:
         return await self._address.open(Watch(f"connecting to {self._address.text}", watch.deadlines))

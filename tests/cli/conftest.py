@@ -14,7 +14,7 @@ from typing import Any
 import attrs
 import pytest
 
-from agentd.cli.reexec import own_argv
+from agentd.sandbox.reexec import own_argv
 
 
 @attrs.define

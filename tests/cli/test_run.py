@@ -19,7 +19,7 @@ from typing import Any
 import attrs
 import pytest
 
-from agentd.cli.reexec import own_argv
+from agentd.sandbox.reexec import own_argv
 from tests.witness import commands_with, until
 
 SECONDS = 30.0

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from agentd.cli.reexec import own_argv
+from agentd.sandbox.reexec import own_argv
 from tests.cli.conftest import ModelServer, Place
 
 KEY = "sk-t0p-s3cret-0123456789"
