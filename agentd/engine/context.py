@@ -265,12 +265,16 @@ def forget_texts(session: Session, job_id: str) -> None:
 
 
 def unnamed(session: Session) -> set[str]:
-    """Transient blobs that a crash has left, or that no longer belong to anything. Raises StoreFailed."""
-    return set(session.dir.transient.sizes()) - named_blobs(session)
+    """Transient blobs that a crash has left, or that no longer belong to anything."""
+    try:
+        return set(session.dir.transient.sizes()) - named_blobs(session)
+    except StoreFailed as exc:
+        logger.error("session %s: %s", session.id, exc)
+        return set()
 
 
 def sweep(session: Session) -> None:
-    """Remove those. Raises StoreFailed if they cannot be listed."""
+    """Remove those. It never fails, see forget_texts()."""
     _delete(session, unnamed(session))
 
 
