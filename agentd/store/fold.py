@@ -20,6 +20,7 @@ from agentd.domain import (
 )
 
 TODO_TOOL = "TodoWrite"  # the last call of it that went well holds the list of what is to be done
+REFUSED = "refused"  # why a job ended whose client was told that there is none: it may use the key again
 INTERRUPTED_CALL = "[interrupted: this call was stopped before it ended; it may or may not have taken effect]"
 
 
@@ -270,7 +271,7 @@ def _session_imported(state: SessionState, record: Record, data: Mapping[str, An
     state.imported_at, state.staged, state.imported_jobs = record.pos, [], []
     state.name, state.created = data["name"], data["created"]
     state.fragments, state.fragments_made = {}, data["fragments_made"]
-    state.history, state.tasks, state.todos = History(), [], []
+    state.history, state.tasks, state.todos, state.always = History(), [], [], []
     for kind, content in staged:
         _FOLDS[kind](state, record, content)
 
@@ -324,6 +325,8 @@ def _job_finished(state: SessionState, record: Record, data: dict[str, Any]) -> 
     job.state, job.ended, job.finished = JobState(data["outcome"]), record.ts, data
     if job.state is JobState.COMPLETED:
         job.percent = 100
+    if data["stop_reason"] == REFUSED:
+        job.key = None
     state.history.close()
     state.branches.clear()
     for fragment in [each.id for each in state.fragments.values() if each.job == job.id]:

@@ -21,7 +21,7 @@ from agentd.engine.archive import export_session, import_session
 from agentd.engine.session import load_state
 from agentd.engine.unpack import open_zip
 from agentd.errors import InvalidRequest
-from agentd.store.fold import SessionState, Task
+from agentd.store.fold import SessionState, Task, state_from_json, state_to_json
 from agentd.store.home import Home, SessionDir, make_home
 
 Zipped = dict[str, bytes]
@@ -192,6 +192,24 @@ def test_an_import_replaces_what_the_session_was_but_its_jobs(tmp_path: Path) ->
     assert (state.name, state.created, state.tasks, state.staged) == ("New", 5, [], [])
     assert conversation(state) == []
     assert state.jobs["old"].key == "k"
+
+
+def test_an_imported_session_survives_being_kept_as_json(tmp_path: Path) -> None:
+    home = make_home(tmp_path / "home")
+    line = job_line(
+        messages=[{"role": "assistant", "content": [{"type": "tool_use", "id": "a", "name": "b", "input": {}}]}]
+    )
+    zipped = native(context__json=fragment(pinned=True), history__jsonl=line)
+    path = home.root / "upload"
+    path.write_bytes(zipped)
+
+    def fill(made: SessionDir) -> list[Entry]:
+        return [*import_session(path, made.transient, 1), *import_session(path, made.transient, 1)[:-1]]
+
+    state = load_state(session_of(home, fill))
+    assert len(state.staged) == 3
+    assert state_from_json(json.loads(json.dumps(state_to_json(state)))) == state
+    assert state.imported is not None
 
 
 def test_wherever_an_import_is_cut_off_the_session_is_the_old_one_or_the_new(tmp_path: Path) -> None:
