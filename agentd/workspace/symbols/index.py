@@ -48,15 +48,9 @@ class SymbolIndex:
         self._files: Files = {}  # replaced, never changed: queries go through it in threads
         self._loaded = False
         self._unsaved = 0
-        self._cut = False
         self._begun = self._ended = 0  # passes
         self._alone = trio.Lock()
         self._watching: list[Progress] = []
-
-    @property
-    def cut(self) -> bool:
-        """Whether the workspace has more files than are looked at."""
-        return self._cut
 
     @contextlib.contextmanager
     def watched(self, progress: Progress) -> Iterator[None]:
@@ -91,7 +85,6 @@ class SymbolIndex:
             self._loaded = True
         old = self._files
         survey = await trio.to_thread.run_sync(_survey, self._workspace, self._off_limits, old)
-        self._cut = survey.cut
         if not survey.doubtful and len(survey.kept) == len(old):
             return
         found: dict[bytes, Look | None] = {}
@@ -126,12 +119,11 @@ class SymbolIndex:
 class _Survey(NamedTuple):
     kept: dict[bytes, Look]
     doubtful: list[tuple[bytes, bytes]]  # paths, and the digests of what is known; b"" if nothing is
-    cut: bool
 
 
 def _survey(workspace: Path, off_limits: tuple[Path, ...], old: Files) -> _Survey:
     """Which source files there are, and which of them are the ones that are known."""
-    survey = _Survey({}, [], False)
+    survey = _Survey({}, [])
     walk = Walk(workspace, off_limits=off_limits, check=trio.from_thread.check_cancelled)
     top = _slashed(workspace)
     for path in walk:
@@ -141,7 +133,7 @@ def _survey(workspace: Path, off_limits: tuple[Path, ...], old: Files) -> _Surve
                 survey.kept[path] = look
             else:
                 survey.doubtful.append((path, look.digest if look else b""))
-    return survey._replace(cut=walk.cut)
+    return survey
 
 
 def _known(found: Mapping[bytes, Look | None], old: Files) -> Iterator[tuple[bytes, Look]]:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import trio
 
-from agentd.workspace.pattern import Pattern
+from agentd.workspace.pattern import BadPattern, Pattern
 from agentd.workspace.scan import Scan
 from agentd.workspace.search import FileHits, Search
 from agentd.workspace.symbols.cache import Files
@@ -48,9 +48,12 @@ async def find_usages(
     workspace: Path, off_limits: tuple[Path, ...], rg: str | None, files: Files, name: str, limit: int
 ) -> Usages:
     """Of the simple name *name*, but for the lines that define something of that name. Cancellable at any time."""
+    try:
+        scan = Scan(Pattern(_word(name)), "content")
+    except BadPattern:  # longer than any name, or with a line end in it
+        return Usages(0, True, [])
     walk = Walk(workspace, off_limits=off_limits, check=trio.from_thread.check_cancelled)
     gathered = _Gathered()
-    scan = Scan(Pattern(_word(name)), "content")
     await Search(workspace, iter(walk), scan, gathered.add, keep=MAX_LINES_A_FILE, rg=rg).run()
     return await trio.to_thread.run_sync(_usages, files, name, gathered, limit)
 

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -17,13 +13,10 @@ import trio.testing
 
 from agentd.errors import ToolFailed
 from agentd.workspace import workerprocess
-from agentd.workspace.symbols import cache
 from agentd.workspace.symbols import index as index_module
-from agentd.workspace.symbols import worker as worker_module
 from agentd.workspace.symbols.cache import Files
 from agentd.workspace.symbols.index import SymbolIndex
 from agentd.workspace.symbols.lookup import definitions_in
-from agentd.workspace.symbols.worker import Look, is_young
 
 OLD = 1_600_000_000_123_456_789  # ns: nothing so old is young
 
@@ -133,12 +126,6 @@ async def test_links_are_not_followed(top: Path, index: SymbolIndex, tmp_path: P
     assert names(await index.refresh()) == {"a.py": ["a"]}
 
 
-def test_a_directory_that_became_a_link_is_not_read(top: Path, tmp_path: Path) -> None:
-    write(tmp_path / "outside" / "a.py", "secret = 1\n")
-    (top / "directory").symlink_to(tmp_path / "outside")
-    assert worker_module.look_at(os.fsencode(top) + b"/", b"directory/a.py", b"", worker_module._Watch()) is None
-
-
 async def test_a_file_that_is_gone_between_walk_and_read_is_left_out(
     top: Path, index: SymbolIndex, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -167,18 +154,6 @@ async def test_an_unreadable_file_is_told_and_read_when_it_can_be(
     assert names(await index.refresh()) == {"a.py": ["a"]}
 
 
-def test_what_the_system_refuses_is_told(top: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write(top / "a.py", "a = 1\n")
-
-    def refuse(*_: object) -> None:
-        raise PermissionError(13, "Permission denied")
-
-    monkeypatch.setattr(os, "open", refuse)
-    look = worker_module.look_at(os.fsencode(top) + b"/", b"a.py", b"", worker_module._Watch())
-    assert look is not None
-    assert (look.skipped, look.young) == ("unreadable: Permission denied", True)
-
-
 async def test_nothing_is_read_again_when_nothing_has_changed(top: Path, index: SymbolIndex, scans: Scans) -> None:
     write(top / "a.py", "a = 1\n")
     index._files = aged(await index.refresh())
@@ -205,17 +180,6 @@ async def test_a_touched_file_is_not_scanned_again(top: Path, index: SymbolIndex
     assert after.packed is before.packed
 
 
-def test_a_worker_does_not_scan_what_has_the_same_contents(top: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write(top / "a.py", "a = 1\n")
-    watch = worker_module._Watch()
-    look = worker_module.look_at(os.fsencode(top) + b"/", b"a.py", b"", watch)
-    assert look is not None
-    monkeypatch.setattr(worker_module, "scanner", None)
-    again = worker_module.look_at(os.fsencode(top) + b"/", b"a.py", look.digest, watch)
-    assert again is not None
-    assert again.packed is None
-
-
 async def test_a_removed_file_and_a_renamed_one_are_noticed(top: Path, index: SymbolIndex) -> None:
     write(top / "a.py", "def f(): pass\n")
     write(top / "b.py", "b = 1\n")
@@ -235,22 +199,6 @@ async def test_a_change_that_leaves_size_and_times_alone_is_noticed_while_the_fi
     index._files = {path: look._replace(changed=0, young=True) for path, look in files.items()}
     write(top / "a.py", "b = 2\n", now)
     assert names(await index.refresh()) == {"a.py": ["b"]}
-
-
-@pytest.mark.parametrize(
-    ("modified", "seen", "young"),
-    [
-        (10_000_000_000, 10_000_000_000, True),
-        (10_000_000_000, 11_900_000_000, True),  # whole seconds: maybe this file system has no others
-        (10_000_000_000, 12_100_000_000, False),
-        (10_000_000_001, 10_010_000_000, True),
-        (10_000_000_001, 10_100_000_000, False),
-        (20_000_000_001, 10_000_000_000, True),  # from the future
-    ],
-)
-def test_a_file_is_young_for_as_long_as_its_clock_may_stand_still(modified: int, seen: int, young: bool) -> None:
-    found = os.stat_result((0,) * 10, {"st_mtime_ns": modified, "st_ctime_ns": modified})
-    assert is_young(found, seen) is young
 
 
 async def test_two_who_ask_at_once_share_a_pass(top: Path, index: SymbolIndex, scans: Scans) -> None:
@@ -377,198 +325,3 @@ async def test_where_no_process_can_be_started_that_is_said(
         with pytest.raises(ToolFailed, match="Too many open files"):
             await index.refresh()
     assert names(await index.refresh()) == {"a.py": ["a"]}
-
-
-def test_a_scanner_that_fails_costs_one_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    def scan(text: str, path: str) -> list[object]:
-        raise KeyError(text)
-
-    monkeypatch.setattr(worker_module, "scanner", lambda _: scan)
-    assert worker_module._scan(b"x", "a.py", worker_module._Watch())[0] == "scanning it failed: KeyError"
-
-
-def test_a_scanner_that_takes_too_long_costs_one_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    watch = worker_module._Watch()
-
-    def scan(text: str, path: str) -> list[object]:
-        while True:
-            watch.look()  # as the timer's signal does
-
-    monkeypatch.setattr(worker_module, "FILE_SECONDS", 0.01)
-    monkeypatch.setattr(worker_module, "scanner", lambda _: scan)
-    assert worker_module._scan(b"x", "a.py", watch)[0].startswith("scanning it took longer")
-
-
-ORPHAN = """
-import os, subprocess, sys
-from agentd.workspace.worker import pack
-from agentd.workspace.workerprocess import command
-reader, writer = os.pipe()
-child = subprocess.Popen(command("agentd.workspace.symbols.worker"), stdin=reader, stdout=3, pass_fds=[3])
-os.set_inheritable(writer, True)
-os.write(writer, pack(os.getpid()) + pack(("match", "(a|aa)+$", "", 5, [("a.py", "a" * 200 + "b", "f", "", "\\0")])))
-print(child.pid, flush=True)
-sys.stdin.read()
-"""
-
-
-def test_a_worker_in_the_middle_of_a_match_ends_with_its_parent() -> None:
-    alive, held = os.pipe()  # the worker holds the writing end: it is closed when the worker is gone
-    with subprocess.Popen(
-        [sys.executable, "-c", f"import os; os.dup2({held}, 3)\n{ORPHAN}"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        pass_fds=[held],
-    ) as parent:
-        assert parent.stdout is not None
-        worker = int(parent.stdout.readline())
-        os.close(held)
-        os.kill(worker, 0)
-        parent.kill()
-    assert os.read(alive, 1) == b""
-    os.close(alive)
-
-
-# --- The cache ----------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def cached(top: Path, tmp_path: Path) -> Path:
-    """The cache of a workspace of three files, none of them young."""
-    found: dict[bytes, Look] = {}
-    for name in ("a.py", "b.py", "c.py"):
-        write(top / name, f"def {name[0]}(): pass\n")
-        look = worker_module.look_at(os.fsencode(top) + b"/", name.encode(), b"", worker_module._Watch())
-        assert look is not None
-        found[name.encode()] = look
-    cache.save(tmp_path / "cache", aged(found))
-    return tmp_path / "cache" / cache.NAME
-
-
-def change(path: Path, old: bytes, new: bytes) -> None:
-    data = path.read_bytes()
-    assert old in data
-    path.write_bytes(data.replace(old, new, 1))
-
-
-EXPECTED = {"a.py": ["a"], "b.py": ["b"], "c.py": ["c"]}
-
-
-async def test_the_next_index_scans_only_what_has_changed_since(top: Path, cached: Path, scans: Scans) -> None:
-    write(top / "b.py", "bb = 1\n")
-    (top / "c.py").unlink()
-    assert names(await SymbolIndex(top, cached.parent).refresh()) == {"a.py": ["a"], "b.py": ["bb"]}
-    assert scans.passes == [["b.py"]]
-
-
-async def test_a_cache_of_another_copy_saves_the_scans(
-    top: Path, cached: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    shutil.copytree(top, tmp_path / "copy")
-    before = cache.load(cached.parent)
-    files = await SymbolIndex(tmp_path / "copy", cached.parent).refresh()
-    assert {path: look.packed for path, look in files.items()} == {path: look.packed for path, look in before.items()}
-
-
-def test_a_cache_cut_anywhere_is_read_as_far_as_it_goes(cached: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cache, "FILES_A_LINE", 1)
-    cache.save(cached.parent, cache.load(cached.parent))
-    whole, data = cache.load(cached.parent), cached.read_bytes()
-    assert len(whole) == 3
-    for length in range(len(data)):
-        cached.write_bytes(data[:length])
-        found = cache.load(cached.parent)
-        assert found.items() <= whole.items()
-    cached.write_bytes(data)
-    assert cache.load(cached.parent) == whole
-
-
-def test_a_cache_with_a_wrong_byte_anywhere_is_not_believed(cached: Path) -> None:
-    whole, data = cache.load(cached.parent), cached.read_bytes()
-    for at in range(len(data)):
-        cached.write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
-        assert cache.load(cached.parent) in ({}, whole)
-
-
-@pytest.mark.parametrize(
-    "row",
-    [
-        b"[]",
-        b"{}",
-        b"[[]]",
-        b"[1]",
-        b"null",
-        b'[["a", 1, 1, 1, false, "zz", "", "", "", "", "", ""]]',
-        b'[["a", 1, 1, 1, 0, "", "", "", "", "", "", ""]]',
-        b'[["a", 1, 1, 1, false, "", "", "", "", "", "", "?"]]',
-        b'[["a", "1", 1, 1, false, "", "", "", "", "", "", ""]]',
-        b"[" * 100_000,
-    ],
-)
-def test_a_cache_that_somebody_else_wrote_is_no_error(cached: Path, row: bytes) -> None:
-    cached.write_bytes(cache._header() + cache._sum(row) + b" " + row + b"\n")
-    assert cache.load(cached.parent) == {}
-
-
-def test_definitions_that_somebody_else_made_up_are_none(cached: Path) -> None:
-    files = cache.load(cached.parent)
-    wrong = {
-        path: look._replace(packed=look.packed and look.packed._replace(rest=b"?")) for path, look in files.items()
-    }
-    assert names(wrong) == {"a.py": [], "b.py": [], "c.py": []}
-
-
-async def test_a_cache_of_other_scanners_is_thrown_away(top: Path, cached: Path, scans: Scans) -> None:
-    change(cached, b'"scanners": "', b'"scanners": "0')
-    assert names(await SymbolIndex(top, cached.parent).refresh()) == EXPECTED
-    assert scans.passes == [["a.py", "b.py", "c.py"]]
-
-
-async def test_a_cache_that_cannot_be_written_is_a_warning(
-    top: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    (tmp_path / "file").write_text("")
-    index = SymbolIndex(top, tmp_path / "file" / "cache")
-    write(top / "a.py", "a = 1\n")
-    assert names(await index.refresh()) == {"a.py": ["a"]}
-    await index.aclose()
-    assert "cannot be kept" in caplog.text
-    assert names(await index.refresh()) == {"a.py": ["a"]}
-
-
-async def test_a_full_disk_leaves_the_old_cache(
-    top: Path, cached: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    before = cache.load(cached.parent)
-    write(top / "d.py", "d = 1\n")
-    index = SymbolIndex(top, cached.parent)
-    await index.refresh()
-
-    def refuse(*_: object, **__: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(json, "dumps", refuse)
-        await index.aclose()
-    assert "No space left" in caplog.text
-    assert cache.load(cached.parent) == before
-    assert os.listdir(cached.parent) == [cached.name]  # noqa: PTH208
-
-
-async def test_the_cache_is_written_once_enough_is_new(
-    top: Path, index: SymbolIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(index_module, "UNSAVED_FILES", 2)
-    write(top / "a.py", "a = 1\n")
-    await index.refresh()
-    assert not (tmp_path / "cache" / cache.NAME).exists()
-    write(top / "b.py", "b = 1\n")
-    write(top / "c.py", "c = 1\n")
-    await index.refresh()
-    assert set(cache.load(tmp_path / "cache")) == {b"a.py", b"b.py", b"c.py"}
-
-
-def test_names_that_are_no_utf_8_survive_the_cache(tmp_path: Path) -> None:
-    files = {b"\xff\xfe.py": Look(1, 2, 3, False, b"d" * 16)}
-    cache.save(tmp_path, files)
-    assert cache.load(tmp_path) == files

@@ -388,8 +388,14 @@ async def test_usages_of_a_name_that_is_no_word_are_found(
 ) -> None:
     plant({"a.js": "class A {\n  #secret = 1;\n  get() { return this.#secret; }\n}\n"})
     assert [each.place for each in (await symbols.usages("#secret")).first] == ["a.js:3"]
-    assert (await symbols.usages("  ")).first == []
-    assert (await symbols.usages("a(b")).first == []
+
+
+@pytest.mark.parametrize("name", ["  ", "a(b", "a\nb", "x" * 20_000, "\ud800", "\0"])
+async def test_what_is_no_name_has_no_usages(symbols: Symbols, name: str) -> None:
+    assert (await symbols.usages(name)).first == []
+    assert await symbols.find(name) == []
+    assert (await symbols.search(name.strip() or "~")).best == []
+    assert await symbols.similar(name) == []
 
 
 async def test_what_was_not_read_is_counted(symbols: Symbols, plant: Callable[[dict[str, str]], None]) -> None:
