@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import suppress
 from os import fstat
 from typing import Protocol
-
-import trio
 
 from agentd.wire.feed import FeedFailed, Hub, Reader
 from agentd.wire.head import LAST_CHUNK, Form, chunk
 from agentd.wire.messages import Answer, ChunkedResponse, FileResponse, Hangup, Response, StreamResponse
+from agentd.wire.presence import while_there
 from agentd.wire.routing import default_answer_error
 from agentd.wire.transport import GONE, RECEIVE_BYTES, Transport
 
@@ -80,21 +77,21 @@ async def _open_and_send(client: Client, answer: FileResponse, form: Form) -> No
 
 async def _send_pieces(client: Client, answer: ChunkedResponse, form: Form) -> None:
     pieces, transport = answer.chunks, client.transport
-    unsent = form.head(answer.status, answer.content_type, answer.headers, None)
+    unsent = form.head(answer.status, answer.content_type, answer.headers, answer.length)
+    chunked = form.modern and answer.length is None
 
     async def copy() -> None:
         nonlocal unsent
         async for piece in pieces:
-            if piece:
-                data, unsent = unsent + (chunk(piece) if form.modern else piece), b""
-                await transport.send_all(data)
-        await transport.send_all(unsent + LAST_CHUNK if form.modern else unsent)
+            data, unsent = unsent + (chunk(piece) if chunked and piece else piece), b""
+            await _send_or_hang_up(transport, data)
+        await _send_or_hang_up(transport, unsent + LAST_CHUNK if chunked else unsent)
 
     try:
         if not form.has_body(answer.status):
             await transport.send_all(unsent)
             return
-        await _while_there(client, copy)
+        await while_there(client.wait_gone, copy)
     except Hangup:
         raise
     except Exception as exc:
@@ -103,34 +100,15 @@ async def _send_pieces(client: Client, answer: ChunkedResponse, form: Form) -> N
             raise Hangup from exc
         await _send_error(client, exc, form)
     finally:
-        if isinstance(pieces, AsyncGenerator):
-            await pieces.aclose()
+        if (aclose := getattr(pieces, "aclose", None)) is not None:
+            await aclose()
 
 
-async def _while_there(client: Client, work: Callable[[], Awaitable[None]]) -> None:
-    """Do *work* unless the client leaves; then Hangup. Raises what *work* raises, bare."""
-    failure: Exception | None = None
-    done = False
-
-    async def watch() -> None:
-        with suppress(*GONE):
-            await client.wait_gone()
-        nursery.cancel_scope.cancel()
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(watch)
-        try:
-            await work()
-            done = True
-        except GONE:
-            pass
-        except Exception as exc:
-            failure = exc
-        nursery.cancel_scope.cancel()
-    if failure is not None:
-        raise failure
-    if not done:
-        raise Hangup
+async def _send_or_hang_up(transport: Transport, data: bytes) -> None:
+    try:
+        await transport.send_all(data)
+    except GONE as exc:  # told apart from what the source of the pieces may raise
+        raise Hangup from exc
 
 
 async def _send_stream(client: Client, answer: StreamResponse, form: Form) -> None:

@@ -6,7 +6,7 @@ Both are thin: connections are kept in pool.py, what goes over one is exchange.p
 from __future__ import annotations
 
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -19,7 +19,7 @@ from agentd.wire.failure import HttpFailed
 from agentd.wire.incoming import MAX_BODY, Answer, WholeAnswer
 from agentd.wire.listeners import unix_address
 from agentd.wire.messages import Fields
-from agentd.wire.pool import Pool
+from agentd.wire.pool import Pool, PoolLimits
 
 CONNECT_SECONDS = 10.0
 ANSWER_SECONDS = 30.0
@@ -77,10 +77,12 @@ async def connect(address: str, *, seconds: float = CONNECT_SECONDS) -> Client:
 class Client:
     """Requests may overlap: idle connections are kept, and more are opened as needed. Its methods raise HttpFailed."""
 
-    def __init__(self, address: Address, *, connect_seconds: float = CONNECT_SECONDS) -> None:
+    def __init__(
+        self, address: Address, *, connect_seconds: float = CONNECT_SECONDS, limits: PoolLimits | None = None
+    ) -> None:
         self._address = address
         self._connect_seconds = connect_seconds
-        self._pool = Pool()
+        self._pool = Pool(limits)
         self.begun, self.under_way = 0, 0  # exchanges: all so far, and those that have not ended
 
     async def __aenter__(self) -> Client:
@@ -120,18 +122,20 @@ class Client:
         path: str,
         *,
         headers: Fields = (),
-        body: bytes = b"",
+        body: bytes | AsyncIterable[bytes] = b"",
         seconds: float = ANSWER_SECONDS,
         idle_seconds: float = IDLE_SECONDS,
     ) -> AsyncIterator[Answer]:
-        """An answer that is read as it comes: its head within *seconds*, then a byte at least every *idle_seconds*."""
+        """An answer that is read as it comes: its head within *seconds*, then a byte at least every *idle_seconds*.
+
+        A *body* in pieces goes out chunked, unless *headers* have its Content-Length; what it raises is raised here."""
         deadlines = Deadlines(min(self._connect_seconds, seconds), seconds, idle_seconds)
         async with self._exchange(method, path, headers, body, deadlines) as answer:
             yield answer
 
     @asynccontextmanager
     async def _exchange(
-        self, method: str, path: str, headers: Fields, body: bytes, deadlines: Deadlines
+        self, method: str, path: str, headers: Fields, body: bytes | AsyncIterable[bytes], deadlines: Deadlines
     ) -> AsyncIterator[Answer]:
         request = Outgoing(method, path, [("Host", self._address.host), *headers], body)
         watch = Watch(f"{method} {path}", deadlines)

@@ -148,7 +148,9 @@ class Connection:
     async def _exchange(self, head: Head) -> bool:
         """Answer one request. False: the connection ends with it."""
         self._head, self._size = head, 0
-        request = Request(head.method, head.target, head.headers, peer=self._peer, read=self._read_body)
+        request = Request(
+            head.method, head.target, head.headers, peer=self._peer, read=self._read_body, wait_gone=self.wait_gone
+        )
         if self._service.observer is None:
             answer = await self._answer(request)
         else:

@@ -100,7 +100,8 @@ class Request:
 
     __slots__ = (
         *("_query", "_read"),
-        *("body", "headers", "method", "params", "peer", "raw_path", "raw_query", "route", "target"),
+        *("base", "body", "headers", "method", "params", "peer", "principal", "raw_path", "raw_query", "route"),
+        *("target", "wait_gone"),
     )
 
     def __init__(
@@ -112,6 +113,7 @@ class Request:
         *,
         peer: str = "",
         read: ReadBody | None = None,
+        wait_gone: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self.method = method
         self.target = target  # as it was sent
@@ -120,6 +122,9 @@ class Request:
         self.peer = peer  # "127.0.0.1:51000", or "unix"
         self.params: dict[str, Any] = {}  # of the path; set when a route was found
         self.route: Route | None = None  # that was found
+        self.base = ""  # the prefix of the mount that it came to
+        self.principal: Any = None  # who asks, where a guard found out
+        self.wait_gone = wait_gone  # until the client leaves, see presence.py; once the body was read
         self.raw_path, _, self.raw_query = target.partition("?")
         self._query: dict[str, str] | None = None
         self._read = read or self._read_body
@@ -128,6 +133,11 @@ class Request:
     def path(self) -> str:
         """Percent-decoded. For people and guards: routes match the raw segments, so that %2F is part of one."""
         return unquote(self.raw_path)
+
+    @property
+    def inner_target(self) -> str:
+        """The target as it was sent, without the mount's prefix."""
+        return self.target[len(self.base) :] or "/"
 
     @property
     def query(self) -> dict[str, str]:
@@ -181,12 +191,16 @@ class FileResponse:
 
 @attrs.define
 class ChunkedResponse:
-    """A body as it is made. When *chunks* raises midway the connection is cut: the reader sees that it is not whole."""
+    """A body as it is made. When *chunks* raises midway the connection is cut: the reader sees that it is not whole.
+
+    The head leaves with the first piece; an empty one sends it alone. In the end *chunks* is closed, if it has aclose.
+    """
 
     chunks: AsyncIterator[bytes]
-    content_type: str = "application/octet-stream"
+    content_type: str | None = "application/octet-stream"
     headers: Fields = ()
     status: int = 200
+    length: int | None = None  # of the body in bytes, if it is known
 
 
 @attrs.define

@@ -7,7 +7,7 @@ own shape of errors. What is asked first: the guard, then path and method; only 
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import Any, TypeVar
 from urllib.parse import unquote
 from uuid import UUID
@@ -23,6 +23,7 @@ logger = logging.getLogger(__name__)
 Handler = Callable[..., Awaitable[Answer]]  # (app, request, **path parameters)
 H = TypeVar("H", bound=Handler)
 Guard = Callable[[Request], Answer | None]  # an answer refuses the request
+ANY = "*"  # a method that stands for all others, and a last segment for any number of them
 
 
 @attrs.frozen
@@ -39,12 +40,16 @@ class _Node:
     """One segment of a path. A literal goes before a parameter; parameters are tried in the order they were added."""
 
     literals: dict[str, _Node] = attrs.field(factory=dict)
+    rest: dict[str, Route] = attrs.field(factory=dict)  # by method, for whatever else is below here
     params: dict[tuple[str, Callable[[str], Any]], _Node] = attrs.field(factory=dict)
     methods: dict[str, Route] = attrs.field(factory=dict)
 
     def find(self, segments: list[str], at: int, params: dict[str, Any]) -> _Node | None:
         if at == len(segments):
             return self if self.methods else None
+        return self._find_below(segments, at, params) or (_Node(methods=self.rest) if self.rest else None)
+
+    def _find_below(self, segments: list[str], at: int, params: dict[str, Any]) -> _Node | None:
         text = segments[at]
         literal = self.literals.get(text)
         if literal is not None and (found := literal.find(segments, at + 1, params)) is not None:
@@ -65,6 +70,11 @@ class Routes:
 
     def __init__(self) -> None:
         self._root = _Node()
+        self._all: list[Route] = []
+
+    def __iter__(self) -> Iterator[Route]:
+        """In the order they were added."""
+        return iter(self._all)
 
     def get(self, pattern: str) -> Callable[[H], H]:
         """Serves HEAD too."""
@@ -83,13 +93,18 @@ class Routes:
         return self.add("DELETE", pattern, limit=limit)
 
     def add(self, method: str, pattern: str, *, streamed: bool = False, limit: int | None = None) -> Callable[[H], H]:
-        """*streamed*: the handler takes the body by request.chunks() or request.save(). *limit*: bytes of the body."""
+        """*streamed*: the handler takes the body by request.chunks() or request.save(). *limit*: bytes of the body.
+
+        A *method* "*" is for all that have no handler of their own; a pattern that ends in `/*` for all paths below.
+        """
 
         def register(handler: H) -> H:
-            methods = self._node(pattern, handler).methods
+            upper, _, last = pattern.rpartition("/")
+            methods = self._node(upper, handler).rest if last == ANY else self._node(pattern, handler).methods
             if method in methods:
                 raise ValueError(f"{method} {pattern} has a handler already")
             methods[method] = Route(handler, streamed, limit, method, pattern)
+            self._all.append(methods[method])
             return handler
 
         return register
@@ -154,11 +169,12 @@ class Mount:
 
     def admit(self, request: Request) -> Route | Answer:
         """What is decided before the body is read: the route to call(), or already the answer."""
+        request.base = self.prefix
         try:
             if self.guard is not None and (refusal := self.guard(request)) is not None:
                 return refusal
             methods, request.params = self.routes.find(request.raw_path[len(self.prefix) :])
-            route = methods.get("GET" if request.method == "HEAD" else request.method)
+            route = methods.get("GET" if request.method == "HEAD" else request.method) or methods.get(ANY)
             request.route = route
             return route if route is not None else self._no_route(request, methods)
         except Exception as exc:
