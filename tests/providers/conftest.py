@@ -17,7 +17,8 @@ from agentd.providers.assemble import Assembler
 from agentd.providers.builtin import BuiltinProvider
 from agentd.providers.protocol import ModelRequest, Provider, ToolSchema
 from agentd.tools.base import Tool, ToolContext, ToolState
-from agentd.tools.registry import FILE_TOOLS
+from agentd.tools.registry import CODE_TOOLS, FILE_TOOLS
+from agentd.workspace.symbols.query import Symbols
 
 MAX_TURNS = 40
 
@@ -183,15 +184,18 @@ class World:
 
 @attrs.frozen
 class Workspace:
-    """A directory behind the real file tools."""
+    """A directory behind the real file tools; behind those that know the code, too, where there is an index."""
 
     root: Path
     names: Sequence[str] = ("Glob", "Grep", "LS", "Read")
-    _tools: Mapping[str, Tool] = attrs.field(factory=lambda: {tool.name: tool for tool in FILE_TOOLS})
+    symbols: Symbols | None = None
+    _tools: Mapping[str, Tool] = attrs.field(factory=lambda: {tool.name: tool for tool in (*FILE_TOOLS, *CODE_TOOLS)})
 
     async def run(self, name: str, call_input: Mapping[str, Any]) -> str:
         nothing: Mapping[str, str] = {}
-        context = ToolContext(self.root, ToolState(self.root), nothing, (), lambda text: None, str)
+        context = ToolContext(
+            self.root, ToolState(self.root), nothing, (), lambda text: None, str, symbols=self.symbols
+        )
         outcome = await self._tools[name].run(call_input, context)
         text = "\n".join(part.text for part in outcome.content if isinstance(part, Text))
         if outcome.is_error:

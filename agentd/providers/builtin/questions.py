@@ -9,6 +9,8 @@ import attrs
 
 from agentd.providers.builtin.answer import Findings, Source, asks_limits, compose, main_names, pick_uses
 from agentd.providers.builtin.definitions import CONSTANTS, outline_pattern
+from agentd.providers.builtin.history import recent_commits
+from agentd.providers.builtin.indexed import asks_related, asks_structure, find_names, find_related, find_structure
 from agentd.providers.builtin.outline import asks_outline, outline
 from agentd.providers.builtin.outputs import Hit, Line, grep_counts, grep_hits, number_of_paths, paths, read_lines
 from agentd.providers.builtin.plan import Answered, Call, Plan, run_calls
@@ -39,16 +41,26 @@ def answer_question(text: str, offered: frozenset[str]) -> Plan[str]:
         )
     question = read_question(text)
     if asks_recent(question):
-        return (yield from recent_changes(offered))
+        told = (yield from recent_commits(question)) if "GitLog" in offered else None
+        return told or (yield from recent_changes(offered))
     if asks_outline(question):
-        return (yield from outline(question))
+        return (yield from outline(question, offered))
+    if asks_structure(question) and (structure := (yield from find_structure(question, offered))):
+        return structure
     if asks_overview(question):
         return (yield from overview(offered))
-    if asks_where(question) and (told := (yield from find_symbols(question))) is not None:
-        if not question.subject:
-            return told
+    told = (yield from _find_names(question, offered)) if asks_where(question) else None
+    related = (yield from find_related(question, offered)) if asks_related(question) else None
+    if (told and not question.subject) or related:
+        return "\n\n".join(filter(None, (told, related)))
+    if told:
         return f"{told}\n\nOn {question.subject}:\n\n{(yield from _search(read_question(question.subject), offered))}"
     return (yield from _search(question, offered))
+
+
+def _find_names(question: Question, offered: frozenset[str]) -> Plan[str | None]:
+    """Where its names are defined and used, by the index of symbols if there is one."""
+    return (yield from find_names(question, offered)) or (yield from find_symbols(question))
 
 
 def _search(question: Question, offered: frozenset[str]) -> Plan[str]:
