@@ -27,7 +27,7 @@ from agentd.errors import (
     Locked,
     StoreFailed,
 )
-from agentd.store.fold import Fragment, JobView, Task
+from agentd.store.fold import REFUSED, Fragment, JobView, Task
 
 STOP_SECONDS = 25.0  # for a cancelled job to write its end when the engine closes
 logger = logging.getLogger(__name__)
@@ -213,6 +213,7 @@ class Engine:
                 self._slot_taken = False
                 if key is not None:
                     del self._keys[key]
+                self._withdraw(taken.job)
                 raise
             finally:
                 taken.written.set()
@@ -335,6 +336,17 @@ class Engine:
             await session.commit(created, *fragments, message)
         return tuple(each.data["id"] for each in fragments)
 
+    def _withdraw(self, job_id: str) -> None:
+        """A job that was written and could not be synced. Its client is told that there is none: so that it is never
+        run, not by another process either, its end is written as soon as that can be done."""
+        for session in self.sessions:
+            if (job := session.state.jobs.get(job_id)) is not None:
+                error = {"code": "STORE_FAILED", "message": "the disk failed before the job was accepted"}
+                end = _end_of(job, JobState.FAILED, REFUSED, error)
+                session.owe(end)
+                context.forget_texts(session, job_id)
+                job.state, job.finished, job.key, job.ended = JobState.FAILED, end.data, None, job.created
+
     def _start(self, session: Session, job: JobView, spec: JobSpec) -> JobRun:
         self._run = JobRun(self.bench, session, self._asks_of(session), job, spec)
         self._nursery.start_soon(self._work, self._run)
@@ -343,21 +355,29 @@ class Engine:
     async def _work(self, run: JobRun) -> None:
         try:
             await run.run()
+        except StoreFailed as exc:  # what it was to write about its end; that it has ended is owed
+            logger.error("session %s: %s", run.session.id, exc)
         finally:
             # In one step with the last record: nobody sees a job that has ended and a slot that is still taken.
             self._run, self._slot_taken = None, False
-        await self._start_next()
         try:
+            await self._start_next()
             await run.session.log.synced(run.session.state.pos)
             self.sessions.save(run.session)
-        except (StoreFailed, OSError):
-            logger.exception("session %s: its state could not be saved", run.session.id)
+        except StoreFailed as exc:
+            logger.error("session %s: %s", run.session.id, exc)
 
     async def _start_next(self) -> None:
+        """Raises StoreFailed; then the next job stays in line."""
         if self._backlog and not self._slot_taken:
             self._slot_taken = True
-            session, job = self._backlog.popleft()
-            await self.sessions.open(session)
+            session, job = self._backlog[0]
+            try:
+                await self.sessions.open(session)
+            except BaseException:
+                self._slot_taken = False
+                raise
+            self._backlog.popleft()
             self._start(session, job, read_spec(job.spec))
 
     def _asks_of(self, session: Session) -> Asks:

@@ -68,15 +68,11 @@ class Session:
         self.state.apply_all(records)
         return records[-1].pos
 
-    def append_surely(self, *entries: Entry) -> bool:
-        """Write them or, where the disk refuses, as soon as it does not, before anything else. Whether they are
-        written: if not, *state* knows nothing of them yet."""
-        try:
-            self.append(*entries)
-        except StoreFailed:
-            self._owed += entries
-            return False
-        return True
+    def owe(self, *entries: Entry) -> None:
+        """Have them written as soon as the disk takes something again, before anything else. *state* hears of them
+        then."""
+        self._owed += entries
+        self._refused.set()
 
     async def commit(self, *entries: Entry) -> None:
         """Append, and return when the records would survive a power cut. Raises StoreFailed."""
@@ -212,9 +208,10 @@ class Sessions:
 
     def save(self, session: Session) -> None:
         """Keep the folded state, so that the next start need not fold a long log anew. Raises StoreFailed."""
-        if session.log.size >= WORTH_A_CACHE:
+        log = session._log  # None: another session became the active one meanwhile
+        if log is not None and log.size >= WORTH_A_CACHE:
             state = json.dumps(state_to_json(session.state))
-            write_fold(session.dir, session.log, Fold(session.state.pos, state))
+            write_fold(session.dir, log, Fold(session.state.pos, state))
 
 
 def load_state(directory: SessionDir) -> SessionState:

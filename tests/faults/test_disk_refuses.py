@@ -78,6 +78,26 @@ def test_whatever_the_disk_refuses_no_promise_is_broken(tmp_path: Path, forge: F
     check_after_restart(place, told).kill()
 
 
+def test_of_a_job_that_was_refused_when_it_was_on_disk_already_nothing_comes(tmp_path: Path, forge: Forge) -> None:
+    place, told, switch = place_of(tmp_path, forge), Promises(), tmp_path / "switch"
+    body = job_body("talker", "ASK", contextText=[])
+    with place.executor(switch=switch) as executor:
+        Client(executor, told).steps()[0]()
+        switch.write_text("EIO")
+        for _ in range(2):
+            assert executor.ask("POST", "/v1/jobs", body, Idempotency_Key="k").status == 507
+        switch.unlink()
+        answer = executor.ask("POST", "/v1/jobs", body, Idempotency_Key="k")
+        assert answer.status == 201
+        told.jobs["k"], told.tried["k"] = answer.body["jobId"], body
+        executor.wait_for_end(answer.body["jobId"])
+        states = {job["jobId"]: job["state"] for job in executor.ask("GET", "/v1/jobs").body["jobs"]}
+    executor = check_after_restart(place, told)
+    assert {job["jobId"]: job["state"] for job in executor.ask("GET", "/v1/jobs").body["jobs"]} == states
+    assert sorted(states.values()) == ["COMPLETED", "FAILED"]
+    executor.kill()
+
+
 # --- Real ones ----------------------------------------------------------------------------------------------------
 
 
