@@ -50,6 +50,10 @@ class Launched:
     def pid(self) -> int:
         return self.ready.pid
 
+    @property
+    def is_dead(self) -> bool:
+        return self._process.ended.is_set()
+
     async def wait_dead(self) -> str:
         """Why it is dead, in words, once it is."""
         await self._process.ended.wait()
