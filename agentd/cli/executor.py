@@ -183,14 +183,17 @@ async def serve_supervised(settings: Settings, hello: Hello) -> None:
             open_bench(settings, workspace, directory.path, _cache_dir(session, workspace), catalog) as bench,
             open_engine(bench, sessions) as engine,
         ):
-            app = control.Control(engine, session, hello.token)
+            inside = control.Control(engine, session, hello.token)
+            public = routes.App(engine, _exec_id(settings), hello.token)
             listeners = [open_unix_listener(directory.path / "executor.sock")]
-            async with serving(listeners, [app.mount()]):
+            async with serving(listeners, [inside.mount(), public.mount()]):
                 sys.stdout.buffer.write(ready_line(hello, listeners[0].address, bench.containment))
                 sys.stdout.buffer.flush()
-                await _wait_for_the_first(watch_leash, _wait_for_signal, app.stop.wait)
+                await _wait_for_the_first(watch_leash, _wait_for_signal, inside.stop.wait)
+                public.ready = False
                 await engine.close()
-                app.feed.close()
+                public.close_feeds()
+                inside.feed.close()
         nursery.cancel_scope.cancel()
 
 

@@ -114,10 +114,11 @@ class Engine:
 
     @property
     def _scratch(self) -> Path:
-        """For files that live no longer than a request."""
-        if self.sessions.home is None:
-            raise RuntimeError("a supervised executor has no home")
-        return self.sessions.home.root
+        """For files that live no longer than a request. A supervised executor has no directory but its session's."""
+        if self.sessions.home is not None:
+            return self.sessions.home.root
+        assert self.sessions.active is not None
+        return self.sessions.active.dir.path
 
     async def switch_session(self, session_id: str) -> Session:
         """Make it the active one. Raises SessionNotFound, JobInProgress, StoreFailed."""

@@ -1,4 +1,4 @@
-"""What an executor offers its daemon alone, under /_/: whole JobSpecs, raw records, asks, shutdown."""
+"""What an executor offers its daemon alone, below /_: whole JobSpecs, raw records, asks, shutdown."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Control:
         self.feed = Feed(RecordLines(self.session), keepalive=b"\n")
 
     def mount(self) -> Mount:
-        return mount(routes, self)
+        return attrs.evolve(mount(routes, self), prefix="/_")
 
     def guard(self, request: Request) -> Response | None:
         given = request.headers.get("authorization")
@@ -72,14 +72,14 @@ class SettleAsk:
     by: str = "client"
 
 
-@routes.get("/_/health")
+@routes.get("/health")
 async def health(control: Control, request: Request) -> Response:
     """What it works at, and the position of the session's last record."""
     job, session = control.engine.active_job, control.session
     return json_response(200, {"session": session.id, "job": job.id if job else None, "position": session.state.pos})
 
 
-@routes.post("/_/jobs")
+@routes.post("/jobs")
 async def create_job(control: Control, request: Request) -> Response:
     """A whole JobSpec. 201 and the id of the job, which is on disk by then; 409 while another runs."""
     spec = decode(request.body, JobSpec)
@@ -87,13 +87,13 @@ async def create_job(control: Control, request: Request) -> Response:
     return json_response(201, {"job": accepted.job.id})
 
 
-@routes.get("/_/log")
+@routes.get("/log")
 async def log(control: Control, request: Request) -> Answer:
     """Records after ?after=, one JSON object a line, for as long as the reader stays."""
     return StreamResponse(control.feed, max(whole_number(request, "after", 0), 0), NDJSON_TYPE)
 
 
-@routes.post("/_/asks/{ask_id}")
+@routes.post("/asks/{ask_id}")
 async def settle_ask(control: Control, request: Request, ask_id: str) -> Response:
     """200; 404 no such ask; 409 it was settled before."""
     answer = decode(request.body, SettleAsk)
@@ -101,12 +101,12 @@ async def settle_ask(control: Control, request: Request, ask_id: str) -> Respons
     return json_response(200, {"id": ask_id, "decision": answer.decision})
 
 
-@routes.post("/_/jobs/{job_id}/cancel")
+@routes.post("/jobs/{job_id}/cancel")
 async def cancel_job(control: Control, request: Request, job_id: str) -> Response:
     return json_response(202, {"job": job_id, "cancelling": control.engine.cancel(job_id)})
 
 
-@routes.post("/_/shutdown")
+@routes.post("/shutdown")
 async def shutdown(control: Control, request: Request) -> Response:
     """202: the running job is cancelled, everything is written, and the process ends."""
     control.stop.set()
