@@ -27,7 +27,7 @@ from agentd.errors import (
     Locked,
     StoreFailed,
 )
-from agentd.store.fold import REFUSED, Fragment, JobView, Task
+from agentd.store.fold import REFUSED, JobView, Task
 
 STOP_SECONDS = 25.0  # for a cancelled job to write its end when the engine closes
 logger = logging.getLogger(__name__)
@@ -129,10 +129,16 @@ class Engine:
             await self.sessions.activate(session)
         return session
 
+    @asynccontextmanager
+    async def active_session(self) -> AsyncIterator[Session]:
+        """The active session, made if there is none. It stays the active one until the block ends."""
+        async with self._choosing:
+            yield await self._session_for(None, None)
+
     async def set_tasks(self, tasks: Sequence[Task]) -> None:
         """Replace the active session's task list. Raises JobInProgress, StoreFailed."""
         self.check_free()
-        async with self._active() as session:
+        async with self.active_session() as session:
             self.check_free()
             await session.commit(Entry("tasks", {"tasks": [attrs.asdict(task) for task in tasks]}))
 
@@ -150,34 +156,6 @@ class Engine:
         """Raises JobInProgress."""
         if not self.is_free:
             raise JobInProgress(self.slot_state)
-
-    # --- The context of the active session, which is made if there is none ----------------------------------------
-
-    async def add_named(self, kind: context.Named, names: Sequence[str], what: str) -> list[Fragment]:
-        """Raises InvalidRequest if there is nothing to add, see context.usable(); StoreFailed."""
-        sound = await context.usable(self.bench, kind, names, what)
-        async with self._active() as session:
-            return await context.add_named(session, kind, sound)
-
-    async def add_text(self, text: str) -> Fragment:
-        """Raises InvalidRequest, StoreFailed."""
-        async with self._active() as session:
-            return await context.add_text(session, text)
-
-    async def drop(self, ids: Sequence[str]) -> list[str]:
-        """Raises InvalidRequest, StoreFailed."""
-        async with self._active() as session:
-            return await context.drop(session, ids)
-
-    async def drop_all(self) -> list[str]:
-        """All that is not pinned. Raises StoreFailed."""
-        async with self._active() as session:
-            return await context.drop_all(session)
-
-    async def pin(self, fragment_id: str, pinned: bool) -> None:
-        """Raises FragmentNotFound, StoreFailed."""
-        async with self._active() as session:
-            await context.pin(session, fragment_id, pinned)
 
     # --- Jobs -----------------------------------------------------------------------------------------------------
 
@@ -315,12 +293,6 @@ class Engine:
             return await self.sessions.create("executor", self.bench.workspace, "Session")
         await self.sessions.activate(session)
         return session
-
-    @asynccontextmanager
-    async def _active(self) -> AsyncIterator[Session]:
-        """It stays the active one until the block ends."""
-        async with self._choosing:
-            yield await self._session_for(None, None)
 
     async def _write_job(
         self, session: Session, job: str, spec: JobSpec, key: str | None, payload: str | None

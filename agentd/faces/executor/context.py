@@ -17,29 +17,27 @@ from agentd.wire.messages import Request, Response, json_response
 async def add_files(app: App, request: Request) -> Response:
     """200 and what was added: files that are in the context already are left out."""
     paths = requests.relative_paths(request.body)
-    added = await app.engine.add_named("file", paths, "relative paths")
-    return _added(added, "relativePath")
+    return _added(await _add(app, "file", paths, "relative paths"), "relativePath")
 
 
 @routes.post("/v1/context/classes")
 async def add_classes(app: App, request: Request) -> Response:
     names = requests.class_names(request.body)
-    added = await app.engine.add_named("class", names, "class names")
-    return _added(added, "className")
+    return _added(await _add(app, "class", names, "class names"), "className")
 
 
 @routes.post("/v1/context/methods")
 async def add_methods(app: App, request: Request) -> Response:
     names = requests.method_names(request.body)
-    added = await app.engine.add_named("method", names, "method names")
-    return _added(added, "methodName")
+    return _added(await _add(app, "method", names, "method names"), "methodName")
 
 
 @routes.post("/v1/context/text")
 async def add_text(app: App, request: Request) -> Response:
     """200, the fragment's id and how many characters it has."""
     text = requests.context_text(request.body)
-    fragment = await app.engine.add_text(text)
+    async with app.engine.active_session() as session:
+        fragment = await context.add_text(session, text)
     return json_response(200, {"id": fragment.id, "chars": len(text)})
 
 
@@ -69,13 +67,19 @@ async def read_fragment(app: App, request: Request, fragment_id: str) -> Respons
 async def drop(app: App, request: Request) -> Response:
     """200 and which were dropped; 400 if there was none to drop."""
     ids = requests.fragment_ids(request.body)
-    return json_response(200, {"dropped": await app.engine.drop(ids)}) if app.engine.sessions.active else no_session()
+    if app.engine.sessions.active is None:
+        return no_session()
+    async with app.engine.active_session() as session:
+        return json_response(200, {"dropped": await context.drop(session, ids)})
 
 
 @routes.post("/v1/context/drop-all")
 async def drop_all(app: App, request: Request) -> Response:
     """200 and which were dropped: pinned ones and those of a running job stay."""
-    return json_response(200, {"dropped": await app.engine.drop_all()}) if app.engine.sessions.active else no_session()
+    if app.engine.sessions.active is None:
+        return no_session()
+    async with app.engine.active_session() as session:
+        return json_response(200, {"dropped": await context.drop_all(session)})
 
 
 @routes.post("/v1/context/pin")
@@ -84,12 +88,19 @@ async def pin(app: App, request: Request) -> Response:
     asked = requests.pinning(request.body)
     if app.engine.sessions.active is None:
         return no_session()
-    await app.engine.pin(asked.id, asked.pinned)
+    async with app.engine.active_session() as session:
+        await context.pin(session, asked.id, asked.pinned)
     return json_response(200, {"id": asked.id, "pinned": asked.pinned})
 
 
 def no_session() -> Response:
     return problem(404, "NOT_FOUND", "No session loaded")
+
+
+async def _add(app: App, kind: context.Named, names: list[str], what: str) -> list[Fragment]:
+    sound = await context.usable(app.engine.bench, kind, names, what)  # it may take a while: nobody else waits for it
+    async with app.engine.active_session() as session:
+        return await context.add_named(session, kind, sound)
 
 
 def _added(fragments: list[Fragment], name: str) -> Response:
