@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from agentd.providers.builtin.grammar import Edit, Step
+from agentd.providers.builtin.material import Fragment, is_about
 from agentd.providers.builtin.plan import Call, Move, Plan, run_calls
-from agentd.providers.builtin.questions import answer_question
+from agentd.providers.builtin.questions import answer_with
 from agentd.providers.builtin.steps import Outcome, carry_out, shown
 from agentd.providers.builtin.task import Free, Item, parse
 
@@ -27,20 +28,20 @@ NOT_SPELLED_OUT = (
 )
 
 
-def answer_task(task: str, offered: frozenset[str]) -> Plan[Move]:
-    """Carry out a person's message; what to answer."""
+def answer_task(task: str, offered: frozenset[str], material: Sequence[Fragment] = ()) -> Plan[Move]:
+    """Carry out a person's message; what to answer. *material*: what was put before it."""
     items = parse(task)
     if len(items) > 1:
-        return (yield from _do_all(items, offered))
-    outcome = yield from _do(items[0], offered)
+        return (yield from _do_all(items, offered, material))
+    outcome = yield from _do(items[0], offered, material)
     return Move(outcome.text, failed=outcome.broken)
 
 
-def _do_all(items: Sequence[Item], offered: frozenset[str]) -> Plan[Move]:
+def _do_all(items: Sequence[Item], offered: frozenset[str], material: Sequence[Fragment]) -> Plan[Move]:
     """In order, up to the first that fails: what comes after it may rest on it."""
     outcomes: list[Outcome] = []
     for item in items:
-        outcomes.append((yield from _do(item, offered)))
+        outcomes.append((yield from _do(item, offered, material)))
         if outcomes[-1].state == "failed":
             break
     return Move(_report(items, outcomes), failed=outcomes[-1].broken)
@@ -58,15 +59,15 @@ def _report(items: Sequence[Item], outcomes: Sequence[Outcome]) -> str:
     return "\n".join(lines)
 
 
-def _do(item: Item, offered: frozenset[str]) -> Plan[Outcome]:
+def _do(item: Item, offered: frozenset[str], material: Sequence[Fragment]) -> Plan[Outcome]:
     if not isinstance(item.what, Free):
         is_edit = any(isinstance(step, Edit) for step in item.what)
         theirs = is_edit and "Code" in offered and "Edit" not in offered
         return (yield from _hand_over(item) if theirs else _all_of(item.what, offered))
     if item.what.kind == "talk":
         return Outcome("done", I_AM)
-    findings = yield from answer_question(item.what.text, offered)
-    if item.what.kind == "question":
+    findings = yield from answer_with(material, item.what.text, offered)
+    if item.what.kind == "question" or is_about(item.what.text, material):
         return Outcome("done", findings)
     return Outcome("declined", f"{NOT_SPELLED_OUT}\n\nWhat I found about it in the repository:\n\n{findings}")
 

@@ -57,6 +57,7 @@ def next_move(request: ModelRequest) -> Move:
     """What the built-in model says and calls next. Pure."""
     # Here, not above: an executor that works with another model starts 50 ms earlier without them.
     from agentd.providers.builtin.carry_out import answer_task
+    from agentd.providers.builtin.material import fragments
     from agentd.providers.builtin.plan import LOST, Move, replay
     from agentd.providers.builtin.recap import SUMMED_UP, asks_recap, recap
     from agentd.providers.builtin.tasklist import plan_tasks
@@ -71,8 +72,11 @@ def next_move(request: ModelRequest) -> Move:
     if any(text.startswith(SUMMED_UP) for text in material):
         return Move(LOST)  # the conversation was summed up in the middle of the task
     offered = frozenset(tool.name for tool in request.tools)
-    plan = plan_tasks if "TaskList" in offered else answer_task
-    return replay(plan(task, offered), request.messages[start + 1 :])
+    if "TaskList" in offered:
+        plan = plan_tasks(task, offered)
+    else:
+        plan = answer_task(task, offered, fragments(request.messages[: start + 1]))
+    return replay(plan, request.messages[start + 1 :])
 
 
 def _task_index(messages: Sequence[Message]) -> int | None:

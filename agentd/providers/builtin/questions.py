@@ -11,6 +11,8 @@ from agentd.providers.builtin.answer import Findings, Source, asks_limits, compo
 from agentd.providers.builtin.definitions import CONSTANTS, outline_pattern
 from agentd.providers.builtin.history import recent_commits
 from agentd.providers.builtin.indexed import asks_related, asks_structure, find_names, find_related, find_structure
+from agentd.providers.builtin.material import Fragment, relevant, words_of
+from agentd.providers.builtin.material import told as told_of
 from agentd.providers.builtin.outline import asks_outline, outline
 from agentd.providers.builtin.outputs import Hit, Line, grep_counts, grep_hits, number_of_paths, paths, read_lines
 from agentd.providers.builtin.plan import Answered, Call, Plan, run_calls
@@ -32,6 +34,20 @@ LINES = 300  # of each
 WORTH_READING = 0.4  # of the best file's score
 READ = 4  # files that are read, at their best places
 AROUND = (12, 30)  # lines before and after a place
+
+
+def answer_with(material: Sequence[Fragment], text: str, offered: frozenset[str]) -> Plan[str]:
+    """What the material that a question is about says, and what the repository does."""
+    chosen = relevant(text, material)
+    if not chosen:
+        return (yield from answer_question(text, offered))
+    parts = [told_of(chosen)]
+    if any(each.kind == "text" for each in chosen):
+        if (question := words_of(text, chosen)).terms and {"Grep", "Read"} <= offered:
+            parts.append(f"In the repository, on the words of it:\n\n{(yield from _search(question, offered))}")
+    else:
+        parts.append(f"In the repository:\n\n{(yield from answer_question(text, offered))}")
+    return "\n\n".join(parts)
 
 
 def answer_question(text: str, offered: frozenset[str]) -> Plan[str]:

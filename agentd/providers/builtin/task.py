@@ -47,6 +47,7 @@ _INFO_PATH = re.compile(
 )
 _QUESTION = re.compile(
     r"(?:please\s+)?(?:(?:can|could|would) you\s+)?(?:(?:and|so|but|also|then)\s+)?"
+    r"(?:(?:based on|given|using|according to|from|in|with|for)\b[^,.\n]*,\s*)?"
     r"(?:how|what|which|where|who|why|when|whose|is|are|does|do(?! not| the| this| these| it\b)|did|can|could|should|"
     r"has|have|was|were|will|explain|"
     r"describe|summari[sz]e|find|show|list|tell|search|look|locate|trace|outline|count|give|analy[sz]e|explore|"
