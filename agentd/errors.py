@@ -162,6 +162,21 @@ class Locked(AgentdError):
     code = "LOCKED"
 
 
+class Forbidden(AgentdError):
+    """Who asks is known, but may not do this."""
+
+    code = "FORBIDDEN"
+
+
+class CapacityExceeded(AgentdError):
+    """Every slot of the session manager is taken."""
+
+    code = "CAPACITY_EXCEEDED"
+
+    def __init__(self, size: int) -> None:
+        super().__init__(f"all {size} sessions that there may be are open; try again when one was closed")
+
+
 class ExecutorFailed(AgentdError):
     """The executor process did not start, or died."""
 
@@ -179,7 +194,9 @@ class WorktreeFailed(AgentdError):
 
 
 def only_cause(exc: Exception) -> Exception:
-    """What happened, out of the groups that nurseries put around it; the group itself where several things did."""
-    while isinstance(exc, ExceptionGroup) and len(exc.exceptions) == 1:
-        exc = exc.exceptions[0]
-    return exc
+    """What happened, out of the groups that nurseries put around it; the group itself where several things did. One
+    thing may have happened to several tasks: a disk that is full."""
+    if not isinstance(exc, ExceptionGroup):
+        return exc
+    first, *others = [only_cause(each) for each in exc.exceptions]
+    return first if all((type(each), str(each)) == (type(first), str(first)) for each in others) else exc
