@@ -228,7 +228,7 @@ async def test_an_answer_that_takes_too_long_says_what_to_do(told: Told, monkeyp
 async def test_progress_is_live_output(context: ToolContext, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(index_module, "PROGRESS_FILES", 1)
     said: list[str] = []
-    await SearchSymbols().run({"pattern": "x"}, attrs.evolve(context, on_output=said.append))
+    await SearchSymbols().run({"pattern": "check"}, attrs.evolve(context, on_output=said.append))
     assert said == ["indexed 2 of 2 files\n"]
 
 

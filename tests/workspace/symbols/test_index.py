@@ -234,7 +234,7 @@ async def test_who_asks_during_a_pass_gets_what_was_written_before_asking(
 
 
 async def test_a_cancelled_pass_leaves_no_process_and_keeps_what_it_found(
-    top: Path, index: SymbolIndex, scans: Scans, monkeypatch: pytest.MonkeyPatch
+    top: Path, index: SymbolIndex, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(index_module, "PROGRESS_FILES", 1)
     monkeypatch.setattr(index_module, "PIECE", 1)
@@ -245,8 +245,8 @@ async def test_a_cancelled_pass_leaves_no_process_and_keeps_what_it_found(
         await index.refresh()
     assert scope.cancelled_caught
     assert children() == before
+    assert 0 < len(index._files) < 10
     assert len(await index.refresh()) == 10
-    assert len(scans.passes[1]) < 10 or any(look.young for look in index._files.values())
 
 
 async def test_workers_do_not_outlive_their_work(top: Path, index: SymbolIndex) -> None:
