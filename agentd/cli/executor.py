@@ -22,6 +22,7 @@ from agentd.errors import AgentdError, InvalidSetting, only_cause
 from agentd.faces.executor import control, routes
 from agentd.providers.factory import make_registry, open_providers
 from agentd.providers.settings import Catalog, load_catalog
+from agentd.sandbox import forkserver
 from agentd.sandbox.contain import probe
 from agentd.sandbox.leash import read_hello, ready_line, watch_leash
 from agentd.store.home import Home, SessionDir, make_home
@@ -58,6 +59,8 @@ def main(argv: list[str]) -> int:
 
         show(page("executor"))
         return 0
+    if argv[:1] == ["--fork-server"]:
+        return forkserver.serve(main, parent=int(argv[1]))
     logging.basicConfig(format="agentd executor: %(levelname)s %(message)s", level=logging.WARNING)
     try:
         settings = read_settings(OPTIONS, argv, os.environ)

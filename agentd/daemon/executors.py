@@ -11,7 +11,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -19,6 +19,7 @@ from typing import Literal
 import attrs
 import trio
 
+from agentd.daemon.forks import ForkFailed, Forks, is_supported, open_forks
 from agentd.daemon.launch import Launched, executor_environment, launch, start_plainly
 from agentd.daemon.launchers import LOCAL, Launcher
 from agentd.daemon.launchfile import Identity, LaunchFile, Reaped, reap_leftovers
@@ -66,17 +67,23 @@ class Plan:
 @asynccontextmanager
 async def open_seats(plan: Plan) -> AsyncIterator[Seats]:
     """Seats without executors. Leaving the block ends the executors, all at once."""
-    async with trio.open_nursery() as nursery:
-        yield Seats(plan, nursery)
+    async with AsyncExitStack() as stack:
+        forks = None
+        if plan.launcher.is_local and is_supported():
+            forks = await stack.enter_async_context(open_forks())
+            forks.start()
+        nursery = await stack.enter_async_context(trio.open_nursery())
+        yield Seats(plan, nursery, forks)
         nursery.cancel_scope.cancel()
 
 
 class Seats:
     """The seats of all sessions. It owns their executors."""
 
-    def __init__(self, plan: Plan, nursery: trio.Nursery) -> None:
+    def __init__(self, plan: Plan, nursery: trio.Nursery, forks: Forks | None) -> None:
         self.plan = plan
         self._nursery = nursery
+        self._forks = forks
         self._seats: dict[str, Seat] = {}
         self._callbacks: list[Callable[[Seat], object]] = []
 
@@ -105,8 +112,13 @@ class Seats:
     def own(self, life: _Life) -> None:
         self._nursery.start_soon(life.run)
 
-    async def start(self, life: _Life, command: Sequence[str], env: Mapping[str, str]) -> Child:
-        """Raises NotStarted."""
+    async def start(self, workspace: Path, command: Sequence[str], env: Mapping[str, str]) -> Child:
+        """An executor that waits for its hello, or the launcher's *command*. Raises NotStarted."""
+        if self._forks is not None:
+            try:
+                return await self._forks.fork(self.plan.executor_words(workspace), env)
+            except ForkFailed as exc:
+                logger.info("started without the fork server: %s", exc)
         return await start_plainly(command, env)
 
 
@@ -282,7 +294,7 @@ class _Life:
         return {**executor_environment(), "AGENTD_DATA_DIR": str(self._seat.session.path.parent.parent)}
 
     async def _start(self, command: Sequence[str], env: Mapping[str, str]) -> Child:
-        child = await self._seats.start(self, command, env)
+        child = await self._seats.start(self._seat.workspace, command, env)
         self._note(Identity.of(child.pid))
         return child
 

@@ -52,7 +52,7 @@ def fork(main: Callable[[], int], env: Mapping[str, str]) -> Child:
     gc.freeze()  # or the child's first collection would copy every page that it shares with us
     pid = os.fork()
     if pid == 0:
-        _be_the_child((stdin, stdout, stderr), env, main)
+        be_the_child((stdin, stdout, stderr), env, main)
     gc.unfreeze()
     for fd in (stdin, stdout, stderr, begin):
         os.close(fd)
@@ -61,7 +61,8 @@ def fork(main: Callable[[], int], env: Mapping[str, str]) -> Child:
     return Child(Forked(pid), FdStream(our_stdin), FdStream(our_stdout), FdStream(our_stderr))
 
 
-def _be_the_child(streams: tuple[int, int, int], env: Mapping[str, str], main: Callable[[], int]) -> NoReturn:
+def be_the_child(streams: tuple[int, int, int], env: Mapping[str, str], main: Callable[[], int]) -> NoReturn:
+    """What a process does that was just forked: in a session of its own, with nothing but *streams*, *main*."""
     code = 1
     try:
         os.setsid()

@@ -1,0 +1,182 @@
+"""The daemon's side of its fork server: see sandbox/forkserver.py. Linux only.
+
+It is started ahead of need, and anew when it has died. The daemon is the child subreaper of what is forked, and so of
+whatever else loses its parent below: what nobody waits for is reaped here.
+"""
+
+from __future__ import annotations
+
+import array
+import logging
+import os
+import socket
+import sys
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import ExitStack, asynccontextmanager, closing
+
+import trio
+from trio.lowlevel import FdStream
+
+from agentd.daemon.launch import executor_environment
+from agentd.sandbox import guard
+from agentd.sandbox.child import DEVNULL, Child, spawn
+from agentd.sandbox.fork import Forked
+from agentd.sandbox.forkserver import decode_answer, encode_order
+from agentd.sandbox.reexec import own_argv
+
+ANSWER_SECONDS = 10.0  # it has to import everything before the first one
+ANSWER_BYTES = 4096
+TRIES = 3  # that failed one after another, after which there is no further one
+STRAY_SECONDS = 5.0
+STDERR = 2
+logger = logging.getLogger(__name__)
+
+
+class ForkFailed(Exception):
+    """There is no fork server, or it could not fork. Start a process in the plain way."""
+
+
+@asynccontextmanager
+async def open_forks() -> AsyncIterator[Forks]:
+    """A fork server for the length of the block, on the main thread. What it forked does not end with it."""
+    guard.prctl(guard.PR_SET_CHILD_SUBREAPER, 1)
+    try:
+        async with trio.open_nursery() as nursery:
+            forks = Forks(nursery)
+            nursery.start_soon(reap_strays)
+            try:
+                yield forks
+            finally:
+                forks.close()
+                nursery.cancel_scope.cancel()
+    finally:
+        guard.prctl(guard.PR_SET_CHILD_SUBREAPER, 0)
+
+
+class Forks:
+    """One fork server after another."""
+
+    def __init__(self, nursery: trio.Nursery) -> None:
+        self._nursery = nursery
+        self._asking = trio.Lock()
+        self._channel: trio.socket.SocketType | None = None
+        self._failures = 0
+        self.pid: int | None = None  # of the server
+
+    def start(self) -> None:
+        """Start the server, if there is none, without waiting for it. Raises ForkFailed."""
+        if self._channel is not None:
+            return
+        if self._failures >= TRIES:
+            raise ForkFailed(f"the fork server failed {TRIES} times in a row")
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with ExitStack() as undo, closing(theirs):
+            undo.callback(ours.close)
+            argv = own_argv("executor", "--fork-server", str(os.getpid()))
+            child = spawn(argv, env=executor_environment(), stdin=theirs.fileno(), stdout=DEVNULL, stderr=STDERR)
+            undo.pop_all()
+        self._channel, self.pid = trio.socket.from_stdlib_socket(ours), child.pid
+        self._nursery.start_soon(self._own, child)
+
+    async def fork(self, words: Sequence[str], env: Mapping[str, str]) -> Child:
+        """A process that runs `agentd executor WORDS…`. Not to be cancelled, but bounded. Raises ForkFailed."""
+        with trio.CancelScope(shield=True):  # or its answer would be taken for the next one's
+            async with self._asking:
+                child = await self._fork(words, env)
+        return child
+
+    def close(self) -> None:
+        """Let go of the server, which ends."""
+        if self._channel is not None:
+            self._channel.close()
+            self._channel = None
+
+    async def _fork(self, words: Sequence[str], env: Mapping[str, str]) -> Child:
+        try:
+            self.start()
+            with ExitStack() as ours:
+                child_ends, streams = _pipes(ours)
+                try:
+                    answer = await self._ask(encode_order(words, env), child_ends)
+                finally:
+                    for fd in child_ends:
+                        os.close(fd)
+                child = Child(_own_child(decode_answer(answer)), *streams)
+                ours.pop_all()
+        except (OSError, trio.TooSlowError, ValueError) as exc:
+            raise ForkFailed(str(exc) or "the fork server does not answer") from exc
+        self._failures = 0
+        return child
+
+    async def _ask(self, order: bytes, fds: Sequence[int]) -> bytes:
+        """Raises OSError, TooSlowError: then there is no server any more."""
+        channel = self._channel
+        assert channel is not None
+        try:
+            with trio.fail_after(ANSWER_SECONDS):
+                await channel.sendmsg([order], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))])
+                answer = await channel.recv(ANSWER_BYTES)
+            if not answer:
+                raise ConnectionResetError("the fork server died")
+        except BaseException:
+            self._failures += 1
+            self.close()
+            raise
+        return answer
+
+    async def _own(self, server: Child) -> None:
+        try:
+            code = await server.wait()
+            if self.pid == server.pid and self._channel is not None:
+                logger.warning("the fork server ended with exit code %d", code)
+                self.close()
+        finally:
+            with trio.CancelScope(shield=True):
+                await server.end()
+
+
+def _pipes(ours: ExitStack) -> tuple[list[int], list[FdStream]]:
+    """The child's ends of its three standard streams, and our ends. Raises OSError."""
+    theirs: list[int] = []
+    with ExitStack() as undo:
+        streams = []
+        for number in range(3):
+            reader, writer = os.pipe()
+            child_end, our_end = (reader, writer) if number == 0 else (writer, reader)
+            undo.callback(os.close, child_end)
+            theirs.append(child_end)
+            streams.append(FdStream(our_end))
+            ours.callback(streams[-1].close)
+        undo.pop_all()
+    return theirs, streams
+
+
+def _own_child(pid: int) -> Forked:
+    """Raises ChildProcessError if it is not ours, so that we could not wait for it."""
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    return Forked(pid)
+
+
+async def reap_strays() -> None:
+    """Reap what has become our child by losing its parent. Somebody waits for each of our own children, so one that is
+    dead at two looks is nobody's."""
+    seen = 0
+    while True:
+        await trio.sleep(STRAY_SECONDS)
+        while (dead := _first_dead()) and dead == seen:
+            os.waitpid(dead, os.WNOHANG)  # noqa: ASYNC222  # it is dead: this does not wait
+        seen = dead
+
+
+def _first_dead() -> int:
+    """The pid of a child that is dead and was not reaped; 0 if there is none."""
+    try:
+        result = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return 0
+    return result.si_pid if result is not None else 0
+
+
+def is_supported() -> bool:
+    """Whether forking is safe here."""
+    return sys.platform == "linux"
