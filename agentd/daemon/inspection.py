@@ -13,11 +13,12 @@ import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import attrs
 import trio
 
-from agentd.daemon.plaingit import CHECKOUT_SECONDS, PlainGit, open_plain, read_recipe
+from agentd.daemon.plaingit import CHECKOUT_SECONDS, PlainGit, Recipe, open_plain, read_recipe
 from agentd.daemon.worktree_records import RESCUED, Worktree
 from agentd.daemon.worktree_source import Source, commits_of, common_directory
 from agentd.errors import GitFailed
@@ -32,8 +33,10 @@ NAMING_BYTES = 16 << 20  # read of each
 COMMITS = 100_000  # that a session may have made
 HASH = re.compile(r"\b(?:[0-9a-f]{64}|[0-9a-f]{40})\b")
 REFERENCE = re.compile(r"ref: (refs/[^\x00-\x20\x7f]+)\n?")
-ASSUMED = re.compile(rb"(?:^|\0)[a-z] [^\t]*\t([^\0]+)")  # of `ls-files -v`: somebody said not to look at these
-SUBMODULE = re.compile(rb"(?:^|\0)\S 160000 [^\t]*\t([^\0]+)")
+ENTRIES = ("ls-files", "-v", "-s", "-z")  # with a NUL before the first, as they begin with one character for these:
+ASSUMED = re.compile(rb"\0[a-z] [^\t]*\t([^\0]+)")  # somebody told git not to look whether these have changed
+SUBMODULE = re.compile(rb"\0. 160000 [^\t]*\t([^\0]+)")
+UNTRACKED = ("ls-files", "-z", "--others", "--exclude-standard")
 VISIBLE = {"core.sparseCheckout": "true"}  # then git looks at a file that is there in spite of its skip-worktree bit
 
 logger = logging.getLogger(__name__)
@@ -45,9 +48,27 @@ class Administration:
 
     directory: Path
     head: str | None  # a ref or an object, as its HEAD says
+    guess: str  # the commit that this is, unless it is kept where only git finds it
     seen: frozenset[str]  # whatever looks like the name of a commit
     index: Path | None
     elsewhere: bool  # somebody moved the worktree, and its files are there
+
+
+@attrs.frozen
+class Commits:
+    head: str | None
+    tip: str | None  # of the session's branch
+    earlier: str | None  # what was rescued before, by a removal that did not come to its end
+    lost: tuple[str, ...]  # tips of what no ref has
+    branch_needed: bool  # it has commits that no other ref has
+
+
+@attrs.frozen
+class Content:
+    plain: PlainGit | None = None  # with a copy of the index, or one that was made from the commit
+    there: bool = False  # whether there are files at all; without any, only what is staged counts
+    dirty: bool = False
+    nested: bool = False  # another repository is in it, whose history no commit of this one can hold
 
 
 @attrs.frozen
@@ -56,16 +77,9 @@ class Inspection:
 
     worktree: Worktree
     common: Path
-    head: str | None
-    tip: str | None  # of the session's branch
-    earlier: str | None  # what was rescued before, by a removal that did not come to its end
-    dirty: bool
-    nested: bool  # another repository is in it, whose history no commit of this one can hold
-    lost: tuple[str, ...]  # tips of what no ref has
-    branch_needed: bool  # it has commits that no other ref has
+    commits: Commits
+    content: Content
     elsewhere: bool
-    plain: PlainGit | None  # the files, with an index that knows them; None where there are none
-    staged: PlainGit | None  # an index without files
 
 
 def administration(common: Path, worktree: Worktree) -> Administration:
@@ -78,7 +92,10 @@ def administration(common: Path, worktree: Worktree) -> Administration:
     own_refs = (_read(path) for path in sorted((directory / "refs").rglob("*")) if path.is_file())
     seen = frozenset(name for text in (*texts, *own_refs) for name in HASH.findall(text) if name.strip("0"))
     index = directory / "index"
-    return Administration(directory, target, seen, index if index.is_file() else None, _moved(directory, worktree))
+    at = HASH.fullmatch(_read(common / (target or "")).strip())
+    guess = at[0] if at else worktree.commit
+    has_index = index.is_file()
+    return Administration(directory, target, guess, seen, index if has_index else None, _moved(directory, worktree))
 
 
 def _read(path: Path) -> str:
@@ -106,14 +123,33 @@ def has_files(tree: Path) -> bool:
         return False
 
 
-async def inspect(worktree: Worktree, session_id: str, work: Path, *, content: bool = True) -> Inspection | None:
-    """*work*: where a git directory for this is made. *content*: whether the files and what is staged are looked at.
+async def inspect(
+    worktree: Worktree, session_id: str, work: Path, *, recipe: Recipe | None = None, content: bool = True
+) -> Inspection | None:
+    """*work*: where a git directory for this is made. *recipe*: of its checkout, if that is known. *content*: whether
+    the files, and what is staged, are looked at.
 
     None: the repository is gone. Raises GitFailed, OSError: what is there cannot be told."""
     common = await trio.to_thread.run_sync(common_directory, worktree.repo)
     if common is None:
         return None
     own = await trio.to_thread.run_sync(administration, common, worktree)
+    if content and not own.elsewhere:
+        # Together, since somebody waits: the commit that the files are compared with is a guess until git has answered.
+        files, commits = await both(
+            partial(_content, worktree, own, own.guess, work, recipe), partial(_commits, worktree, own, session_id)
+        )
+        if commits.head != own.guess:
+            files = await _content(worktree, own, commits.head, work, recipe)
+    else:
+        files, commits = Content(), await _commits(worktree, own, session_id)
+    return Inspection(worktree, common, commits, files, own.elsewhere)
+
+
+# --- Commits ------------------------------------------------------------------------------------------------------
+
+
+async def _commits(worktree: Worktree, own: Administration, session_id: str) -> Commits:
     asked = [own.head or "", f"refs/heads/{worktree.branch}", RESCUED + session_id, worktree.commit]
     head, tip, earlier, began = await commits_of(worktree.repo, [name or "0" for name in asked])
     if began is None and tip is None:
@@ -121,24 +157,7 @@ async def inspect(worktree: Worktree, session_id: str, work: Path, *, content: b
     if own.head is None:  # it was unregistered already
         head = tip or began
     lost, branch_needed = await _lost(worktree, began, tip, {name for name in (head, *own.seen) if name})
-    found = await _content(worktree, own, head, work) if content and not own.elsewhere else Content()
-    return Inspection(
-        worktree=worktree,
-        common=common,
-        head=head,
-        tip=tip,
-        earlier=earlier,
-        dirty=found.dirty,
-        nested=found.nested,
-        lost=lost,
-        branch_needed=branch_needed,
-        elsewhere=own.elsewhere,
-        plain=found.plain,
-        staged=found.staged,
-    )
-
-
-# --- Commits ------------------------------------------------------------------------------------------------------
+    return Commits(head, tip, earlier, lost, branch_needed)
 
 
 async def _lost(worktree: Worktree, began: str | None, tip: str | None, seen: set[str]) -> tuple[tuple[str, ...], bool]:
@@ -176,66 +195,65 @@ def _ancestors(tip: str, parents: Mapping[str, Iterable[str]]) -> Iterator[str]:
 # --- Files --------------------------------------------------------------------------------------------------------
 
 
-@attrs.frozen
-class Content:
-    plain: PlainGit | None = None
-    staged: PlainGit | None = None
-    dirty: bool = False
-    nested: bool = False
-
-
-async def _content(worktree: Worktree, own: Administration, head: str | None, work: Path) -> Content:
-    recipe = await read_recipe(Source(worktree.repo, worktree.commit, None))
+async def _content(
+    worktree: Worktree, own: Administration, head: str | None, work: Path, recipe: Recipe | None
+) -> Content:
+    recipe = recipe or await read_recipe(Source(worktree.repo, worktree.commit, None))
     there = await trio.to_thread.run_sync(has_files, worktree.path)
-    plain = await trio.to_thread.run_sync(open_plain, work, recipe, worktree.path if there else None)
-    if head:
-        plain.set_head(head)
+    plain = await trio.to_thread.run_sync(_open, work, recipe, worktree.path if there else None, own.index, head)
     look = _files if there else _staged
     if own.index is not None:
         try:
-            await trio.to_thread.run_sync(_copy_index, own.index, plain)
             return await look(plain, head)
         except GitFailed as exc:
             logger.warning("the index of %s cannot be read: %s", worktree.path, exc)
-            plain.index.unlink()
+            await trio.to_thread.run_sync(plain.index.unlink)
     if head:
         await plain.git("read-tree", head)
     return await look(plain, head)
 
 
-def _copy_index(index: Path, plain: PlainGit) -> None:
-    """With its time: git trusts no entry that is as young as the index itself."""
-    import shutil  # here: it loads three compressors
+def _open(work: Path, recipe: Recipe, tree: Path | None, index: Path | None, head: str | None) -> PlainGit:
+    plain = open_plain(work, recipe, tree)
+    if head:
+        plain.set_head(head)
+    if index is not None:
+        import shutil  # here: it loads three compressors
 
-    shutil.copy2(index, plain.index)
-    for shared in index.parent.glob("sharedindex.*"):
-        (plain.directory / shared.name).symlink_to(shared)
+        shutil.copy2(index, plain.index)  # with its time: git trusts no entry that is as young as the index itself
+        for shared in index.parent.glob("sharedindex.*"):
+            (plain.directory / shared.name).symlink_to(shared)
+    return plain
 
 
 async def _staged(plain: PlainGit, head: str | None) -> Content:
     if head is None:
-        return Content(staged=plain, dirty=bool(await plain.git("ls-files", "-z")))
+        return Content(plain, dirty=bool(await plain.git("ls-files", "-z")))
     changed = await plain.git("diff-index", "-z", "--cached", "--name-only", "--ignore-submodules=dirty", head)
-    return Content(staged=plain, dirty=bool(changed))
+    return Content(plain, dirty=bool(changed))
 
 
 async def _files(plain: PlainGit, head: str | None) -> Content:
-    # ignore-submodules: looking whether one is dirty would run git in it, with its own configuration.
-    status, index = await _both(
-        partial(_look, plain, "status", "--porcelain", "-z", "--no-renames", "--ignore-submodules=dirty"),
-        partial(_look, plain, "ls-files", "-v", "-s", "-z"),
+    # Apart, `status` takes half the time. ignore-submodules: in one, git would run with its own configuration.
+    status, index, untracked = await both(
+        partial(_look, plain, "status", "--porcelain", "-z", "-uno", "--no-renames", "--ignore-submodules=dirty"),
+        partial(_look, plain, *ENTRIES),
+        partial(_look, plain, *UNTRACKED),
     )
-    dirty = bool(status) or bool(ASSUMED.search(index))
-    return Content(plain, None, dirty, await _has_repositories(plain, dirty, SUBMODULE.findall(index)))
+    index = b"\0" + index
+    dirty = bool(status) or bool(untracked) or bool(ASSUMED.search(index))
+    submodules = [plain.tree / os.fsdecode(path) / ".git" for path in SUBMODULE.findall(index)]
+    nested = any(path.endswith(b"/") for path in untracked.split(b"\0"))
+    return Content(plain, True, dirty, nested or any(map(os.path.lexists, submodules)))
 
 
 async def _look(plain: PlainGit, *args: str) -> bytes:
     return await plain.git(*args, settings=VISIBLE, seconds=CHECKOUT_SECONDS)
 
 
-async def _both(*looks: Callable[[], Awaitable[bytes]]) -> list[bytes]:
-    """At the same time: each waits for the file system. Raises what the first of them that fails does."""
-    answers = [b""] * len(looks)
+async def both(*looks: Callable[[], Awaitable[Any]]) -> list[Any]:
+    """What they return, all done at the same time. Raises what the first of them that fails does."""
+    answers: list[Any] = [None] * len(looks)
 
     async def ask(number: int) -> None:
         answers[number] = await looks[number]()
@@ -247,13 +265,3 @@ async def _both(*looks: Callable[[], Awaitable[bytes]]) -> list[bytes]:
     except ExceptionGroup as group:
         raise group.exceptions[0] from None
     return answers
-
-
-async def _has_repositories(plain: PlainGit, dirty: bool, submodules: Iterable[bytes]) -> bool:
-    links = [plain.tree / os.fsdecode(path) / ".git" for path in submodules]
-    if any(link.is_symlink() or link.exists() for link in links):  # noqa: ASYNC240  # a few looks at a local directory
-        return True
-    if not dirty:
-        return False
-    untracked = await _look(plain, "ls-files", "-z", "--others", "--exclude-standard")
-    return any(path.endswith(b"/") for path in untracked.split(b"\0"))

@@ -39,14 +39,14 @@ def end_process(pid: int) -> None:
 
 def _pids() -> Iterator[int]:
     if PROC.is_dir():
-        yield from (int(name) for name in os.listdir(PROC) if name.isdigit())
+        yield from (int(name) for name in os.listdir(PROC) if name.isdigit())  # noqa: PTH208  # names are all that is needed
 
 
 def _places(pid: int, files: bool) -> Iterator[str]:
     links = [f"{PROC}/{pid}/cwd"]
     if files:
         try:
-            links += [f"{PROC}/{pid}/fd/{name}" for name in os.listdir(f"{PROC}/{pid}/fd")]
+            links += [f"{PROC}/{pid}/fd/{name}" for name in os.listdir(f"{PROC}/{pid}/fd")]  # noqa: PTH208
         except OSError:  # it has ended, or is not ours to see
             pass
     for link in links:

@@ -11,10 +11,12 @@ import os
 from collections.abc import Sequence
 from functools import partial
 
+import attrs
 import trio
 
-from agentd.daemon.inspection import ASSUMED, VISIBLE, Inspection
+from agentd.daemon.inspection import ASSUMED, ENTRIES, UNTRACKED, VISIBLE, Inspection
 from agentd.daemon.plaingit import CHECKOUT_SECONDS, PlainGit
+from agentd.daemon.worktree_files import remove_lock
 from agentd.daemon.worktree_records import RESCUED
 from agentd.workspace.commit import NOBODY
 from agentd.workspace.git import git
@@ -25,47 +27,40 @@ async def store(found: Inspection, session_id: str, lock: int) -> str | None:
 
     *lock*: a descriptor for git to hold. Raises GitFailed: nothing may be removed then."""
     name = RESCUED + session_id
+    earlier = found.commits.earlier
     commit = await _commit(found, session_id)
-    if commit is None or commit == found.earlier:
-        return name if found.earlier else None
-    await trio.to_thread.run_sync(partial((found.common / f"{name}.lock").unlink, missing_ok=True))  # left by a kill
+    if commit is None or commit == earlier:
+        return name if earlier else None
+    await trio.to_thread.run_sync(remove_lock, found.common, name)
     with trio.CancelScope(shield=True):  # a git that is killed would leave its lock in the user's repository
-        old = found.earlier or "0" * len(commit)
-        await git(found.worktree.repo, "update-ref", name, commit, old, pass_fds=(lock,))
+        await git(found.worktree.repo, "update-ref", name, commit, earlier or "0" * len(commit), pass_fds=(lock,))
     return name
 
 
 async def _commit(found: Inspection, session_id: str) -> str | None:
-    plain = found.plain or found.staged
-    if plain is None or not found.dirty:
+    """None: there is nothing to store, or it is stored already."""
+    commits, plain = found.commits, found.content.plain
+    files = await _files(plain, commits.head, found.content.there) if plain and found.content.dirty else None
+    if plain is None or files is None:
         return await _commit_of_lost(found, session_id)
-    head_tree = await _tree_of(plain, found.head)
-    staged = await _write_tree(plain)
-    tree = await _tree_of_files(plain) if found.plain else staged
-    staged_apart = staged is not None and staged not in (head_tree, tree)
-    if tree is None or (tree == head_tree and not staged_apart):  # only times had changed
-        return await _commit_of_lost(found, session_id)
-    if found.earlier and not found.lost and tree == await _tree_of(plain, found.earlier):
-        return found.earlier
-    parents = [found.head] if found.head else []
-    if staged_apart and staged:
-        parents.append(await _commit_tree(plain, staged, parents, f"Staged in session {session_id}"))
+    above = [*commits.lost, *([commits.earlier] if commits.earlier else [])]
+    if above == [commits.earlier] and files.tree == await _tree_of(plain, commits.earlier):
+        return commits.earlier
+    parents = [commits.head] if commits.head else []
+    if files.staged:
+        parents.append(await _commit_tree(plain, files.staged, parents, f"Staged in session {session_id}"))
     text = f"Rescued from session {session_id}\n\nThe files of {found.worktree.path}, on {found.worktree.branch}"
-    return await _commit_tree(plain, tree, [*parents, *found.lost, *_earlier(found)], text)
+    return await _commit_tree(plain, files.tree, [*parents, *above], text)
 
 
 async def _commit_of_lost(found: Inspection, session_id: str) -> str | None:
-    above = [*found.lost, *_earlier(found)]
-    if not found.lost or len(above) == 1:
-        return above[0] if found.lost else found.earlier
-    repo = found.worktree.repo
-    words = ("commit-tree", "--no-gpg-sign", *_parents(above), f"{above[0]}^{{tree}}")
+    lost, earlier = found.commits.lost, found.commits.earlier
+    if len(lost) <= 1 and not (lost and earlier):
+        return lost[0] if lost else None
+    above = [*lost, *([earlier] if earlier else [])]
     text = f"Commits that no ref had at the end of session {session_id}\n".encode()
-    return (await git(repo, *words, input=text, env=NOBODY)).decode().strip()
-
-
-def _earlier(found: Inspection) -> list[str]:
-    return [found.earlier] if found.earlier else []
+    words = ("commit-tree", "--no-gpg-sign", *_parents(above), f"{above[0]}^{{tree}}")
+    return (await git(found.worktree.repo, *words, input=text, env=NOBODY)).decode().strip()
 
 
 def _parents(commits: Sequence[str]) -> list[str]:
@@ -87,17 +82,32 @@ async def _write_tree(plain: PlainGit) -> str | None:
     return (await plain.git("write-tree", "--missing-ok", ok=(0, 128))).decode().strip() or None
 
 
+@attrs.frozen
+class Files:
+    """As trees."""
+
+    tree: str
+    staged: str | None  # the index, where it is neither what was checked out nor what the files are
+
+
+async def _files(plain: PlainGit, head: str | None, there: bool) -> Files | None:
+    """None: only times had changed."""
+    before = await _tree_of(plain, head)
+    staged = await _write_tree(plain)
+    tree = await _tree_of_files(plain) if there else staged
+    if tree is None:  # nothing but conflicts
+        return None
+    apart = staged if staged not in (before, tree) else None
+    return Files(tree, apart) if apart or tree != before else None
+
+
 async def _tree_of_files(plain: PlainGit) -> str:
     look = partial(plain.git, settings=VISIBLE, seconds=CHECKOUT_SECONDS)
-    assumed = ASSUMED.findall(await look("ls-files", "-v", "-s", "-z"))
+    assumed = ASSUMED.findall(b"\0" + await look(*ENTRIES))
     if assumed:
-        await look("update-index", "-z", "--no-assume-unchanged", "--stdin", input=_joined(assumed))
+        paths = b"".join(path + b"\0" for path in assumed)
+        await look("update-index", "-z", "--no-assume-unchanged", "--stdin", input=paths)
     changed = await look("diff-files", "-z", "--name-only", "--ignore-submodules=dirty")
-    untracked = await look("ls-files", "-z", "--others", "--exclude-standard")
-    words = ("update-index", "-z", "--add", "--remove", "--replace", "--stdin")
-    await look(*words, input=changed + untracked)
+    changed += await look(*UNTRACKED)
+    await look("update-index", "-z", "--add", "--remove", "--replace", "--stdin", input=changed)
     return (await look("write-tree", "--missing-ok")).decode().strip()
-
-
-def _joined(paths: Sequence[bytes]) -> bytes:
-    return b"".join(path + b"\0" for path in paths)

@@ -110,7 +110,7 @@ def _empty(fd: int, top: int, depth: int, check: Callable[[], None]) -> bool:
         if not is_directory:
             os.unlink(name, dir_fd=fd)
         elif depth == 0:
-            os.rename(name, f"deep-{uuid.uuid4()}", src_dir_fd=fd, dst_dir_fd=top)  # noqa: PTH104
+            os.rename(name, f"deep-{uuid.uuid4()}", src_dir_fd=fd, dst_dir_fd=top)
             done = False
         else:
             done &= _remove_below(name, fd, top, depth, check)
@@ -123,5 +123,5 @@ def _remove_below(name: str, fd: int, top: int, depth: int, check: Callable[[], 
         done = _empty(below, top, depth - 1, check)
     finally:
         os.close(below)
-    os.rmdir(name, dir_fd=fd)  # noqa: PTH106
+    os.rmdir(name, dir_fd=fd)
     return done

@@ -51,6 +51,7 @@ class Worktree:
 class Record:
     worktree: Worktree
     removing: bool = False  # its content is rescued: what is left is to be taken down
+    since: float = 0.0  # when this was written, by the clock of the file system
 
 
 class Records:
@@ -74,8 +75,10 @@ class Records:
     def read(self, worktree_id: str) -> Record | None:
         """None: there is none that makes sense."""
         try:
-            value = json.loads(self._path(worktree_id).read_bytes())
-            return Record(Worktree.from_json(value), value.get("removing") is True)
+            with self._path(worktree_id).open("rb") as file:
+                since = os.fstat(file.fileno()).st_mtime
+                value = json.load(file)
+            return Record(Worktree.from_json(value), value.get("removing") is True, since)
         except FileNotFoundError:
             return None
         except (ValueError, AttributeError) as exc:
@@ -85,7 +88,7 @@ class Records:
     def all(self) -> list[Record]:
         if not self._directory.is_dir():
             return []
-        names = sorted(name.removesuffix(".json") for name in os.listdir(self._directory) if name.endswith(".json"))
+        names = sorted(path.stem for path in self._directory.glob("*.json"))
         return [record for name in names if (record := self.read(name))]
 
     def forget(self, worktree_id: str) -> None:

@@ -117,8 +117,12 @@ def _home(top: Path, common: Path) -> Path:
     """Where the repository lives when this linked working tree is gone; for any other *top* that itself."""
     if common == top or git_directory(top) == common:
         return top
-    main = common.parent
-    return main if common.name == ".git" else common
+    return home_of(common)
+
+
+def home_of(common: Path) -> Path:
+    """The main working tree, as far as the place of the git directory tells; else that itself."""
+    return common.parent if common.name == ".git" else common
 
 
 def git_directory(top: Path) -> Path | None:

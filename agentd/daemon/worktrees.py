@@ -13,28 +13,38 @@ from __future__ import annotations
 
 import logging
 import os
+import uuid
 from collections import defaultdict
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from functools import partial
+from collections.abc import AsyncIterator, Collection, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import attrs
 import trio
 
 from agentd.daemon.inspection import Inspection, has_files, inspect
+from agentd.daemon.leftovers import Leftover, children, classify, measure, recognize
 from agentd.daemon.plaingit import PlainGit, Recipe, read_recipe
 from agentd.daemon.prepared import WORK, Prepared
 from agentd.daemon.processes import end_process, holders_of, name_of
 from agentd.daemon.rescue import store
-from agentd.daemon.trash import POOL, Trash, remove_tree
+from agentd.daemon.trash import DYING, POOL, Trash
+from agentd.daemon.worktree_files import (
+    forget_administration,
+    furnish,
+    is_checked_out,
+    is_whole,
+    move_away,
+    remove_lock,
+    remove_packed_lock,
+)
 from agentd.daemon.worktree_records import BRANCH, UUID, Record, Records, Worktree
-from agentd.daemon.worktree_source import Source, check_source, commits_of, common_directory, git_directory
+from agentd.daemon.worktree_source import Source, check_source, commits_of
 from agentd.errors import GitFailed, Locked, WorktreeFailed
 from agentd.store.files import FileLock, disk
 from agentd.workspace.git import git
 
-__all__ = ["Removed", "Source", "Worktree", "Worktrees", "open_worktrees"]
+__all__ = ["Leftover", "Removed", "Source", "Worktree", "Worktrees", "open_worktrees"]
 
 KEPT = "kept"
 RECORDS = "records"
@@ -59,6 +69,7 @@ class Worktrees:
         self._trash = trash
         self._prepared = prepared
         self._lock = lock
+        self._recipes: dict[str, Recipe] = {}  # of the worktrees that were made here
         self._by_id: defaultdict[str, trio.Lock] = defaultdict(trio.Lock)
         self._by_repository: defaultdict[Path, trio.Lock] = defaultdict(trio.Lock)
 
@@ -75,6 +86,36 @@ class Worktrees:
         if not os.access(self.base, os.W_OK | os.X_OK):
             return f"the worktree base directory {self.base} is not writable"
         return None
+
+    # --- Looking --------------------------------------------------------------------------------------------------
+
+    async def leftovers(self, owned: Collection[Path]) -> list[Leftover]:
+        """The worktrees of the base that are none of *owned*, the smallest id first; also those without a directory,
+        of a step that was killed. A directory that is not named by a UUID is nobody's business."""
+        records = {record.worktree.path: record.worktree for record in await trio.to_thread.run_sync(self._all)}
+        paths = await trio.to_thread.run_sync(children, self.base)
+        found = []
+        for path in sorted({*records, *paths} - set(owned)):
+            worktree = records.get(path) or await trio.to_thread.run_sync(recognize, path)
+            with self._work(path) as work:
+                found.append(await classify(path, worktree, work))
+        return found
+
+    async def clear(self, leftover: Leftover) -> Removed:
+        """As remove(), under the name of the worktree. What is alive, or was never ours, is left where it is."""
+        record = await trio.to_thread.run_sync(Records(self.pool / RECORDS).read, leftover.path.name)
+        worktree = record.worktree if record else await trio.to_thread.run_sync(recognize, leftover.path)
+        if leftover.state == "alive" or worktree is None or (record is None and leftover.state == "unknown"):
+            return Removed(None, branch_kept=True, kept=leftover.path)
+        return await self.remove(worktree, worktree.id)
+
+    async def usage(self) -> dict[str, int]:
+        """Bytes on disk by what they are for."""
+        places = {"sessions": self.base, "prepared": self.pool / WORK, "dying": self.pool / DYING}
+        return await trio.to_thread.run_sync(measure, places | {"kept": self.pool / KEPT})
+
+    def _all(self) -> list[Record]:
+        return Records(self.pool / RECORDS).all()
 
     # --- Making ---------------------------------------------------------------------------------------------------
 
@@ -104,7 +145,7 @@ class Worktrees:
             if any(await commits_of(worktree.repo, [f"refs/heads/{worktree.branch}"])):
                 raise WorktreeFailed(f"{worktree.repo} has a branch {worktree.branch} already, and it is not ours")
             return None
-        if not record.removing and await trio.to_thread.run_sync(_is_whole, record.worktree):
+        if not record.removing and await trio.to_thread.run_sync(is_whole, record.worktree):
             return record.worktree
         removed = await self._remove(record.worktree, worktree.id)
         if removed.branch_kept:
@@ -119,6 +160,7 @@ class Worktrees:
                 await self._register(worktree, source, plain)
         finally:
             self._prepared.discard(plain)
+        self._recipes[worktree.id] = recipe
         self._prepared.want(recipe, source.commit)
         return worktree
 
@@ -132,7 +174,7 @@ class Worktrees:
                     *("-b", worktree.branch, str(worktree.path), worktree.commit),
                     pass_fds=(self._lock,),
                 )
-                await trio.to_thread.run_sync(_furnish, worktree, plain)
+                await trio.to_thread.run_sync(furnish, worktree, plain)
             except BaseException:
                 await self._unregister(worktree, common, worktree.commit)
                 raise
@@ -145,7 +187,9 @@ class Worktrees:
         Doing it again is safe. What cannot be stored is kept where the answer says. What git or the disk refuse is
         not raised, but logged."""
         async with self._by_id[worktree.id]:
-            return await self._remove(worktree, session_id)
+            removed = await self._remove(worktree, session_id)
+        self._recipes.pop(worktree.id, None)
+        return removed
 
     async def _remove(self, worktree: Worktree, session_id: str) -> Removed:
         try:
@@ -162,44 +206,53 @@ class Worktrees:
         record = await trio.to_thread.run_sync(self._records(worktree).read, worktree.id)
         files = await trio.to_thread.run_sync(has_files, worktree.path)
         rescued_already = record is not None and record.removing and not files
-        work = worktree.path.parent / POOL / WORK
-        found = await inspect(worktree, session_id, work, content=not rescued_already)
-        if found is None:
-            raise GitFailed(f"its repository {worktree.repo} is gone")
-        try:
-            if found.nested:
+        with self._work(worktree.path) as work:
+            found = await self._inspect(worktree, session_id, work, content=not rescued_already)
+            if found.content.nested:
                 logger.warning("the worktree %s holds other repositories, so it is kept", worktree.path)
                 return await self._keep(worktree, session_id)
             rescued = await store(found, session_id, self._lock)
-        finally:
-            self._clear_work(found)
+        commits = found.commits
         with trio.CancelScope(shield=True):
-            await trio.to_thread.run_sync(self._records(worktree).mark_removing, worktree)
             async with self._by_repository[found.common]:
-                branch = None if found.branch_needed or found.elsewhere else found.tip
+                if record and record.removing:
+                    await trio.to_thread.run_sync(remove_packed_lock, found.common, worktree.repo, record.since)
+                branch = None if commits.branch_needed or found.elsewhere else commits.tip
                 kept = await self._unregister(worktree, found.common, branch, registered=not found.elsewhere)
         return Removed(rescued, branch_kept=kept)
 
-    def _clear_work(self, found: Inspection) -> None:
-        for plain in (found.plain, found.staged):
-            if plain is not None:
-                self._trash.bury(plain.directory.parent, plain.directory.parent.parent.parent)
+    @contextmanager
+    def _work(self, path: Path) -> Iterator[Path]:
+        pool = path.parent / POOL
+        work = pool / WORK / str(uuid.uuid4())
+        try:
+            yield work
+        finally:
+            self._trash.bury(work, pool)
+
+    async def _inspect(self, worktree: Worktree, session_id: str, work: Path, *, content: bool = True) -> Inspection:
+        recipe = self._recipes.get(worktree.id)
+        found = await inspect(worktree, session_id, work, recipe=recipe, content=content)
+        if found is None:
+            raise GitFailed(f"its repository {worktree.repo} is gone")
+        return found
 
     async def _unregister(
         self, worktree: Worktree, common: Path, branch_at: str | None, *, registered: bool = True
     ) -> bool:
         """Whether there still is a branch. *branch_at*: delete the branch if it is that commit; None: keep it."""
+        await trio.to_thread.run_sync(self._records(worktree).mark_removing, worktree)
         self._trash.bury(worktree.path, worktree.path.parent / POOL)
         if registered:
-            await trio.to_thread.run_sync(_forget_administration, common, worktree)
+            await trio.to_thread.run_sync(forget_administration, common, worktree)
         kept = await self._delete_branch(worktree, common, branch_at)
         await trio.to_thread.run_sync(self._records(worktree).forget, worktree.id)
         return kept
 
     async def _delete_branch(self, worktree: Worktree, common: Path, commit: str | None) -> bool:
         ref = f"refs/heads/{worktree.branch}"
-        await trio.to_thread.run_sync(partial((common / f"{ref}.lock").unlink, missing_ok=True))  # left by a kill
-        if commit is None or await trio.to_thread.run_sync(_is_checked_out, common, ref):
+        await trio.to_thread.run_sync(remove_lock, common, ref)
+        if commit is None or await trio.to_thread.run_sync(is_checked_out, common, ref):
             return any(await commits_of(worktree.repo, [ref]))
         try:
             # `git branch -D` would rewrite the user's configuration.
@@ -216,73 +269,12 @@ class Worktrees:
         Raises OSError."""
         kept = worktree.path.parent / POOL / KEPT / session_id
         with trio.CancelScope(shield=True):
-            place = await trio.to_thread.run_sync(_move_away, worktree, kept)
+            place = await trio.to_thread.run_sync(move_away, worktree, kept)
             await trio.to_thread.run_sync(self._records(worktree).forget, worktree.id)
         return Removed(None, branch_kept=True, kept=place)
 
     def _records(self, worktree: Worktree) -> Records:
         return Records(worktree.path.parent / POOL / RECORDS)
-
-
-# --- The files of a registration ----------------------------------------------------------------------------------
-
-
-def _furnish(worktree: Worktree, plain: PlainGit) -> None:
-    """Put files and index into what `git worktree add --no-checkout --lock` made. The rename that comes last makes it
-    whole, see _is_whole(). While it is locked, nobody's `git worktree prune` takes it away. Raises OSError."""
-    link = worktree.path / ".git"
-    link.rename(plain.tree / ".git")
-    directory = plain.recipe.common / "worktrees" / worktree.id
-    _move_index(plain.index, directory / "index")
-    plain.tree.rename(worktree.path)
-    (directory / "locked").unlink()
-
-
-def _move_index(index: Path, to: Path) -> None:
-    os.utime(index)  # nobody has written to the tree: with a younger index git need not read the files again
-    try:
-        index.rename(to)
-    except OSError:  # another file system
-        import shutil  # here: it loads three compressors
-
-        half = to.with_name("index.agentd")
-        shutil.copyfile(index, half)
-        half.rename(to)
-
-
-def _is_whole(worktree: Worktree) -> bool:
-    own = git_directory(worktree.path)
-    return own is not None and (own / "index").is_file() and (worktree.path / ".git").is_file()
-
-
-def _forget_administration(common: Path, worktree: Worktree) -> None:
-    """`git worktree prune`, for one. Raises OSError."""
-    directory = common / "worktrees"
-    remove_tree(directory / worktree.id)
-    try:
-        directory.rmdir()  # as git does with an empty one
-    except OSError:
-        pass
-
-
-def _is_checked_out(common: Path, ref: str) -> bool:
-    """By somebody else, in any working tree. Raises OSError."""
-    heads = [common / "HEAD", *(common / "worktrees").glob("*/HEAD")]
-    return any(head.read_text(errors="replace").strip() == f"ref: {ref}" for head in heads if head.is_file())
-
-
-def _move_away(worktree: Worktree, kept: Path) -> Path | None:
-    if not os.path.lexists(worktree.path):
-        return None
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    while os.path.lexists(kept):
-        kept = kept.with_name(f"{kept.name}+")
-    worktree.path.rename(kept)
-    common = common_directory(worktree.repo)
-    gitdir = common / "worktrees" / worktree.id / "gitdir" if common else None
-    if gitdir and gitdir.is_file():
-        gitdir.write_bytes(os.fsencode(kept / ".git") + b"\n")
-    return kept
 
 
 # --- Opening ------------------------------------------------------------------------------------------------------
@@ -329,5 +321,5 @@ def _sweep(pool: Path, trash: Trash) -> None:
     """What an earlier process prepared or was about to remove. Raises OSError."""
     with disk(f"use {pool}"):
         trash.sweep(pool)
-        for name in os.listdir(pool / WORK) if (pool / WORK).is_dir() else ():
-            trash.bury(pool / WORK / name, pool)
+        for prepared in (pool / WORK).iterdir() if (pool / WORK).is_dir() else ():
+            trash.bury(prepared, pool)
