@@ -13,7 +13,7 @@ import attrs
 import trio
 
 from agentd.domain import Entry
-from agentd.errors import SessionNotFound, StoreFailed
+from agentd.errors import InvalidRequest, SessionNotFound, StoreFailed
 from agentd.store.fold import SessionState, state_from_json, state_to_json
 from agentd.store.home import Fold, Home, SessionDir, read_fold, write_fold
 from agentd.store.log import SessionLog, open_log
@@ -181,9 +181,10 @@ class Sessions:
     async def make(
         self, face: str, workspace: Path, name: str, *, session_id: str | None = None, fill: Fill | None = None
     ) -> Session:
-        """The same, but not the active one. *session_id*, *fill*: see Home.create_session."""
+        """The same, but not the active one. *session_id*, *fill*: see Home.create_session. Raises InvalidRequest where
+        there is one session for good; StoreFailed."""
         if self.home is None:
-            raise RuntimeError("a supervised executor has one session, and did not make it")
+            raise InvalidRequest(["this executor serves one session, which its daemon made, and takes no other"])
         make = partial(self.home.create_session, face, workspace, name, session_id=session_id, fill=fill)
         directory = await trio.to_thread.run_sync(make)
         self._all[directory.id] = Session(directory, await trio.to_thread.run_sync(load_state, directory))

@@ -206,3 +206,15 @@ async def test_the_spool_of_a_killed_upload_goes_at_the_next_start(workshop: Wor
     left.write_bytes(foreign_zip())
     workshop.home.sweep()
     assert not left.exists()
+
+
+async def test_an_executor_of_one_session_gives_it_away_and_takes_no_other(workshop: Workshop) -> None:
+    workshop.says("Hello.")
+    async with serving(workshop) as api:
+        session = await a_session(api, workshop)
+        api.app.engine.sessions.home = None  # as a daemon starts one
+        before = everything(workshop.home.root)
+        assert code(await api.ask("POST", "/v1/sessions", {"name": "x"})) == (400, "VALIDATION_ERROR")
+        assert code(await api.upload(foreign_zip())) == (400, "VALIDATION_ERROR")
+        assert "content/1.txt" in entries(await api.download(session))
+        assert everything(workshop.home.root) == before
