@@ -1,7 +1,8 @@
 """Settings: flags, the environment, the configuration file, where data lives, and what commands see of the environment.
 
-Everything here takes the environment as a mapping, so that a test or a hello line can stand in for os.environ. The
-rules of flags: the executor contract, section 1.
+A flag beats the environment, that beats the file, and that what is built in. Everything here takes the environment as
+a mapping, so that a test or a hello line can stand in for os.environ. The rules of flags: the executor contract,
+section 1.
 """
 
 from __future__ import annotations
@@ -28,15 +29,28 @@ class Option(NamedTuple):
     variable: str | None = None  # of the environment, for when there is no flag
     switch: bool = False  # true or false; the bare flag is true
     many: bool = False  # the flag may be repeated
+    key: str = ""  # of the configuration file, as in manager.pool_size
+    default: str = ""
+    secret: bool = False
+    also: str = ""  # an older variable, for when the first is not set
+
+
+class Found(NamedTuple):
+    """What a setting is, and where that was said: by a flag, a variable, the file, or nobody ("default")."""
+
+    texts: list[str]
+    origin: str
 
 
 class Settings:
-    """What flags and environment say. A blank value counts as none."""
+    """What flags, environment and file say. A blank value counts as none."""
 
     def __init__(self, options: Mapping[str, Option], env: Mapping[str, str]) -> None:
         self._options, self._env = options, env
         self._flags: dict[str, list[str]] = {}
         self.words: list[str] = []  # what is no flag and no value of one
+        self.file = Table({}, "")
+        self.defaults = {name: option.default for name, option in options.items() if option.default}
 
     def add(self, name: str, value: str) -> None:
         """Raises InvalidSetting for a second value of what may have one only."""
@@ -45,7 +59,8 @@ class Settings:
         self._flags.setdefault(name, []).append(value)
 
     def text(self, name: str) -> str | None:
-        """The last flag that is not blank, else the environment's value, else None; blanks around it removed."""
+        """The last flag that is not blank, else the environment's value, the file's, the default, or None; blanks
+        around it removed."""
         values = self.many(name)
         return values[-1] if values else None
 
@@ -63,13 +78,32 @@ class Settings:
         if value is None:
             return False
         if value.lower() not in BOOLEANS:
-            raise InvalidSetting(f"--{name}: {value} is neither true nor false")
+            raise self.misfit(name, f"{value} is neither true nor false")
         return BOOLEANS[value.lower()]
 
     def many(self, name: str) -> list[str]:
-        """Every flag that is not blank, else the environment's value, if any."""
-        flags = [value.strip() for value in self._flags.get(name, []) if value.strip()]
-        return flags or self.from_environment(name)
+        """Every flag that is not blank, else the environment's value, else those of the file, else the default."""
+        return self.find(name).texts
+
+    def find(self, name: str) -> Found:
+        """Raises InvalidSetting for what the file says, if that is no text or number."""
+        if flags := [value.strip() for value in self._flags.get(name, []) if value.strip()]:
+            return Found(flags, f"--{name}")
+        option = self._options[name]
+        for variable in filter(None, (option.variable, option.also)):
+            if value := self._env.get(variable, "").strip():
+                return Found([value], variable)
+        place, _, key = option.key.rpartition(".")
+        if texts := self.file.table(place).scalars(key) if key else ():
+            return Found(list(texts), self.file.file)
+        return Found([self.defaults[name]] if name in self.defaults else [], "default")
+
+    def misfit(self, name: str, problem: str) -> InvalidSetting:
+        """Names the setting by flag and variable, or by its place in the file if that is where it was said."""
+        option = self._options[name]
+        if self.file.file and self.find(name).origin == self.file.file:
+            return InvalidSetting(f"{self.file.file}: {option.key}: {problem}")
+        return InvalidSetting(f"--{name}{f' ({option.variable})' if option.variable else ''}: {problem}")
 
     def from_environment(self, name: str) -> list[str]:
         value = self._env.get(self._options[name].variable or "", "").strip()
@@ -124,6 +158,9 @@ def parse_aliases(texts: Iterable[str]) -> dict[str, str]:
 
 
 # --- The configuration file ---------------------------------------------------------------------------------------
+
+
+TABLES = ("providers", "models", "aliases", "roles", "serve", "manager")
 
 
 def config_path(flag: str | None, env: Mapping[str, str]) -> Path | None:
@@ -191,6 +228,14 @@ class Table:
             raise self.misfit(key, "expected a list of texts")
         return tuple(value.strip() for value in values)
 
+    def scalars(self, key: str) -> tuple[str, ...]:
+        """A text, a number, true or false, or a list of these, as texts; empty if it is not there."""
+        value = self.values.get(key, [])
+        texts = [str(each).lower() if type(each) is bool else str(each).strip() for each in _as_list(value)]
+        if not all(type(each) in (str, int, float, bool) for each in _as_list(value)) or not all(texts):
+            raise self.misfit(key, "expected a text or a number")
+        return tuple(texts)
+
     def switch(self, key: str) -> bool | None:
         value: bool | None = self._get(key, bool, "true or false")
         return value
@@ -241,6 +286,10 @@ class Table:
         if value is not None and type(value) is not kind:
             raise self.misfit(key, f"expected {what}")
         return value
+
+
+def _as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
 
 
 # --- Places and environments --------------------------------------------------------------------------------------

@@ -66,7 +66,7 @@ def test_a_switch_is_on_when_the_flag_or_else_the_environment_says_so(
 
 
 def test_a_word_that_is_neither_true_nor_false_is_refused() -> None:
-    with pytest.raises(InvalidSetting, match="--read-only: perhaps is neither true nor false"):
+    with pytest.raises(InvalidSetting, match=r"--read-only \(READ_ONLY\): perhaps is neither true nor false"):
         read_settings(OPTIONS, ["--read-only=perhaps"], {}).switch("read-only")
 
 
@@ -262,3 +262,63 @@ def test_what_is_not_there_is_none_or_empty() -> None:
     empty = table()
     assert [empty.text("k"), empty.switch("k"), empty.count("k"), empty.number("k")] == [None] * 4
     assert (empty.texts("k"), empty.tables("k"), empty.words("k")) == ((), {}, {})
+
+
+# --- What beats what ----------------------------------------------------------------------------------------------
+
+LAYERED = {
+    "pool-size": Option("POOL_SIZE", key="manager.pool_size", default="8"),
+    "data-dir": Option("OURS", also="OLDER"),
+    "allowed-host": Option(key="serve.allowed_hosts", many=True),
+    "check": Option("CHECK", switch=True, key="serve.check"),
+}
+
+
+@pytest.mark.parametrize(
+    ("argv", "env", "file", "found"),
+    [
+        (["--pool-size=1"], {"POOL_SIZE": "2"}, {"pool_size": 3}, (["1"], "--pool-size")),
+        ([], {"POOL_SIZE": "2"}, {"pool_size": 3}, (["2"], "POOL_SIZE")),
+        ([], {"POOL_SIZE": " "}, {"pool_size": 3}, (["3"], "c.toml")),
+        ([], {}, {"pool_size": " 3 "}, (["3"], "c.toml")),
+        ([], {}, {}, (["8"], "default")),
+    ],
+)
+def test_a_flag_beats_a_variable_beats_the_file_beats_the_default(
+    argv: list[str], env: dict[str, str], file: dict[str, object], found: tuple[list[str], str]
+) -> None:
+    settings = read_settings(LAYERED, argv, env)
+    settings.file = Table({"manager": file}, "c.toml")
+    assert settings.find("pool-size") == found
+    assert settings.text("pool-size") == found[0][0]
+
+
+def test_an_older_variable_counts_while_the_newer_is_not_set() -> None:
+    assert read_settings(LAYERED, [], {"OLDER": "/old"}).find("data-dir") == (["/old"], "OLDER")
+    assert read_settings(LAYERED, [], {"OURS": "/new", "OLDER": "/old"}).text("data-dir") == "/new"
+
+
+def test_what_nobody_said_and_has_no_default_is_nothing() -> None:
+    assert read_settings(LAYERED, [], {}).find("data-dir") == ([], "default")
+
+
+def test_the_file_may_list_what_may_be_repeated() -> None:
+    settings = read_settings(LAYERED, [], {})
+    settings.file = Table({"serve": {"allowed_hosts": ["a", "b"], "check": True}}, "c.toml")
+    assert settings.many("allowed-host") == ["a", "b"]
+    assert settings.switch("check") is True
+
+
+@pytest.mark.parametrize("value", [{"a": 1}, " ", ["a", []], [["a"]]])
+def test_a_value_of_the_file_that_is_no_text_is_refused_by_its_place(value: object) -> None:
+    settings = read_settings(LAYERED, [], {})
+    settings.file = Table({"manager": {"pool_size": value}}, "c.toml")
+    with pytest.raises(InvalidSetting, match=r"^c\.toml: manager\.pool_size: expected a text or a number$"):
+        settings.text("pool-size")
+
+
+def test_a_misfit_names_flag_and_variable_or_the_place_in_the_file() -> None:
+    settings = read_settings(LAYERED, [], {})
+    assert str(settings.misfit("pool-size", "is odd")) == "--pool-size (POOL_SIZE): is odd"
+    settings.file = Table({"manager": {"pool_size": 3}}, "c.toml")
+    assert str(settings.misfit("pool-size", "is odd")) == "c.toml: manager.pool_size: is odd"

@@ -22,7 +22,7 @@ from typing import Any, Literal, NamedTuple
 
 import attrs
 
-from agentd.config import Table, config_path, read_config
+from agentd.config import TABLES, Table, config_path, read_config
 from agentd.domain import Models
 from agentd.errors import InvalidSetting
 from agentd.providers.protocol import OFFLINE, Price
@@ -126,7 +126,7 @@ def load_catalog(flag: str | None, env: Mapping[str, str]) -> Catalog:
 
 def read_catalog(config: Table, env: Mapping[str, str]) -> Catalog:
     """Raises InvalidSetting, naming what is wrong and where."""
-    config.only("providers", "models", "aliases", "roles")
+    config.only(*TABLES)
     reader = _Reader(config, env)
     providers = tuple(reader.provider(name) for name in reader.names())
     models = tuple(reader.model(name, table, providers) for name, table in config.tables("models").items())

@@ -1,0 +1,244 @@
+"""What can be set of the daemon: one table for `agentd serve`, `agentd manager` and `agentd config show`. No trio here.
+
+The names of flags and variables are those of the APIs' own documents: contract manager.md §1, runs-and-chat.md §3.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import shlex
+import uuid
+from collections.abc import Mapping, Sequence
+from ipaddress import ip_address
+from pathlib import Path
+
+import attrs
+
+from agentd.config import TABLES, Option, Settings, config_path, data_dir, read_config, read_settings
+from agentd.daemon.logs import FORMATS, LEVELS
+from agentd.errors import InvalidSetting
+from agentd.providers.settings import Catalog, read_catalog
+from agentd.wire.hosts import LOOPBACK_NAMES
+
+OFF = "off"
+MAIN_ADDRESS, MANAGER_ADDRESS = "127.0.0.1:8787", "127.0.0.1:8080"
+UNBUILT = {"runs": "the runs and chat API", "agent": "the agent API"}  # flags of faces that are not there yet
+POOL_SIZE = max(8, 4 * (os.cpu_count() or 1))
+
+COMMON = {
+    "config": Option("AGENTD_CONFIG"),
+    "data-dir": Option("AGENTD_DATA_DIR", also="HARNESS_DATA_DIR"),
+    "model-alias": Option("MODEL_ALIASES", many=True),
+    "allowed-host": Option("AGENTD_ALLOWED_HOSTS", many=True, key="serve.allowed_hosts"),
+    "log-format": Option("AGENTD_LOG_FORMAT", key="serve.log_format", default="text"),
+    "log-level": Option("AGENTD_LOG_LEVEL", key="serve.log_level", default="info"),
+}
+MANAGER = {
+    "auth-token": Option("AUTH_TOKEN", key="manager.auth_token", secret=True),
+    "manager-id": Option("MANAGER_ID", key="manager.manager_id"),
+    "pool-size": Option("POOL_SIZE", key="manager.pool_size"),
+    "worktree-base-dir": Option("WORKTREE_BASE_DIR", key="manager.worktree_base_dir"),
+    "executor-command": Option("EXECUTOR_COMMAND", key="manager.executor_command"),
+    "executor-classpath": Option("EXECUTOR_CLASSPATH"),
+    "idle-timeout-seconds": Option("IDLE_TIMEOUT_SECONDS", key="manager.idle_timeout_seconds", default="900"),
+    "eviction-interval-seconds": Option(
+        "EVICTION_INTERVAL_SECONDS", key="manager.eviction_interval_seconds", default="60"
+    ),
+    "session-token-ttl-seconds": Option(
+        "SESSION_TOKEN_TTL_SECONDS", key="manager.session_token_ttl_seconds", default="3600"
+    ),
+}
+MANAGER_OPTIONS = {"listen-addr": Option("LISTEN_ADDR", key="manager.listen"), **MANAGER, **COMMON}
+SERVE_OPTIONS = {
+    "listen": Option("HARNESS_LISTEN", key="serve.listen", default=MAIN_ADDRESS),
+    "admin-token": Option("AGENTD_ADMIN_TOKEN", key="serve.admin_token", secret=True),
+    "manager": Option("LISTEN_ADDR", key="manager.listen", default=MANAGER_ADDRESS),
+    "runs": Option(default=OFF),
+    "agent": Option(default=OFF),
+    **MANAGER,
+    **COMMON,
+}
+
+logger = logging.getLogger(__name__)
+
+
+def load_serve(argv: Sequence[str], env: Mapping[str, str]) -> Settings:
+    """What `agentd serve` would do with: everything is set. Raises InvalidSetting."""
+    settings = load(read_settings(SERVE_OPTIONS, argv, env), env)
+    settings.defaults["pool-size"] = str(POOL_SIZE)
+    settings.defaults["worktree-base-dir"] = str(data_directory(settings) / "worktrees")
+    return settings
+
+
+def load(settings: Settings, env: Mapping[str, str]) -> Settings:
+    """With the configuration file, and the places that depend on the environment. Raises InvalidSetting."""
+    settings.defaults["data-dir"] = str(data_dir(None, env))
+    if (path := config_path(settings.text("config"), env)) is not None:
+        settings.defaults["config"] = str(path)
+    settings.file = read_config(path).only(*TABLES)
+    for table in ("serve", "manager"):
+        settings.file.table(table).only(*keys_of(table))
+    return settings
+
+
+def keys_of(table: str) -> list[str]:
+    """Of the configuration file."""
+    keys = (option.key.split(".") for option in SERVE_OPTIONS.values() if option.key)
+    return [key for place, key in keys if place == table]
+
+
+def data_directory(settings: Settings) -> Path:
+    return Path(settings.required("data-dir")).expanduser().absolute()
+
+
+def load_services(settings: Settings, env: Mapping[str, str]) -> Catalog:
+    """Language model services. Raises InvalidSetting."""
+    return read_catalog(settings.file, env)
+
+
+# --- Values -------------------------------------------------------------------------------------------------------
+
+
+def count(settings: Settings, name: str) -> int:
+    """1 or more. Raises InvalidSetting."""
+    text = settings.required(name)
+    if not (text.isascii() and text.isdecimal() and len(text) < 10 and int(text) > 0):
+        raise settings.misfit(name, f"{text} is not a whole number above 0")
+    return int(text)
+
+
+def seconds(settings: Settings, name: str) -> float:
+    """Above 0, fractions too. Of what is none the default is taken, with a warning: the manager contract, §1."""
+    text, default = settings.required(name), float(settings.defaults[name])
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if 0 < value < math.inf:
+        return value
+    logger.warning("%s", settings.misfit(name, f"{text} is not a number above 0; {default:g} is used"))
+    return default
+
+
+def one_of(settings: Settings, name: str, words: Sequence[str]) -> str:
+    """Raises InvalidSetting."""
+    text = settings.required(name)
+    if text not in words:
+        raise settings.misfit(name, f"{text} is not {' or '.join(words)}")
+    return text
+
+
+def log_settings(settings: Settings) -> tuple[str, str]:
+    """Format and level. Raises InvalidSetting."""
+    return one_of(settings, "log-format", FORMATS), one_of(settings, "log-level", LEVELS)
+
+
+def hosts(settings: Settings) -> list[str]:
+    return [name.strip() for text in settings.many("allowed-host") for name in text.split(",") if name.strip()]
+
+
+# --- Addresses ----------------------------------------------------------------------------------------------------
+
+
+@attrs.frozen
+class Address:
+    """Where to listen: *path* of a unix socket, or *host* and *port*."""
+
+    host: str = ""
+    port: int = 0
+    path: Path | None = None
+
+    @property
+    def is_open_to_others(self) -> bool:
+        """Whether other machines can reach it."""
+        return self.path is None and not is_loopback(self.host)
+
+
+def address(settings: Settings, name: str) -> Address:
+    """`host:port`, `[v6]:port` or `unix:/path`. Raises InvalidSetting."""
+    text = settings.required(name)
+    if text.startswith("unix:/"):
+        return Address(path=Path(text.removeprefix("unix:")))
+    host, _, port = text.rpartition(":")
+    bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    if not bare or (":" in bare and bare == host) or not (port.isascii() and port.isdecimal() and int(port) < 65536):
+        raise settings.misfit(name, f"{text} is neither host:port nor unix:/path")
+    return Address(bare, int(port))
+
+
+def is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() in LOOPBACK_NAMES or host.lower().endswith(".localhost")
+
+
+# --- The manager --------------------------------------------------------------------------------------------------
+
+
+@attrs.frozen
+class ManagerSettings:
+    id: str
+    pool_size: int
+    worktree_base: Path
+    idle_seconds: float
+    eviction_seconds: float
+    token_seconds: float
+    command: tuple[str, ...]  # that is an executor; empty: this program
+    template: str  # that starts one, if it is not empty
+    words: tuple[str, ...]  # that every executor is given
+
+
+def manager_settings(settings: Settings) -> ManagerSettings:
+    """Raises InvalidSetting."""
+    if settings.text("executor-classpath"):
+        logger.warning("--executor-classpath (EXECUTOR_CLASSPATH) is of another program, and ignored")
+    command, template = executor_command(settings)
+    aliases = settings.aliases("model-alias")
+    return ManagerSettings(
+        id=manager_id(settings),
+        pool_size=count(settings, "pool-size"),
+        worktree_base=Path(settings.required("worktree-base-dir")).expanduser().absolute(),
+        idle_seconds=seconds(settings, "idle-timeout-seconds"),
+        eviction_seconds=seconds(settings, "eviction-interval-seconds"),
+        token_seconds=seconds(settings, "session-token-ttl-seconds"),
+        command=command,
+        template=template,
+        words=("--model-alias", ",".join(f"{name}={model}" for name, model in aliases.items())) if aliases else (),
+    )
+
+
+def manager_id(settings: Settings) -> str:
+    text = settings.text("manager-id")
+    try:
+        return str(uuid.UUID(text)) if text else str(uuid.uuid4())
+    except ValueError:
+        raise settings.misfit("manager-id", f"{text} is not a UUID") from None
+
+
+def executor_command(settings: Settings) -> tuple[tuple[str, ...], str]:
+    """The words of a program that is an executor, or a launcher's template: that has {argv} or {cmd} in it."""
+    text = settings.text("executor-command") or ""
+    if "{argv}" in text or "{cmd}" in text:
+        return (), text
+    try:
+        return tuple(shlex.split(text)), ""
+    except ValueError as exc:
+        raise settings.misfit("executor-command", f"{exc}: {text}") from exc
+
+
+def refuse_unbuilt(settings: Settings) -> None:
+    """Raises InvalidSetting for a face that this version does not have."""
+    for name, what in UNBUILT.items():
+        if settings.text(name) != OFF:
+            raise InvalidSetting(f"--{name}: this version of agentd does not have {what} yet; leave the flag out")
+
+
+def refuse_open(settings: Settings, name: str, token: str) -> Address:
+    """The address *name*, which others may reach only if there is a token. Raises InvalidSetting."""
+    found = address(settings, name)
+    if found.is_open_to_others and not token:
+        raise settings.misfit(name, f"{found.host} can be reached by others, which needs a token; or use 127.0.0.1")
+    return found
