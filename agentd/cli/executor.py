@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import signal
@@ -9,8 +10,10 @@ import sys
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
+import attrs
 import trio
 
 from agentd.config import Option, Settings, data_dir, read_settings
@@ -23,7 +26,7 @@ from agentd.faces.executor import control, routes
 from agentd.providers.factory import make_registry, open_providers
 from agentd.providers.settings import Catalog, load_catalog
 from agentd.sandbox import forkserver
-from agentd.sandbox.contain import probe
+from agentd.sandbox.contain import Containment, probe
 from agentd.sandbox.leash import read_hello, ready_line, watch_leash
 from agentd.store.home import Home, SessionDir, make_home
 from agentd.tools.base import Tool, ToolState
@@ -53,19 +56,20 @@ OPTIONS = {
 }
 
 
-def main(argv: list[str]) -> int:
+def main(argv: list[str], containment: Containment | None = None) -> int:
+    """The exit code. *containment*: what probe() has found on this machine, if it was asked already."""
     if any(word in ("-h", "--help") for word in argv):
         from agentd.cli.help import page, show
 
         show(page("executor"))
         return 0
     if argv[:1] == ["--fork-server"]:
-        return forkserver.serve(main, parent=int(argv[1]))
+        return serve_forks(int(argv[1]))
     logging.basicConfig(format="agentd executor: %(levelname)s %(message)s", level=logging.WARNING)
     try:
         settings = read_settings(OPTIONS, argv, os.environ)
         if settings.switch("supervised"):
-            trio.run(serve_supervised, settings, read_hello())
+            trio.run(serve_supervised, settings, read_hello(), containment)
         else:
             trio.run(serve_standalone, settings)
     except (AgentdError, ExceptionGroup) as group:
@@ -172,7 +176,17 @@ async def _wait_for_signal() -> None:
 # --- Supervised ---------------------------------------------------------------------------------------------------
 
 
-async def serve_supervised(settings: Settings, hello: Hello) -> None:
+def serve_forks(parent: int) -> int:
+    """Be the fork server of *parent*, a daemon: its children are supervised executors."""
+    from agentd.cli.warm import warm_up
+
+    warm_up()
+    probed = forkserver.aside(lambda: json.dumps(attrs.asdict(trio.run(probe))))
+    known = structure(json.loads(probed), Containment) if probed else None
+    return forkserver.serve(partial(main, containment=known), parent)
+
+
+async def serve_supervised(settings: Settings, hello: Hello, containment: Containment | None = None) -> None:
     """Serve the hello's session until standard input ends, a signal, or /_/shutdown. Raises AgentdError."""
     workspace, directory = _workspace(settings), SessionDir(Path(hello.session_dir))
     directory.sweep()
@@ -183,7 +197,15 @@ async def serve_supervised(settings: Settings, hello: Hello) -> None:
         await sessions.open(session)
         catalog = structure(hello.providers, Catalog) if hello.providers else Catalog()
         async with (
-            open_bench(settings, workspace, directory.path, _cache_dir(session, workspace), catalog) as bench,
+            open_bench(
+                settings,
+                workspace,
+                directory.path,
+                _cache_dir(session, workspace),
+                catalog,
+                containment=containment,
+                is_repository=session.state.isolation == "worktree" or None,
+            ) as bench,
             open_engine(bench, sessions) as engine,
         ):
             inside = control.Control(engine, session, hello.token)
@@ -213,12 +235,22 @@ def _cache_dir(session: Session, workspace: Path) -> Path:
 
 @asynccontextmanager
 async def open_bench(
-    settings: Settings, workspace: Path, state_dir: Path, cache_dir: Path, catalog: Catalog
+    settings: Settings,
+    workspace: Path,
+    state_dir: Path,
+    cache_dir: Path,
+    catalog: Catalog,
+    *,
+    containment: Containment | None = None,
+    is_repository: bool | None = None,
 ) -> AsyncIterator[Bench]:
-    """What jobs work with here. Raises InvalidRequest for an alias or a role that leads nowhere."""
-    containment = await probe()
+    """What jobs work with here. What is None is found out. Raises InvalidRequest for an alias or a role that leads
+    nowhere."""
+    if containment is None:
+        containment = await probe()
+    if is_repository is None:
+        is_repository = await repository_root(workspace) is not None
     tools: dict[str, Tool] = {tool.name: tool for tool in built_in(containment)}
-    repository = await repository_root(workspace)
     defaults = Models(code=settings.text("default-code-model"), scan=settings.text("default-scan-model"))
     off_limits = tuple({state_dir, data_dir(None, os.environ), *map(Path, catalog.files)})
     symbols = Symbols(workspace, cache_dir / "symbols", off_limits=off_limits)
@@ -231,7 +263,7 @@ async def open_bench(
             off_limits=off_limits,
             state=ToolState(workspace),
             read_only=settings.switch("read-only"),
-            snapshots=Snapshots(workspace, state_dir / "objects") if repository is not None else None,
+            snapshots=Snapshots(workspace, state_dir / "objects") if is_repository else None,
             symbols=symbols,
         )
     with trio.move_on_after(KEEP_SECONDS, shield=True):

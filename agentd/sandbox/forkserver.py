@@ -18,6 +18,7 @@ import os
 import signal
 import socket
 import sys
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -59,6 +60,25 @@ def serve(main: Callable[[list[str]], int], parent: int) -> int:
         if not data:
             return 0
         channel.send(json.dumps(_answer(json.loads(data), fds, main)).encode())
+
+
+def aside(call: Callable[[], str]) -> str:
+    """What *call* returns, called in a fork of this process: there it may have threads and an event loop. Empty if it
+    fails, which it tells on standard error."""
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.write(writer, call().encode())
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as pipe:
+        told = pipe.read()
+    os.waitpid(pid, 0)
+    return told.decode()
 
 
 def _answer(order: Mapping[str, Any], fds: list[int], main: Callable[[list[str]], int]) -> dict[str, int]:

@@ -121,6 +121,11 @@ def make_converter(*, forbid_extra_keys: bool = False) -> Converter:
     return made
 
 
+def prepare(kind: type) -> None:
+    """Make now what decode() and structure() need for *kind*, instead of at the first value of it."""
+    _default_converter().get_structure_hook(kind)
+
+
 @cache
 def _default_converter() -> Converter:
     return make_converter()
