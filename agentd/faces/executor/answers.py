@@ -24,6 +24,7 @@ STATUS: dict[type[errors.AgentdError], int] = {
     errors.NotARepository: 409,
     errors.PayloadTooLarge: 413,
     errors.IdempotencyKeyReused: 422,
+    errors.ToolFailed: 503,  # no process could be started to look definitions up
     errors.StoreFailed: 507,
 }
 
