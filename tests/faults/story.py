@@ -60,7 +60,7 @@ class Promises:
     fragments: dict[str, str] = attrs.field(factory=dict)  # sessions by fragments that are in the context of it
     dropped: list[str] = attrs.field(factory=list)
     tasks: list[str] = attrs.field(factory=list)
-    zip: bytes | None = None
+    copy: str | None = None  # of the first session
 
 
 def settings(root: Path) -> tuple[str, ...]:
@@ -103,6 +103,7 @@ class Client:
             self._drop,
             partial(self._create_session, "second"),
             partial(self._run, "talks", job_body("talker", "ASK")),
+            self._copy_session,
         ]
 
     def _ask(self, method: str, path: str, body: Any = None, **headers: str) -> Any:
@@ -123,6 +124,14 @@ class Client:
         session = self._ask("POST", "/v1/sessions", {"name": name})["sessionId"]
         self.told.sessions.append(session)
         self.told.active = session
+
+    def _copy_session(self) -> None:
+        if not self.told.sessions:
+            return
+        zipped = self._ask("GET", f"/v1/sessions/{self.told.sessions[0]}")
+        session = self._ask("PUT", "/v1/sessions", zipped)["sessionId"]
+        self.told.sessions.append(session)
+        self.told.active = self.told.copy = session
 
     def _add_text(self) -> None:
         self._added(self._ask("POST", "/v1/context/text", {"text": STAYS})["id"])
@@ -173,6 +182,9 @@ def check_after_restart(place: Place, told: Promises) -> Executor:
     for directory in Home(place.home).sessions():
         _check_session(directory, load_state(directory))
     _check_context(place, told)
+    if told.copy is not None:
+        copied = load_state(Home(place.home).session(told.copy))
+        assert (len(copied.imported_jobs), [task.title for task in copied.tasks]) == (2, told.tasks)
     _check_commits(place, told)
     assert until(lambda: not list(place.home.rglob(f"{TEMP_PREFIX}*")), TIDY_SECONDS)
     return executor
@@ -235,7 +247,7 @@ def _check_session(directory: SessionDir, state: SessionState) -> None:
             answered = [getattr(block, "tool_use_id", None) for block in after.content]
             assert answered == [call.id for call in message.calls]
     assert all(job.state.terminal for job in state.jobs.values())
-    named = {fragment.sha256 for fragment in state.fragments.values() if fragment.sha256}
+    named = {fragment.sha256 for fragment in state.fragments.values() if fragment.sha256} | {state.origin}
     assert not any(fragment.job for fragment in state.fragments.values())
     assert set(directory.transient.sizes()) <= named
     assert GOES.encode() not in directory.log_path.read_bytes()

@@ -19,7 +19,7 @@ import attrs
 import pytest
 
 from agentd.engine.session import load_state
-from agentd.store.home import Home
+from agentd.store.home import Home, SessionDir
 from agentd.store.lines import says_more
 from tests.faults.executors import Died, Executor, Forge, Place, make_repository
 from tests.faults.story import Promises, check_after_restart, check_goes_on, settings, tell_until_death
@@ -105,7 +105,7 @@ def test_after_a_crash_at_any_call_of_the_disk_everything_promised_is_there(
 def test_cut_at_the_end_of_any_piece_a_log_is_taken_up(lived: tuple[Place, Promises, int], tmp_path: Path) -> None:
     place, told, _ = lived
     keep(place, tmp_path / "kept")
-    for number, (log, raw) in enumerate([(log, log.read_bytes()) for log in logs(place)]):
+    for number, (log, raw) in enumerate([(log, log.read_bytes()) for log in logs(place, told)]):
         for cut in some(ends_of_pieces(raw)):
             restore(place, tmp_path / "kept", log, raw[:cut])
             with about(f"the log of session {number} was cut after {cut} bytes", place):
@@ -118,10 +118,10 @@ def test_cut_after_any_byte_of_its_last_piece_a_log_has_all_before_it(
 ) -> None:
     place, told, _ = lived
     keep(place, tmp_path / "kept")
-    log = logs(place)[-1]
+    _, log, _ = logs(place, told)
     raw = log.read_bytes()
     *_, start, end = ends_of_pieces(raw)
-    before = attrs.evolve(told, ended={}, seen={})  # the last piece is the end of the last job
+    before = attrs.evolve(told, ended={}, seen={})  # the last piece is the end of the session's last job
     for cut in some(range(start + 1, end)):
         restore(place, tmp_path / "kept", log, raw[:cut])
         with about(f"the log was cut after {cut} bytes of {end}", place):
@@ -134,23 +134,20 @@ def test_cut_within_the_piece_that_accepts_a_job_a_log_knows_nothing_of_it(
 ) -> None:
     place, told, _ = lived
     keep(place, tmp_path / "kept")
-    log = logs(place)[0]
+    log, _, _ = logs(place, told)
     raw = log.read_bytes()
     start = raw.rindex(b"\n", 0, raw.index(told.jobs["reads"].encode())) + 1
     end = next(each for each in ends_of_pieces(raw) if each > start)
     for cut in some(range(start, end)):
         restore(place, tmp_path / "kept", log, raw[:cut])
         with about(f"the log was cut after {cut} bytes, of the piece from {start} to {end}", place):
-            with place.executor() as executor:
-                known = [job["jobId"] for job in executor.ask("GET", "/v1/jobs").body["jobs"]]
-                assert told.jobs["reads"] not in known
             check(place, unheard(told))
+            assert told.jobs["reads"] not in load_state(SessionDir(log.parent)).jobs
 
 
-def logs(place: Place) -> list[Path]:
+def logs(place: Place, told: Promises) -> list[Path]:
     """In the order in which their sessions were made."""
-    sessions = Home(place.home).sessions()
-    return [each.log_path for each in sorted(sessions, key=lambda each: load_state(each).created)]
+    return [Home(place.home).session(each).log_path for each in told.sessions]
 
 
 def ends_of_pieces(raw: bytes) -> list[int]:
