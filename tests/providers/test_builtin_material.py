@@ -33,7 +33,12 @@ def fragment(kind: str, name: str, text: str, number: int = 1) -> str:
 )
 async def test_notes_are_gone_through_in_their_own_words(tell: Tell, world: type[World], task: str) -> None:
     tools = world({"app/logging.py": "def set_up_logging(): ...\n"}, names=READ_TOOLS)
-    talk = await tell([fragment("text", "Text 1", NOTES), fragment("text", "Text 2", ISSUES, 2), task], tools)
+    material = [
+        fragment("text", "Text 1", NOTES),
+        fragment("file", "a.py", "x = 1", 3),
+        fragment("text", "Text 2", ISSUES, 2),
+    ]
+    talk = await tell([*material, task], tools)
     assert talk.answer.startswith(
         f"Text 1 says:\n- `{NOTES}`\n\n"
         "Text 2 says, beside 1 line of prose:\n- `# Auth refactor`\n- `- tokens never expire`\n- `- no tests`\n\n"

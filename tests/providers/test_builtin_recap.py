@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentd.domain import Message, Text, ToolResult, ToolUse
+from agentd.engine.compaction import HEADING, PROMPT
 from agentd.providers.builtin.plan import LOST
 from agentd.providers.builtin.provider import next_move
 from agentd.providers.builtin.recap import MADE_BY, MAX_CHARS, SUMMED_UP, asks_recap, recap
@@ -91,6 +92,11 @@ def test_an_earlier_summary_is_carried_on() -> None:
     )
     assert second.index("And b?") < second.index("Before that:") < second.index("Where is it?")
     assert second.count(MADE_BY) == 1
+
+
+def test_what_the_engine_asks_for_and_puts_before_a_summary_is_known() -> None:
+    assert asks_recap(PROMPT)
+    assert HEADING == SUMMED_UP
 
 
 def test_nothing_is_said_of_nothing() -> None:

@@ -31,6 +31,7 @@ _REFERS = re.compile(
     r"|(?:I|we)(?:'ve| have)? (?:just )?(?:added|attached|gave|shared|put))\b",
     re.IGNORECASE,
 )
+_NOTES = re.compile(r"\b(?:notes?|observations?|texts?)\b", re.IGNORECASE)
 _POINT = re.compile(r"\s*(?:#{1,6}\s+\S|[-*•+]\s+\S|\(?\d{1,3}[.)]\s+\S|.{1,80}:$|(?:TODO|FIXME|Risk|Issue|Step)\b)")
 _ACTS = re.compile(
     r"\W*(?:please\s+)?(?:implement|fix|add|create|write|change|refactor|build|apply|make|update|remove|delete)\b",
@@ -65,9 +66,10 @@ def is_about(text: str, material: Sequence[Fragment]) -> bool:
 
 
 def relevant(text: str, material: Sequence[Fragment]) -> list[Fragment]:
-    """All, if the question speaks of what was added; else those that it names."""
+    """All, if the question speaks of what was added, or all of what it calls it; else those that it names."""
     if _REFERS.search(text):
-        return list(material)
+        notes = [each for each in material if each.kind == "text"] if _NOTES.search(text) else []
+        return notes or list(material)
     names = read_question(text).symbols
     return [each for each in material if any(re.search(rf"\b{re.escape(name)}\b", each.name) for name in names)]
 
