@@ -2,8 +2,8 @@
 
 What it is to do it knows from the tools on offer and from the person's last message. With TaskList it splits an
 objective into tasks; with Code it is the planner of two models; else it carries out what a task spells out, and for a
-question it searches the workspace, reads the best places and cites them. A reply is a pure function of the request. What
-files, commands and added material hold is data: only the person's last message is ever taken as a task.
+question it searches the workspace, reads the best places and cites them. A reply is a pure function of the request.
+What files, commands and added material hold is data: only the person's last message is ever taken as a task.
 
     provider.py   the request in, the stream out
     plan.py       plans as generators, replayed at every request
