@@ -116,7 +116,7 @@ class Prepared:
     async def _prepare(self, use: Use) -> None:
         commit = use.commit
         try:
-            if await trio.to_thread.run_sync(_has_room, self._pool):
+            if await trio.to_thread.run_sync(has_room, self._pool):
                 plain = await self._check_out(use.recipe, commit)
                 if self._uses.get(use.recipe.common) is use:
                     use.ready.append(Ready(plain, commit))
@@ -168,6 +168,6 @@ class Prepared:
         await read("read-tree", "-m", "-u", *commits)
 
 
-def _has_room(pool: Path) -> bool:
+def has_room(pool: Path) -> bool:
     disk = os.statvfs(pool)
     return disk.f_bavail >= disk.f_blocks * FREE_SHARE

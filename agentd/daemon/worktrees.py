@@ -109,6 +109,11 @@ class Worktrees:
             return Removed(None, branch_kept=True, kept=leftover.path)
         return await self.remove(worktree, worktree.id)
 
+    @property
+    def prepared(self) -> int:
+        """Trees that are ready for somebody who asks."""
+        return self._prepared.count
+
     async def usage(self) -> dict[str, int]:
         """Bytes on disk by what they are for."""
         places = {"sessions": self.base, "prepared": self.pool / WORK, "dying": self.pool / DYING}
