@@ -120,7 +120,7 @@ def making_directory(path: Path) -> Iterator[Path]:
         os.fsync(fd)
         temp.rename(path)
     except BaseException:
-        _remove_tree(temp)
+        remove_tree(temp)
         raise
     finally:
         os.close(fd)
@@ -132,13 +132,14 @@ def sweep(directory: Path) -> list[Path]:
     left = [path for path in directory.glob(f"{TEMP_PREFIX}*") if _is_abandoned(path)]
     for path in left:
         if path.is_dir():
-            _remove_tree(path)
+            remove_tree(path)
         else:
             path.unlink(missing_ok=True)
     return left
 
 
-def _remove_tree(path: Path) -> None:
+def remove_tree(path: Path) -> None:
+    """What can be removed of it."""
     import shutil  # here, since it loads three compressors and is hardly ever needed
 
     shutil.rmtree(path, ignore_errors=True)

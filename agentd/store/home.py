@@ -19,10 +19,11 @@ from agentd.domain import Entry
 from agentd.errors import SessionNotFound, StoreFailed
 from agentd.store.blobs import Blobs
 from agentd.store.create import LOG_NAME, create_log
-from agentd.store.files import PRIVATE_DIR, FileLock, disk, fsync_dir, sweep, write_atomic
+from agentd.store.files import PRIVATE_DIR, FileLock, disk, fsync_dir, remove_tree, sweep, write_atomic
 from agentd.store.rootlog import RootLog
 from agentd.store.view import LogView
 
+GONE_PREFIX = ".gone-"  # of a session's directory that is being removed
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -155,12 +156,25 @@ class Home:
         create_log(session.path, [created], fill=(lambda made: fill(SessionDir(made))) if fill else None)
         return session
 
+    def remove_session(self, session_id: str) -> None:
+        """Whatever there is of a session, with its log; nothing happens if there is nothing. Raises StoreFailed."""
+        path = self.sessions_path / session_id
+        if not _UUID.fullmatch(session_id) or not path.is_dir():
+            return
+        with disk("remove the session"):
+            gone = path.with_name(f"{GONE_PREFIX}{session_id}")  # at once for everybody, and swept if we are killed
+            remove_tree(gone)
+            path.rename(gone)
+            remove_tree(gone)
+
     def sweep(self) -> None:
-        """Remove what processes left, here and in all sessions, that were killed while they made it. What others are
-        making stays. Raises StoreFailed."""
+        """Remove what processes left, here and in all sessions, that were killed while they made or removed it. What
+        others are making stays. Raises StoreFailed."""
         with disk("tidy up the sessions"):
             sweep(self.root)
             sweep(self.sessions_path)
+            for gone in self.sessions_path.glob(f"{GONE_PREFIX}*"):
+                remove_tree(gone)
         for session in self.sessions():
             session.sweep()
 

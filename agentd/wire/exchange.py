@@ -142,6 +142,13 @@ class Wire:
         self._first_byte_by = -math.inf
         return bytes(event.data) if isinstance(event, h11.Data) else b""
 
+    def piece_nowait(self) -> bytes:
+        """What has come of the body already; b"" if that is nothing. Raises HttpFailed."""
+        if self._http.their_state is not h11.SEND_BODY or not isinstance(event := self._parse(), h11.Data):
+            return b""
+        self._first_byte_by = -math.inf
+        return bytes(event.data)
+
     async def _send(self, request: Outgoing) -> None:
         body = request.body
         fields = [*request.fields, *_framing(request)]

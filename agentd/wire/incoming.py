@@ -64,6 +64,10 @@ class Answer:
 
         return _Items(step)
 
+    def chunk_nowait(self) -> bytes:
+        """What has come already, as one piece; b"" if that is nothing. Not for a body that is decoded."""
+        return self._wire.piece_nowait()
+
     def lines(self, max_line: int = MAX_LINE) -> AsyncIterator[bytes]:
         """Without their ends; empty ones, which keep a stream of NDJSON alive, are left out."""
         held: list[bytes] = []  # the pieces of a line whose end has not come yet
