@@ -110,7 +110,7 @@ class World:
 
     async def _subagent(self, instructions: str) -> str:
         """The built-in model again, with the tools to edit."""
-        talk = await converse(instructions, World(self.files, self.commands))
+        talk = await converse(instructions, World(self.files, self.commands, self.refused))
         if talk.stopped == "failed":
             raise ToolFailed(talk.answer)
         return talk.answer

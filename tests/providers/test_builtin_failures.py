@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.providers.conftest import EDITORS, PLANNERS
+
 if TYPE_CHECKING:
     from tests.providers.conftest import Tell, World
 
@@ -47,3 +49,14 @@ async def test_nothing_else_does(tell: Tell, world: type[World], task: str) -> N
 async def test_an_edit_without_the_tools_for_it_is_declined_and_does_not_fail(tell: Tell, world: type[World]) -> None:
     talk = await tell("Replace 'nowhere' with 'b' in x.py", world({"x.py": "a\n"}, names=("Read", "Grep")))
     assert talk.stopped == "end_turn"
+
+
+@pytest.mark.parametrize("names", [EDITORS, PLANNERS])
+async def test_an_edit_that_a_person_refuses_is_told_and_no_failure(
+    tell: Tell, world: type[World], names: tuple[str, ...]
+) -> None:
+    tools = world({"x.py": "a\n"}, refused=frozenset({"Edit"}), names=names)
+    talk = await tell("1. Replace 'a' with 'b' in x.py\n2. Create y.py with the content: y", tools)
+    assert talk.stopped == "end_turn"
+    assert talk.answer.startswith("0 of 2 items done. Item 1 failed: `x.py` was not changed: Edit was not executed")
+    assert tools.files == {"x.py": "a\n"}

@@ -12,7 +12,7 @@ from agentd.providers.builtin.grammar import Edit, Step
 from agentd.providers.builtin.material import Fragment, is_about
 from agentd.providers.builtin.plan import Call, Move, Plan, run_calls
 from agentd.providers.builtin.questions import answer_with
-from agentd.providers.builtin.steps import Outcome, carry_out, shown
+from agentd.providers.builtin.steps import REFUSED, Outcome, carry_out, shown
 from agentd.providers.builtin.task import Free, Item, parse
 
 I_AM = (
@@ -77,7 +77,7 @@ def _hand_over(item: Item) -> Plan[Outcome]:
     call = Call("Code", {"instructions": item.text})
     (answered,) = yield from run_calls(f"Handing over as it stands: {in_short(item.text)}", call)
     if answered.ok:
-        return Outcome("done", shown(answered.text))
+        return Outcome("failed" if REFUSED in answered.text else "done", shown(answered.text))
     return Outcome("failed", f"It was not applied: {shown(answered.text)}", broken=True)
 
 

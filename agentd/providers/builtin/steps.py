@@ -28,6 +28,7 @@ from agentd.providers.builtin.patch import FilePatch, Hunk, find, parse_diff, re
 from agentd.providers.builtin.plan import Answered, Call, Plan, run_calls
 
 OUTPUT_CHARS = 4000  # of a tool's text in an answer; people see the whole of it in the tool's own event
+REFUSED = " was not executed: "  # how the engine tells of a call that was not permitted
 SLACK_LINES = 200  # how far from where it says a hunk's lines are looked for
 
 
@@ -35,7 +36,8 @@ SLACK_LINES = 200  # how far from where it says a hunk's lines are looked for
 class Outcome:
     """*declined*: not tried, because a tool is not offered, or because it would need invention.
 
-    *broken*: an edit that was spelled out did not apply. A command that fails has run all the same, and says something.
+    *broken*: an edit that was spelled out did not apply. A command that fails has run all the same, and says something;
+    and where a person refuses an edit, that is what they want.
     """
 
     state: OneOf["done", "failed", "declined"]
@@ -49,7 +51,8 @@ def carry_out(step: Step, offered: frozenset[str]) -> Plan[Outcome]:
     if missing:
         return Outcome("declined", _not_offered(missing, offered))
     outcome = yield from _CARRY_OUT[type(step)](step, offered)
-    return attrs.evolve(outcome, broken=outcome.state == "failed" and isinstance(step, Edit))
+    broken = outcome.state == "failed" and isinstance(step, Edit) and REFUSED not in outcome.text
+    return attrs.evolve(outcome, broken=broken)
 
 
 def _not_offered(missing: Sequence[str], offered: frozenset[str]) -> str:
