@@ -1,4 +1,4 @@
-"""How a daemon begins and ends: what all its faces share, and the pool of the session manager on top of that."""
+"""What faces with executors share, and the pool of the session manager on top of it: how they begin and end."""
 
 from __future__ import annotations
 
@@ -23,40 +23,38 @@ logger = logging.getLogger(__name__)
 
 
 @attrs.frozen
-class Daemon:
-    """What the faces of one daemon share. There is one daemon for a data directory."""
+class Control:
+    """Which sessions there are, and their executors. There is one for a data directory."""
 
     home: Home
     registry: Registry
     seats: Seats
-    reaped: Sequence[Reaped] = ()  # executors that an earlier daemon had left
+    reaped: Sequence[Reaped] = ()  # what an earlier daemon had left of executors
 
 
 @asynccontextmanager
-async def open_daemon(home: Home, plan: Plan) -> AsyncIterator[Daemon]:
-    """Owns the data directory, and the executors. Leaving the block ends them, all at once; sessions stay.
+async def open_control(home: Home, plan: Plan) -> AsyncIterator[Control]:
+    """For whoever has the lock of *home*. Leaving the block ends the executors, all at once; sessions stay.
 
-    Raises Locked, saying who has the directory; StoreFailed."""
-    with home.lock():
-        reaped = await reap_leftovers(home)
-        await trio.to_thread.run_sync(home.sweep)
-        registry = Registry(home.root_log)
-        await trio.to_thread.run_sync(registry.load)
-        async with open_seats(plan) as seats:
-            yield Daemon(home, registry, seats, reaped)
+    Raises StoreFailed."""
+    reaped = await reap_leftovers(home)
+    registry = Registry(home.root_log)
+    await trio.to_thread.run_sync(registry.load)
+    async with open_seats(plan) as seats:
+        yield Control(home, registry, seats, reaped)
 
 
 @asynccontextmanager
 async def open_pool(
-    daemon: Daemon, size: int, base: Path, idleness: Idleness, *, warm: int = 1
+    control: Control, size: int, base: Path, idleness: Idleness, *, warm: int = 1
 ) -> AsyncIterator[tuple[Pool, Report]]:
     """A pool with the sessions that were there, and what was found. *base*: where worktrees are; *warm*: trees to keep
     ready for each repository. Its requests have to end before the block does.
 
     Raises Locked, saying who has *base*; StoreFailed."""
     async with open_worktrees(base, warm=warm) as worktrees, trio.open_nursery() as nursery:
-        pool = Pool(size, daemon.home, daemon.registry, worktrees, daemon.seats, nursery)
-        report = await recover(pool, daemon.reaped)
+        pool = Pool(size, control.home, control.registry, worktrees, control.seats, nursery)
+        report = await recover(pool, control.reaped)
         logger.info("%s", report.line())
         for told in report.left:
             logger.warning("left alone: %s", told)

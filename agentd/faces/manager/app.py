@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import hmac
-import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from urllib.parse import unquote
 
 import attrs
 
 from agentd.daemon.eviction import Idleness
-from agentd.daemon.opening import Daemon, open_pool
+from agentd.daemon.opening import Control, open_pool
 from agentd.daemon.pool import Managed, Pool
 from agentd.daemon.recovery import Report
-from agentd.daemon.tokens import TTL_SECONDS, SessionTokens
+from agentd.daemon.settings import ManagerSettings
+from agentd.daemon.tokens import SessionTokens
 from agentd.errors import Forbidden
 from agentd.faces.manager.answers import answer_error, method_not_allowed, not_found, unauthorized
 from agentd.wire.messages import Request, Response
@@ -25,18 +24,6 @@ SCHEME = "Bearer "
 READY = "/health/ready"
 
 routes = Routes()
-
-
-@attrs.frozen
-class ManagerSettings:
-    """Those of one session manager. The contract, §1. No value is checked here but the master token's."""
-
-    master_token: str = attrs.field(repr=False)
-    pool_size: int
-    worktree_base: Path
-    manager_id: str = attrs.field(factory=lambda: str(uuid.uuid4()))
-    idleness: Idleness = attrs.field(factory=Idleness)
-    token_ttl_seconds: float = TTL_SECONDS
 
 
 @attrs.frozen
@@ -61,6 +48,7 @@ class ManagerApp:
             routes,
             self,
             prefix,
+            "manager",
             guard=self.guard,
             answer_error=answer_error,
             not_found=not_found,
@@ -97,12 +85,12 @@ class ManagerApp:
 
 
 @asynccontextmanager
-async def open_manager(settings: ManagerSettings, daemon: Daemon) -> AsyncIterator[ManagerApp]:
-    """A session manager over what *daemon* has, with its sessions back. Serve its mount inside the block, and end
-    serving before the block ends.
+async def open_manager(settings: ManagerSettings, master_token: str, control: Control) -> AsyncIterator[ManagerApp]:
+    """A session manager over the sessions of *control*, with its own back as they were. Serve its mount inside the
+    block, and end serving before the block ends.
 
     Raises InvalidSetting for a blank master token; Locked, StoreFailed."""
-    tokens = SessionTokens(settings.master_token, ttl_seconds=settings.token_ttl_seconds)
-    opened = open_pool(daemon, settings.pool_size, settings.worktree_base, settings.idleness)
-    async with opened as (pool, report):
-        yield ManagerApp(pool, tokens, settings.manager_id, report, settings.master_token)
+    tokens = SessionTokens(master_token, ttl_seconds=settings.token_seconds)
+    idleness = Idleness(settings.idle_seconds, settings.eviction_seconds)
+    async with open_pool(control, settings.pool_size, settings.worktree_base, idleness) as (pool, report):
+        yield ManagerApp(pool, tokens, settings.id, report, master_token)

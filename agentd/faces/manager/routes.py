@@ -12,13 +12,13 @@ from agentd.domain import PROTOCOL
 from agentd.errors import AgentdError, Forbidden, SessionNotFound
 from agentd.faces.manager import requests
 from agentd.faces.manager.answers import no_session, problem
-from agentd.faces.manager.app import ManagerApp, ManagerSettings, open_manager, routes
+from agentd.faces.manager.app import ManagerApp, open_manager, routes
 from agentd.faces.manager.relay import relay
 from agentd.wire.messages import Answer, Request, Response, json_response
 from agentd.wire.presence import while_there
 from agentd.wire.routing import ANY
 
-__all__ = ["ManagerApp", "ManagerSettings", "open_manager", "routes"]
+__all__ = ["ManagerApp", "open_manager", "routes"]
 
 MOST_BODY_BYTES = 1 << 20
 
