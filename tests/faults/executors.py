@@ -95,6 +95,12 @@ class Executor:
         is_json = response.headers.get_content_type() == "application/json"
         return Answer(response.status, dict(response.headers), json.loads(raw) if is_json else raw)
 
+    def is_ready(self) -> bool:
+        try:
+            return self.ask("GET", "/health/ready").status == 200
+        except Died:
+            return False
+
     def is_alive(self) -> bool:
         if self.code is None:
             self.code = self.forge.tell(poll=self.pid)
@@ -165,7 +171,7 @@ class Place:
         pid = self.forge.tell(start=[*argv, *self.settings], **order)
         executor = Executor(self.forge, pid, address, out)
         give_up = time.monotonic() + READY_SECONDS
-        while not _is_ready(executor):
+        while not executor.is_ready():
             if not executor.is_alive():
                 raise Died(executor.said())
             assert time.monotonic() < give_up, executor.said()
@@ -179,13 +185,6 @@ class Place:
             yield executor
         finally:
             executor.kill()
-
-
-def _is_ready(executor: Executor) -> bool:
-    try:
-        return executor.ask("GET", "/health/ready").status == 200
-    except Died:
-        return False
 
 
 def make_repository(path: Path) -> None:

@@ -28,10 +28,12 @@ from tests.faults.story import (
     job_body,
     settings,
 )
+from tests.witness import until
 
 EVERY = "AGENTD_FAULTS" in os.environ
 STEPS = range(9) if EVERY else (0, 2, 4)
 BUSY_SECONDS = 1.0  # how long a process is watched that should be idle
+RECOVERY_SECONDS = 10.0
 SMALL_DISK = "4m"
 Require = Callable[[str], str]
 
@@ -202,7 +204,7 @@ def test_without_descriptors_no_promise_is_broken(
             assert status == 201 or b"ulimit -n" in body, body
             for each in (friend, *crowd):
                 each.close()
-            wait_until_answered(executor)
+            assert until(executor.is_ready, RECOVERY_SECONDS)
             Client(executor, told).tell()
             assert executor.said().count("cannot accept connections") <= 1
         check_after_restart(place, told).kill()
@@ -227,13 +229,6 @@ def ask_over(client: socket.socket, method: str, path: str, body: bytes) -> tupl
 def cpu_seconds(executor: Executor) -> float:
     fields = Path(f"/proc/{executor.pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def wait_until_answered(executor: Executor) -> None:
-    give_up = time.monotonic() + 10
-    while executor.ask("GET", "/health/ready").status != 200:
-        assert time.monotonic() < give_up
-        time.sleep(0.02)
 
 
 if sys.platform != "linux":
