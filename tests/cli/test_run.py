@@ -42,7 +42,8 @@ class Place:
 
     def records(self) -> list[dict[str, Any]]:
         [log] = self.data.glob("sessions/*/log.ndjson")
-        return [json.loads(line) for line in log.read_bytes().splitlines()]
+        records: list[dict[str, Any]] = [json.loads(line) for line in log.read_bytes().splitlines()]
+        return [{name: value for name, value in each.items() if name != "crc"} for each in records]  # the line's seal
 
     @property
     def text(self) -> str:
