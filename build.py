@@ -208,7 +208,8 @@ def compile_all(tree: Path) -> None:
     together a fifth of the file and megabytes of every process. Lines and asserts stay.
     """
     # In a fresh, isolated process: what marshal writes depends on what else the process holds.
-    if subprocess.run([sys.executable, "-I", "-S", "-X", "no_debug_ranges", "-c", COMPILE, str(tree), OUTPUT.name]).returncode:
+    bare = (sys.executable, "-I", "-S", "-X", "no_debug_ranges")
+    if subprocess.run([*bare, "-c", COMPILE, str(tree), OUTPUT.name]).returncode:
         raise BuildError("the sources do not compile")
 
 
