@@ -87,7 +87,7 @@ class Settings:
 
     def find(self, name: str) -> Found:
         """Raises InvalidSetting for what the file says, if that is no text or number."""
-        if flags := [value.strip() for value in self._flags.get(name, []) if value.strip()]:
+        if flags := self.flags(name):
             return Found(flags, f"--{name}")
         option = self._options[name]
         for variable in filter(None, (option.variable, option.also)):
@@ -97,6 +97,9 @@ class Settings:
         if texts := self.file.table(place).scalars(key) if key else ():
             return Found(list(texts), self.file.file)
         return Found([self.defaults[name]] if name in self.defaults else [], "default")
+
+    def flags(self, name: str) -> list[str]:
+        return [value.strip() for value in self._flags.get(name, []) if value.strip()]
 
     def misfit(self, name: str, problem: str) -> InvalidSetting:
         """Names the setting by flag and variable, or by its place in the file if that is where it was said."""

@@ -23,6 +23,7 @@ from agentd.wire.observer import current
 FORMATS = ("text", "json")
 LEVELS = ("debug", "info", "warning", "error")
 Form = Literal["text", "json"]
+SUBJECTS = ("session", "job")
 FRAMES = 12  # of a trace, the innermost
 
 _TOKENS = re.compile(r"\b[A-Za-z0-9_-]{20,}\.[A-Za-z0-9_-]{20,}\b")  # session tokens, and JSON Web Tokens
@@ -40,18 +41,20 @@ def configure(form: str, level: str, stream: IO[str] | None = None) -> None:
 
 
 class TextFormatter(logging.Formatter):
-    """2026-11-22T06:10:02.123Z INFO    daemon.pool [4f2c9e1a-1f] what happened"""
+    """2026-11-22T06:10:02.123Z INFO    daemon.pool [4f2c9e1a-1f] what happened, session=a312aa40-…"""
 
     def format(self, record: logging.LogRecord) -> str:
         request = current.get()
         about = f" [{request}]" if request else ""
-        lines = "\n".join([_message(record), *_trace(record)])
+        named = "".join(f", {name}={value}" for name, value in _subject(record).items())
+        lines = "\n".join([_message(record) + named, *_trace(record)])
         head = f"{_stamp(record.created)} {record.levelname:7} {_source(record)}{about}"
         return f"{head} {lines}".replace("\n", "\n    ")  # no line of a text can pass for one of ours
 
 
 class JsonFormatter(logging.Formatter):
-    """{"time", "level", "source", "message", "request"?, "trace"?: [lines]}, and what `extra={"fields": {…}}` has."""
+    """{"time", "level", "source", "message", "request"?, "session"?, "job"?, "trace"?: [lines]}, and what
+    `extra={"fields": {…}}` has."""
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {
@@ -62,7 +65,7 @@ class JsonFormatter(logging.Formatter):
         }
         if request := current.get():
             line["request"] = request
-        line |= getattr(record, "fields", {})
+        line |= _subject(record) | getattr(record, "fields", {})
         if trace := list(_trace(record)):
             line["trace"] = trace
         return json.dumps(line, ensure_ascii=False)
@@ -75,6 +78,11 @@ def _stamp(seconds: float) -> str:
 
 def _source(record: logging.LogRecord) -> str:
     return record.name.removeprefix("agentd.")
+
+
+def _subject(record: logging.LogRecord) -> dict[str, str]:
+    """What `extra={"session": id}` says that it is about."""
+    return {name: str(record.__dict__[name]) for name in SUBJECTS if name in record.__dict__}
 
 
 def _message(record: logging.LogRecord) -> str:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import attrs
 
-from agentd.config import TABLES, Option, Settings, config_path, data_dir, read_config, read_settings
+from agentd.config import TABLES, Option, Settings, config_path, data_dir, read_config
 from agentd.daemon.logs import FORMATS, LEVELS
 from agentd.errors import InvalidSetting
 from agentd.providers.settings import Catalog, read_catalog
@@ -64,16 +64,16 @@ SERVE_OPTIONS = {
 logger = logging.getLogger(__name__)
 
 
-def load_serve(argv: Sequence[str], env: Mapping[str, str]) -> Settings:
-    """What `agentd serve` would do with: everything is set. Raises InvalidSetting."""
-    settings = load(read_settings(SERVE_OPTIONS, argv, env), env)
+def load_serve(settings: Settings, env: Mapping[str, str]) -> Settings:
+    """load(), and the defaults of `agentd serve`: nothing has to be set for that. Raises InvalidSetting."""
+    load(settings, env)
     settings.defaults["pool-size"] = str(POOL_SIZE)
     settings.defaults["worktree-base-dir"] = str(data_directory(settings) / "worktrees")
     return settings
 
 
 def load(settings: Settings, env: Mapping[str, str]) -> Settings:
-    """With the configuration file, and the places that depend on the environment. Raises InvalidSetting."""
+    """Add the configuration file, and the places that depend on the environment. Raises InvalidSetting."""
     settings.defaults["data-dir"] = str(data_dir(None, env))
     if (path := config_path(settings.text("config"), env)) is not None:
         settings.defaults["config"] = str(path)
@@ -180,21 +180,23 @@ def is_loopback(host: str) -> bool:
 
 @attrs.frozen
 class ManagerSettings:
+    """Those of one session manager. The contract, §1."""
+
     id: str
     pool_size: int
     worktree_base: Path
     idle_seconds: float
     eviction_seconds: float
     token_seconds: float
-    command: tuple[str, ...]  # that is an executor; empty: this program
-    template: str  # that starts one, if it is not empty
-    words: tuple[str, ...]  # that every executor is given
+    command: tuple[str, ...] = ()  # that is an executor; empty: this program
+    template: str = ""  # that starts one; empty: nothing does
+    words: tuple[str, ...] = ()  # that every executor is told on its command line
 
 
 def manager_settings(settings: Settings) -> ManagerSettings:
     """Raises InvalidSetting."""
     if settings.text("executor-classpath"):
-        logger.warning("--executor-classpath (EXECUTOR_CLASSPATH) is of another program, and ignored")
+        logger.warning("--executor-classpath (EXECUTOR_CLASSPATH) belongs to another program; it is ignored")
     command, template = executor_command(settings)
     aliases = settings.aliases("model-alias")
     return ManagerSettings(

@@ -54,6 +54,13 @@ def test_json_says_the_same_by_name(logged: io.StringIO) -> None:
     assert line == {"level": "info", "source": "daemon.pool", "message": "session a", "status": 201}
 
 
+@pytest.mark.parametrize(("form", "shown"), [("text", "gone, session=a-1\n"), ("json", '"session": "a-1"')])
+def test_a_line_says_which_session_it_is_about(logged: io.StringIO, form: str, shown: str) -> None:
+    configure(form, "info", logged)
+    logger.info("gone", extra={"session": "a-1"})
+    assert shown in logged.getvalue()
+
+
 @pytest.mark.parametrize(("form", "shown"), [("text", " [4f2c-1] "), ("json", '"request": "4f2c-1"')])
 def test_a_line_says_which_request_it_is_about(logged: io.StringIO, form: str, shown: str) -> None:
     configure(form, "info", logged)
