@@ -43,7 +43,8 @@ class Place:
     def records(self) -> list[dict[str, Any]]:
         [log] = self.data.glob("sessions/*/log.ndjson")
         records: list[dict[str, Any]] = [json.loads(line) for line in log.read_bytes().splitlines()]
-        return [{name: value for name, value in each.items() if name != "crc"} for each in records]  # the line's seal
+        of_lines = ("crc", "more")  # what a line has beside its record
+        return [{name: value for name, value in each.items() if name not in of_lines} for each in records]
 
     @property
     def text(self) -> str:
