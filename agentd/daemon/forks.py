@@ -17,12 +17,11 @@ from contextlib import ExitStack, asynccontextmanager, closing
 import trio
 from trio.lowlevel import FdStream
 
-from agentd.daemon.launch import executor_environment
+from agentd.daemon.plan import Plan
 from agentd.sandbox import guard
 from agentd.sandbox.child import DEVNULL, Child, spawn
 from agentd.sandbox.fork import Forked
 from agentd.sandbox.forkserver import decode_answer, encode_order
-from agentd.sandbox.reexec import own_argv
 
 ANSWER_SECONDS = 10.0  # it has to import everything before the first one
 ANSWER_BYTES = 4096
@@ -37,12 +36,13 @@ class ForkFailed(Exception):
 
 
 @asynccontextmanager
-async def open_forks() -> AsyncIterator[Forks]:
+async def open_forks(plan: Plan) -> AsyncIterator[Forks]:
     """A fork server for the length of the block, on the main thread. What it forked does not end with it."""
     guard.prctl(guard.PR_SET_CHILD_SUBREAPER, 1)
     try:
         async with trio.open_nursery() as nursery:
-            forks = Forks(nursery)
+            forks = Forks(plan, nursery)
+            forks.start_ahead()
             nursery.start_soon(reap_strays)
             try:
                 yield forks
@@ -56,24 +56,32 @@ async def open_forks() -> AsyncIterator[Forks]:
 class Forks:
     """One fork server after another."""
 
-    def __init__(self, nursery: trio.Nursery) -> None:
+    def __init__(self, plan: Plan, nursery: trio.Nursery) -> None:
+        self._plan = plan
         self._nursery = nursery
         self._asking = trio.Lock()
         self._channel: trio.socket.SocketType | None = None
         self._failures = 0
         self.pid: int | None = None  # of the server
 
-    def start(self) -> None:
-        """Start the server, if there is none, without waiting for it. Raises ForkFailed."""
+    def start_ahead(self) -> None:
+        """Start the server, if there is none, so that the first who needs it does not wait."""
+        try:
+            self._start()
+        except OSError as exc:
+            logger.warning("the fork server could not be started: %s", exc)
+
+    def _start(self) -> None:
+        """Raises OSError."""
         if self._channel is not None:
             return
         if self._failures >= TRIES:
-            raise ForkFailed(f"the fork server failed {TRIES} times in a row")
+            raise OSError(f"the fork server failed {TRIES} times in a row")
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with ExitStack() as undo, closing(theirs):
             undo.callback(ours.close)
-            argv = own_argv("executor", "--fork-server", str(os.getpid()))
-            child = spawn(argv, env=executor_environment(), stdin=theirs.fileno(), stdout=DEVNULL, stderr=STDERR)
+            argv = self._plan.program("executor", "--fork-server", str(os.getpid()))
+            child = spawn(argv, env=self._plan.inherited, stdin=theirs.fileno(), stdout=DEVNULL, stderr=STDERR)
             undo.pop_all()
         self._channel, self.pid = trio.socket.from_stdlib_socket(ours), child.pid
         self._nursery.start_soon(self._own, child)
@@ -93,7 +101,7 @@ class Forks:
 
     async def _fork(self, words: Sequence[str], env: Mapping[str, str]) -> Child:
         try:
-            self.start()
+            self._start()
             with ExitStack() as ours:
                 child_ends, streams = _pipes(ours)
                 try:

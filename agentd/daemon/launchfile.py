@@ -19,7 +19,7 @@ import trio
 from agentd.errors import StoreFailed
 from agentd.sandbox.child import KILL_SECONDS, open_pidfd
 from agentd.sandbox.leash import starttime
-from agentd.store.files import disk, write_atomic
+from agentd.store.files import disk
 from agentd.store.generations import boot_id
 from agentd.store.home import Home, SessionDir
 
@@ -68,8 +68,10 @@ class LaunchFile:
     def write(self, epoch: int, *, is_local: bool, processes: Iterable[Identity] = ()) -> None:
         """Raises StoreFailed."""
         value = {"epoch": epoch, "local": is_local, "processes": [attrs.asdict(each) for each in processes]}
+        # In place and not synced. A daemon that is killed in the middle of this has just started the process, which
+        # finds its leash at its end; and no process outlives a power cut.
         with disk("note the executor's launch"):
-            write_atomic(self.path, json.dumps(value).encode(), durable=False)  # no process outlives a power cut
+            self.path.write_text(json.dumps(value))
 
     def read(self) -> tuple[bool, list[Identity]]:
         """Whether they are executors, or launchers and what they launched; and which."""
