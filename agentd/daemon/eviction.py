@@ -22,10 +22,15 @@ class Idleness:
 async def evict_forever(pool: Pool, idleness: Idleness) -> None:
     while True:
         await trio.sleep(idleness.interval_seconds)
-        async with trio.open_nursery() as nursery:
-            for managed in pool:
-                if _is_idle(pool, managed, idleness):
-                    nursery.start_soon(_evict, pool, managed, idleness)
+        await evict(pool, idleness)
+
+
+async def evict(pool: Pool, idleness: Idleness) -> None:
+    """Close the sessions that are idle now."""
+    async with trio.open_nursery() as nursery:
+        for managed in pool:
+            if _is_idle(pool, managed, idleness):
+                nursery.start_soon(_evict, pool, managed, idleness)
 
 
 def _is_idle(pool: Pool, managed: Managed, idleness: Idleness) -> bool:
