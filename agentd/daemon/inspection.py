@@ -37,6 +37,9 @@ ENTRIES = ("ls-files", "-v", "-s", "-z")  # with a NUL before the first, as they
 ASSUMED = re.compile(rb"\0[a-z] [^\t]*\t([^\0]+)")  # somebody told git not to look whether these have changed
 SUBMODULE = re.compile(rb"\0. 160000 [^\t]*\t([^\0]+)")
 UNTRACKED = ("ls-files", "-z", "--others", "--exclude-standard")
+DAMAGED = re.compile(
+    r"\bindex (file|uses|entry|version)|in the index|bad signature|unordered stage"
+)  # git's read-cache.c
 VISIBLE = {"core.sparseCheckout": "true"}  # then git looks at a file that is there in spite of its skip-worktree bit
 
 logger = logging.getLogger(__name__)
@@ -156,28 +159,35 @@ async def _commits(worktree: Worktree, own: Administration, session_id: str) -> 
         raise GitFailed(f"{worktree.repo} does not have the commits of {worktree.path}: it is another repository")
     if own.head is None:  # it was unregistered already
         head = tip or began
-    lost, branch_needed = await _lost(worktree, began, tip, {name for name in (head, *own.seen) if name})
+    seen = {name for name in (head, *own.seen) if name}
+    lost, branch_needed = await _lost(worktree, began, tip, earlier, RESCUED + session_id, seen)
     return Commits(head, tip, earlier, lost, branch_needed)
 
 
-async def _lost(worktree: Worktree, began: str | None, tip: str | None, seen: set[str]) -> tuple[tuple[str, ...], bool]:
-    """The tips of the commits that no ref has, and whether the session's branch is what keeps others."""
+async def _lost(
+    worktree: Worktree, began: str | None, tip: str | None, earlier: str | None, rescued: str, seen: set[str]
+) -> tuple[tuple[str, ...], bool]:
+    """The tips of the commits that no ref has, and whether the session's branch is needed.
+
+    It is where it has commits that nothing has but what was rescued in its name (*earlier*, under *rescued*): a removal
+    that is done again comes to the same end."""
     candidates = seen | {tip} if tip else seen
     candidates -= {began} if began else set()
     if not candidates:
         return (), False
-    asked = "".join(f"{name}\n" for name in sorted(candidates)) + (f"^{began}\n" if began else "")
+    asked = [*sorted(candidates), *([earlier] if earlier else []), *([f"^{began}"] if began else [])]
     told = await git(
-        *(worktree.repo, "rev-list", "--parents", "--ignore-missing", f"--max-count={COMMITS}", "--stdin"),
-        *("--not", f"--exclude=refs/heads/{worktree.branch}", "--glob=refs/*"),
-        input=asked.encode(),
+        *(worktree.repo, "rev-list", "--parents", "--ignore-missing", f"--max-count={COMMITS}", "--stdin", "--not"),
+        *(f"--exclude=refs/heads/{worktree.branch}", f"--exclude={rescued}", "--glob=refs/*"),
+        input="".join(f"{line}\n" for line in asked).encode(),
     )
     lines = (line.split() for line in told.decode().splitlines())
     parents = {name: above for name, *above in lines}
-    kept = set(_ancestors(tip, parents)) if tip else set()
-    orphans = {name: above for name, above in parents.items() if name not in kept}
+    on_branch = set(_ancestors(tip, parents)) if tip else set()
+    stored = set(_ancestors(earlier, parents)) if earlier else set()
+    orphans = {name: above for name, above in parents.items() if name not in on_branch and name not in stored}
     inner = {name for above in orphans.values() for name in above}
-    return tuple(sorted(orphans.keys() - inner)), bool(kept)
+    return tuple(sorted(orphans.keys() - inner)), bool(on_branch)
 
 
 def _ancestors(tip: str, parents: Mapping[str, Iterable[str]]) -> Iterator[str]:
@@ -206,6 +216,8 @@ async def _content(
         try:
             return await look(plain, head)
         except GitFailed as exc:
+            if not DAMAGED.search(str(exc)):
+                raise
             logger.warning("the index of %s cannot be read: %s", worktree.path, exc)
             await trio.to_thread.run_sync(plain.index.unlink)
     if head:

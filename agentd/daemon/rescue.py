@@ -16,8 +16,10 @@ import trio
 
 from agentd.daemon.inspection import ASSUMED, ENTRIES, UNTRACKED, VISIBLE, Inspection
 from agentd.daemon.plaingit import CHECKOUT_SECONDS, PlainGit
-from agentd.daemon.worktree_files import remove_lock
+from agentd.daemon.worktree_files import update_ref
 from agentd.daemon.worktree_records import RESCUED
+from agentd.daemon.worktree_source import commits_of
+from agentd.errors import GitFailed
 from agentd.workspace.commit import NOBODY
 from agentd.workspace.git import git
 
@@ -31,9 +33,13 @@ async def store(found: Inspection, session_id: str, lock: int) -> str | None:
     commit = await _commit(found, session_id)
     if commit is None or commit == earlier:
         return name if earlier else None
-    await trio.to_thread.run_sync(remove_lock, found.common, name)
     with trio.CancelScope(shield=True):  # a git that is killed would leave its lock in the user's repository
-        await git(found.worktree.repo, "update-ref", name, commit, earlier or "0" * len(commit), pass_fds=(lock,))
+        words = (name, commit, earlier or "0" * len(commit))
+        try:
+            await update_ref(found.common, found.worktree.repo, name, *words, lock=lock)
+        except GitFailed:
+            if await commits_of(found.worktree.repo, [name]) != [commit]:  # else it was done before git was killed
+                raise
     return name
 
 

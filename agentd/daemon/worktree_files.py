@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import time
 from pathlib import Path
+
+import trio
 
 from agentd.daemon.plaingit import PlainGit
 from agentd.daemon.processes import name_of, users_of
 from agentd.daemon.trash import remove_tree
 from agentd.daemon.worktree_records import Worktree
 from agentd.daemon.worktree_source import common_directory, git_directory
+from agentd.errors import GitFailed
+from agentd.workspace.git import git
 
 LOCK_SECONDS = 120.0  # longer than any of our commands that locks refs
+
+logger = logging.getLogger(__name__)
 
 
 def furnish(worktree: Worktree, plain: PlainGit) -> None:
@@ -75,6 +83,21 @@ def move_away(worktree: Worktree, kept: Path) -> Path | None:
 def remove_lock(common: Path, ref: str) -> None:
     """Of a ref that only we write, left by a git that was killed; we hold the lock of the base, so none is at work."""
     (common / f"{ref}.lock").unlink(missing_ok=True)
+
+
+async def update_ref(common: Path, repo: Path, ref: str, *words: str, lock: int) -> None:
+    """`git update-ref`; once more if that was killed, which leaves its locks. *lock*: a descriptor for git to hold.
+
+    Raises GitFailed."""
+    began = time.time()
+    await trio.to_thread.run_sync(remove_lock, common, ref)
+    try:
+        await git(repo, "update-ref", *words, pass_fds=(lock,))
+    except GitFailed as exc:
+        logger.info("once more: %s", exc)
+        await trio.to_thread.run_sync(remove_lock, common, ref)
+        await trio.to_thread.run_sync(remove_packed_lock, common, repo, began)
+        await git(repo, "update-ref", *words, pass_fds=(lock,))
 
 
 def remove_packed_lock(common: Path, repo: Path, since: float) -> None:

@@ -37,6 +37,7 @@ from agentd.daemon.worktree_files import (
     move_away,
     remove_lock,
     remove_packed_lock,
+    update_ref,
 )
 from agentd.daemon.worktree_records import BRANCH, UUID, Record, Records, Worktree
 from agentd.daemon.worktree_source import Source, check_source, commits_of
@@ -256,12 +257,12 @@ class Worktrees:
 
     async def _delete_branch(self, worktree: Worktree, common: Path, commit: str | None) -> bool:
         ref = f"refs/heads/{worktree.branch}"
-        await trio.to_thread.run_sync(remove_lock, common, ref)
         if commit is None or await trio.to_thread.run_sync(is_checked_out, common, ref):
+            await trio.to_thread.run_sync(remove_lock, common, ref)
             return any(await commits_of(worktree.repo, [ref]))
         try:
             # `git branch -D` would rewrite the user's configuration.
-            await git(worktree.repo, "update-ref", "-d", ref, commit, pass_fds=(self._lock,))
+            await update_ref(common, worktree.repo, ref, "-d", ref, commit, lock=self._lock)
         except GitFailed as exc:
             if any(await commits_of(worktree.repo, [ref])):
                 logger.warning("the branch %s of %s is kept: %s", worktree.branch, worktree.repo, exc)
