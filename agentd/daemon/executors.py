@@ -21,7 +21,7 @@ from agentd.daemon.launch import Launched, start_plainly
 from agentd.daemon.launchfile import Reaped, reap_leftovers
 from agentd.daemon.life import Life, Stage
 from agentd.daemon.plan import Plan
-from agentd.errors import ExecutorFailed
+from agentd.errors import ExecutorFailed, only_cause
 from agentd.sandbox.child import Child
 from agentd.store.home import SessionDir
 from agentd.wire.client import Client
@@ -36,13 +36,16 @@ logger = logging.getLogger("agentd.executor")
 @asynccontextmanager
 async def open_seats(plan: Plan) -> AsyncIterator[Seats]:
     """Seats without executors, on the main thread. Leaving the block ends the executors, all at once."""
-    async with AsyncExitStack() as stack:
-        forks = None
-        if plan.forks and plan.launcher.is_local and is_supported():
-            forks = await stack.enter_async_context(open_forks(plan))
-        nursery = await stack.enter_async_context(trio.open_nursery())
-        yield Seats(plan, nursery, forks)
-        nursery.cancel_scope.cancel()
+    try:
+        async with AsyncExitStack() as stack:
+            forks = None
+            if plan.forks and plan.launcher.is_local and is_supported():
+                forks = await stack.enter_async_context(open_forks(plan))
+            nursery = await stack.enter_async_context(trio.open_nursery())
+            yield Seats(plan, nursery, forks)
+            nursery.cancel_scope.cancel()
+    except ExceptionGroup as group:
+        raise only_cause(group) from None
 
 
 class Seats:
