@@ -254,9 +254,10 @@ class Index:
         whole = chunk[: chunk.rfind(b"\n") + 1]
         lines = whole.split(b"\n")[:-1]
         while lines and says_more(lines[-1]):
-            whole = whole[: -len(lines.pop()) - 1]
+            lines.pop()
         if not lines:
             return 0
+        whole = whole[: sum(map(len, lines)) + len(lines)]
         values = _parse_lines(whole, lines, self.last_pos + 1)
         if values is None:
             return self._take_damaged(lines)
