@@ -144,7 +144,6 @@ class Calls:
                 size=path.stat().st_size,
                 media_type="text/plain; charset=utf-8",
                 call=call.id,
-                symbols=around.symbols,
             )
             artifacts.append(sha256)
             return str(self.around.blobs.path(sha256))

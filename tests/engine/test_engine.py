@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
 
-from agentd.domain import JobState, Limits, Mode, PermissionMode, Record, ToolPolicy, Usage
+from agentd.domain import JobState, Limits, Mode, PermissionMode, Record, ToolClass, ToolPolicy, Usage
 from agentd.engine.asks import Settlement
 from agentd.engine.turn import KEPT_CHARS
 from agentd.errors import AskSettled, IdempotencyKeyReused, InvalidRequest, JobInProgress
 from agentd.providers.scripted import Delay, Fail, Hang, call, raw_call, reply
-from tests.workshop import Workshop, ended, only, spec, until
+from agentd.tools.base import ToolContext
+from agentd.workspace.symbols.query import Symbols
+from tests.workshop import FakeTool, Workshop, ended, only, spec, until
 
 ASKING = ToolPolicy(permission_mode=PermissionMode.DEFAULT)
 ALONE = ToolPolicy(permission_mode=PermissionMode.DEFAULT, ask_seconds=0.0)
@@ -97,6 +102,25 @@ async def test_a_failing_tool_is_told_to_the_model_and_the_job_goes_on(workshop:
     job, records = await workshop.do()
     assert job.state is JobState.COMPLETED
     assert only(records, "tool.finished")[0]["ok"] is False
+
+
+async def test_the_whole_output_of_a_call_is_kept_where_only_a_part_of_it_is_shown(workshop: Workshop) -> None:
+    full = "a line of output\n" * 10_000
+
+    async def print_much(call_input: Mapping[str, Any], context: ToolContext) -> str:
+        await trio.lowlevel.checkpoint()
+        path = workshop.workspace / "output"
+        path.write_text(full)
+        return context.keep(path)
+
+    workshop.tools = (FakeTool("Bash", ToolClass.EXEC, print_much),)
+    workshop.symbols = Symbols(workshop.workspace, workshop.home.root / "symbols")
+    workshop.says(reply(call("Bash")), "done")
+
+    job, records = await workshop.do()
+    (artifact,) = only(records, "artifact")
+    assert (job.state, artifact["size"]) == (JobState.COMPLETED, len(full))
+    assert Path(results(records)[0]).read_text() == full
 
 
 async def test_a_tool_that_is_not_there_is_refused_with_what_there_is(workshop: Workshop) -> None:
