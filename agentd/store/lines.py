@@ -202,13 +202,17 @@ class Damage:
 
 
 class Index:
-    """Where each position of a log lies. It grows at the end; nothing in it is ever scanned again."""
+    """Where each position of a log lies. It grows at the end; nothing in it is ever scanned again.
 
-    def __init__(self) -> None:
-        self._ends = array("Q", [0])  # [pos]: the offset after its line; [0] is where the first one begins
+    One that begins behind *pos*, whose line ends at *size* and has the time *ts*, knows only what follows it.
+    """
+
+    def __init__(self, pos: int = 0, size: int = 0, ts: int = 0) -> None:
+        self._ends = array("Q", bytes(8 * pos))  # [pos]: the offset after its line; [0] is where the first one begins
+        self._ends.append(size)
         self._patches: dict[int, bytes] = {}  # lines that read otherwise than their bytes in the file
         self.damages: list[Damage] = []
-        self.last_ts = 0
+        self.last_ts = ts
 
     @property
     def last_pos(self) -> int:
