@@ -9,15 +9,21 @@ from agentd import __version__
 
 VERBS = {
     "run": "do one job in a repository, and show it live",
+    "serve": "serve every API over HTTP: sessions in worktrees, figures, health",
+    "manager": "serve the session manager alone",
     "executor": "serve one workspace over HTTP",
     "models": "list the language models there are",
     "doctor": "say what this machine has and what it lacks",
+    "gc": "remove what nobody owns any more",
+    "config": "the configuration file: language model services, settings; show what is set",
+    "systemd-unit": "print a unit that runs `agentd serve` under systemd",
     "help": "explain a verb or a topic",
-}  # `main(argv) -> int` of agentd.cli.<verb> does it
+}  # `main(argv) -> int` of agentd.cli.<verb> does it, its dashes written as _
 
 USAGE = """\
 usage: agentd run [OPTIONS] "WHAT TO DO"
-       agentd executor | models | doctor [OPTIONS]
+       agentd serve | manager | executor | models | doctor | gc | systemd-unit [OPTIONS]
+       agentd config show [OPTIONS]
        agentd help [TOPIC]
        agentd --version"""
 
@@ -54,7 +60,7 @@ def import_verb(verb: str) -> ModuleType:
     from importlib import import_module
 
     gc.disable()  # modules are no garbage, and looking through them again and again takes a tenth of the start
-    module = import_module(f"agentd.cli.{verb}")
+    module = import_module(f"agentd.cli.{verb.replace('-', '_')}")
     gc.freeze()
     gc.enable()
     return module

@@ -8,7 +8,6 @@ import sys
 from agentd.cli import USAGE, VERBS
 
 TOPICS = {
-    "config": "language model services: keys, addresses, models, prices, roles, and what happens when one fails",
     "permissions": "what an agent may do unasked, and how it asks",
     "exit-codes": "what `agentd run` tells a script",
     "files": "where data lives",

@@ -66,8 +66,8 @@ async def recover(pool: Pool, reaped: Sequence[Reaped]) -> Report:
     if pool.registry.damaged:
         report.left.append(f"root.ndjson has {pool.registry.damaged} damaged lines: nothing is removed on its word")
     else:
-        strays = await trio.to_thread.run_sync(_strays, pool)
-        await _each(strays, partial(_undo, pool, report))
+        found = await trio.to_thread.run_sync(strays, pool)
+        await _each(found, partial(_undo, pool, report))
         await _clear_leftovers(pool, report)
     report.sessions = len(list(pool))
     return report
@@ -141,7 +141,7 @@ async def resume(pool: Pool, report: Report) -> None:
 # --- What it does not know ----------------------------------------------------------------------------------------
 
 
-def _strays(pool: Pool) -> list[SessionDir]:
+def strays(pool: Pool) -> list[SessionDir]:
     """Sessions of this face that were being made. One that has a job was somebody's. Blocks."""
     known = pool.registry.open.keys() | pool.registry.leaving.keys()
     return [each for each in pool.home.sessions() if each.id not in known and _is_unused(each)]
@@ -160,7 +160,7 @@ async def _undo(pool: Pool, report: Report, session: SessionDir) -> None:
 
 
 async def _clear_leftovers(pool: Pool, report: Report) -> None:
-    for leftover in await pool.worktrees.leftovers(_owned(pool)):
+    for leftover in await pool.worktrees.leftovers(owned(pool)):
         if leftover.state == "alive":
             report.left.append(f"{leftover.path}: a process works in it")
             continue
@@ -169,7 +169,7 @@ async def _clear_leftovers(pool: Pool, report: Report) -> None:
         report.rescued += [removed.rescued] if removed.rescued else []
 
 
-def _owned(pool: Pool) -> list[Path]:
+def owned(pool: Pool) -> list[Path]:
     """Worktrees of sessions, also of those whose removal did not come to its end: they are not removed on our word."""
     known = (*pool.registry.open.values(), *pool.registry.leaving.values())
     return [each.worktree.path for each in known if each.worktree]

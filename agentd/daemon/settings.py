@@ -23,6 +23,7 @@ from agentd.providers.settings import Catalog, read_catalog
 from agentd.wire.hosts import LOOPBACK_NAMES
 
 OFF = "off"
+WORKTREES = "worktrees"  # in the data directory
 MAIN_ADDRESS, MANAGER_ADDRESS = "127.0.0.1:8787", "127.0.0.1:8080"
 UNBUILT = {"runs": "the runs and chat API", "agent": "the agent API"}  # flags of faces that are not there yet
 POOL_SIZE = max(8, 4 * (os.cpu_count() or 1))
@@ -68,8 +69,14 @@ def load_serve(settings: Settings, env: Mapping[str, str]) -> Settings:
     """load(), and the defaults of `agentd serve`: nothing has to be set for that. Raises InvalidSetting."""
     load(settings, env)
     settings.defaults["pool-size"] = str(POOL_SIZE)
-    settings.defaults["worktree-base-dir"] = str(data_directory(settings) / "worktrees")
+    settings.defaults["worktree-base-dir"] = str(data_directory(settings) / WORKTREES)
     return settings
+
+
+def worktree_base(settings: Settings) -> Path:
+    """Where it is set, else where `agentd serve` has it. Raises InvalidSetting."""
+    text = settings.text("worktree-base-dir")
+    return Path(text).expanduser().absolute() if text else data_directory(settings) / WORKTREES
 
 
 def load(settings: Settings, env: Mapping[str, str]) -> Settings:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 import tomllib
-from importlib import import_module
 
 import pytest
 
-from agentd.cli import VERBS, main, run
+from agentd.cli import VERBS, import_verb, main, run
 from agentd.cli.help import TOPICS, page, plain
 from agentd.config import Table
 from agentd.domain import PermissionMode, ToolClass
@@ -35,7 +34,7 @@ def test_every_verb_and_topic_has_a_page(topic: str, capsys: pytest.CaptureFixtu
 
 def test_an_unknown_topic_is_answered_with_those_there_are(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["help", "xyzzy"]) == 2
-    assert "there are: run, executor" in capsys.readouterr().err
+    assert "there are: run, serve, manager" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("topic", PAGES)
@@ -50,14 +49,14 @@ def test_a_page_fits_a_wide_terminal(topic: str) -> None:
 
 @pytest.mark.parametrize("verb", [verb for verb in VERBS if verb != "help"])
 def test_the_page_of_a_verb_lists_its_flags_and_no_others(verb: str) -> None:
-    options = import_module(f"agentd.cli.{verb}").OPTIONS
+    options = import_verb(verb).OPTIONS
     listed = re.findall(r"^--([a-z-]+)", page(verb), re.MULTILINE)
     assert sorted(listed) == sorted(set(options) - {"help"})
 
 
 @pytest.mark.parametrize("verb", [verb for verb in VERBS if verb != "help"])
 def test_the_page_of_a_verb_names_its_variables(verb: str) -> None:
-    variables = {option.variable for option in import_module(f"agentd.cli.{verb}").OPTIONS.values()} - {None}
+    variables = {option.variable for option in import_verb(verb).OPTIONS.values()} - {None}
     assert not {variable for variable in variables if variable not in page(verb)}
 
 

@@ -1,0 +1,80 @@
+"""`agentd serve`: every API of this program, from one process and one data directory."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+
+from agentd import __version__
+from agentd.cli.manager import open_face, run
+from agentd.config import Settings, read_settings
+from agentd.daemon.app import Daemon, main_mounts, open_daemon
+from agentd.daemon.keys import Key, open_key
+from agentd.daemon.settings import (
+    OFF,
+    SERVE_OPTIONS,
+    data_directory,
+    hosts,
+    load_serve,
+    load_services,
+    manager_settings,
+    refuse_unbuilt,
+)
+from agentd.errors import InvalidSetting
+from agentd.store.home import Home
+from agentd.wire.routing import Mount
+
+OPTIONS = SERVE_OPTIONS
+
+
+def main(argv: list[str]) -> int:
+    """0 after a signal; 1 if it cannot start; 2 if the command line is wrong."""
+    if any(word in ("-h", "--help") for word in argv):
+        from agentd.cli.help import page, show
+
+        show(page("serve"))
+        return 0
+    try:
+        settings = read_settings(OPTIONS, argv, os.environ)
+    except InvalidSetting as wrong:
+        print(f"agentd serve: {wrong}; `agentd help serve` shows how it is used", file=sys.stderr)
+        return 2
+    return run("serve", lambda: load_serve(settings, os.environ), serve)
+
+
+async def serve(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT. Raises AgentdError."""
+    refuse_unbuilt(settings)
+    chosen, catalog = manager_settings(settings), load_services(settings, os.environ)
+    async with open_daemon(Home(data_directory(settings)), os.environ) as daemon, AsyncExitStack() as stack:
+        keys = {"admin": open_key(daemon.home, "admin", settings.text("admin-token"))}
+        main_door = daemon.open_door(settings, "main", "listen", keys["admin"].text)
+        main_door.mounts += main_mounts(daemon, keys["admin"].text)
+        if settings.text("manager") != OFF:
+            master = keys["manager"] = open_key(daemon.home, "manager", settings.text("auth-token"))
+            door = daemon.open_door(settings, "manager", "manager", master.text)
+            manager = await stack.enter_async_context(open_face(daemon, chosen, master.text, catalog))
+            door.mounts.append(manager.mount())
+            main_door.mounts.append(manager.mount("/manager"))
+        await daemon.serve(hosts(settings), lambda: tell(daemon, keys))
+
+
+def tell(daemon: Daemon, keys: Mapping[str, Key]) -> None:
+    """What is where, and last of all, in a line of its own, that it is there. Of tokens, only where they are."""
+    faces = [(door.name, door.address, told_of(door.mounts)) for door in daemon.doors]
+    tokens = [(name, str(key.path) if key.path else "as it was given") for name, key in keys.items()]
+    print(f"agentd {__version__}, process {os.getpid()}, data in {daemon.home.root}\n")
+    print(f"{table([('FACE', 'ADDRESS', 'WHAT'), *faces])}\n")
+    print(f"{table([('TOKEN', 'FILE'), *tokens])}\n")
+    print(f"agentd listening on {daemon.doors[0].address}", flush=True)
+
+
+def told_of(mounts: Sequence[Mount]) -> str:
+    return " ".join(mount.prefix or "/" for mount in mounts)
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)

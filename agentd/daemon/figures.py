@@ -1,0 +1,96 @@
+"""What is measured of executors, sessions and the disk: see metrics.py. Read only when somebody asks."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import trio
+
+from agentd.daemon.executors import Seats
+from agentd.daemon.leftovers import measure
+from agentd.daemon.metrics import Metrics, Sample
+from agentd.daemon.pool import Pool
+from agentd.daemon.worktrees import Worktrees
+from agentd.store.home import Home
+
+STATES = ("absent", "starting", "live", "stopping")
+MEASURE_SECONDS = 60.0  # between two looks at how much is stored: each is a walk over all of it
+
+
+def watch_seats(metrics: Metrics, seats: Seats) -> None:
+    """Executors and what they do."""
+
+    def states() -> Iterator[Sample]:
+        counted: Counter[str] = Counter(seat.state for seat in seats)
+        return (({"state": state}, counted[state]) for state in STATES)
+
+    metrics.add("agentd_executors", "gauge", "sessions by the state of their executor", states)
+    metrics.add("agentd_executors_at_work", "gauge", "those that have a job", lambda: sum(1 for s in seats if s.job))
+    metrics.add(
+        "agentd_executors_crashed",
+        "gauge",
+        "those that died and have finished no job since",
+        lambda: sum(1 for s in seats if s.crashes),
+    )
+    metrics.add("agentd_processes", "gauge", "this process and its children", lambda: 1 + len(children()))
+
+
+def watch_pool(metrics: Metrics, pool: Pool) -> None:
+    """The sessions of the manager."""
+    metrics.add("agentd_manager_slots", "gauge", "as many sessions there may be", lambda: pool.size)
+    metrics.add("agentd_manager_slots_taken", "gauge", "by sessions and creations", lambda: pool.taken)
+    metrics.add("agentd_manager_sessions", "gauge", "sessions there are", lambda: sum(1 for _ in pool))
+    metrics.add(
+        "agentd_manager_calls", "gauge", "relayed, and not answered yet", lambda: sum(each.calls for each in pool)
+    )
+    if isinstance(pool.worktrees, Worktrees):
+        watch_disk(metrics, pool.home, pool.worktrees)
+
+
+def watch_disk(metrics: Metrics, home: Home, worktrees: Worktrees) -> None:
+    """What is stored, by what it is for, and how much room is left."""
+    stored: dict[str, int] = {}
+    due = -MEASURE_SECONDS
+
+    async def look() -> None:
+        nonlocal due, stored
+        if trio.current_time() < due:
+            return
+        due = trio.current_time() + MEASURE_SECONDS
+        kept = await trio.to_thread.run_sync(measure, {"sessions": home.sessions_path})
+        trees = {f"worktrees_{kind}": size for kind, size in (await worktrees.usage()).items()}
+        stored = kept | trees
+
+    metrics.before(look)
+    metrics.add(
+        "agentd_stored_bytes",
+        "gauge",
+        "on disk, by what they are for",
+        lambda: [({"kind": kind}, size) for kind, size in stored.items()],
+    )
+    metrics.add(
+        "agentd_disk_free_bytes",
+        "gauge",
+        "room for more",
+        lambda: list(free({"data": home.root, "worktrees": worktrees.base})),
+    )
+
+
+def free(places: dict[str, Path]) -> Iterator[Sample]:
+    for name, path in places.items():
+        try:
+            found = os.statvfs(path)
+        except OSError:  # it is gone: the health check says so
+            continue
+        yield {"place": name}, found.f_bavail * found.f_frsize
+
+
+def children() -> list[str]:
+    """Pids of this process's children. Empty where that cannot be told."""
+    try:
+        return [pid for path in Path("/proc/self/task").glob("*/children") for pid in path.read_text().split()]
+    except OSError:
+        return []
