@@ -12,7 +12,7 @@ import attrs
 import trio
 
 from agentd.config import PASS_ENV, tool_environment
-from agentd.domain import JobSpec, JobState, Mode
+from agentd.domain import Entry, JobSpec, JobState, Mode
 from agentd.engine import context
 from agentd.engine.asks import Asks
 from agentd.engine.branch import Branch
@@ -89,6 +89,8 @@ class JobRun:
             ending = await self._attempt()
             with trio.move_on_after(GOODBYE_SECONDS, shield=True):
                 diff = await self._changes.diff()
+        except StoreFailed as exc:
+            logger.error("what job %s changed could not be kept: %s", self.job.id, exc)
         finally:
             self._finish(ending, diff)
 
@@ -203,7 +205,22 @@ class JobRun:
             self._branch.notice("info", "BACKGROUND_ENDED", text)
 
     def _finish(self, ending: Ending, diff: Mapping[str, Any] | None) -> None:
-        data = {
+        context.forget_texts(self.session, self.job.id)
+        try:
+            self._branch.append("job.finished", **self._told(ending, diff))
+        except StoreFailed as exc:
+            # The disk is full or gone. The job is over all the same, and not otherwise once the disk takes its end.
+            logger.error("the end of job %s is not written yet: %s", self.job.id, exc)
+            failed = ending.outcome is JobState.FAILED
+            told = self._told(ending if failed else Ending.failed("error", exc.code, str(exc)), diff)
+            self.session.owe(Entry("job.finished", told, self.job.id))
+            self.job.state, self.job.ended, self.job.finished = JobState.FAILED, int(time.time() * 1000), told
+        self.begun.set()
+        self.done.set()
+
+    def _told(self, ending: Ending, diff: Mapping[str, Any] | None) -> dict[str, Any]:
+        """What job.finished says."""
+        return {
             "outcome": ending.outcome,
             "stop_reason": ending.stop_reason,
             "error": ending.error,
@@ -213,15 +230,6 @@ class JobRun:
             "duration_ms": round((time.monotonic() - self._started) * 1000),
             "diff": diff,
         }
-        context.forget_texts(self.session, self.job.id)
-        try:
-            self._branch.append("job.finished", **data)
-        except StoreFailed:
-            # The disk is full or gone. The job is over all the same; the next start writes that it was interrupted.
-            logger.exception("the end of job %s could not be written", self.job.id)
-            self.job.state, self.job.ended, self.job.finished = JobState.FAILED, int(time.time() * 1000), data
-        self.begun.set()
-        self.done.set()
 
 
 def _problem(code: str, message: str) -> dict[str, str]:

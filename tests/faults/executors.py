@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +94,15 @@ class Executor:
             connection.close()
         is_json = response.headers.get_content_type() == "application/json"
         return Answer(response.status, dict(response.headers), json.loads(raw) if is_json else raw)
+
+    @contextmanager
+    def stream(self, path: str) -> Iterator[http.client.HTTPResponse]:
+        """Its lines, as they come."""
+        connection = UnixConnection(self.address)
+        with closing(connection):
+            connection.request("GET", path, headers={"Authorization": f"Bearer {TOKEN}"})
+            with connection.getresponse() as response:
+                yield response
 
     def is_ready(self) -> bool:
         try:

@@ -6,6 +6,8 @@ durable can be read, and when the cause is gone the same process works again.
 
 from __future__ import annotations
 
+import errno
+import json
 import os
 import socket
 import subprocess
@@ -98,6 +100,43 @@ def test_of_a_job_that_was_refused_when_it_was_on_disk_already_nothing_comes(tmp
     assert {job["jobId"]: job["state"] for job in executor.ask("GET", "/v1/jobs").body["jobs"]} == states
     assert sorted(states.values()) == ["COMPLETED", "FAILED"]
     executor.kill()
+
+
+SLOW = [
+    {"parts": ["Words. " * 20, {"delay_seconds": 0.2}, "more.", {"call": "Bash", "input": {"command": "sleep 0.2"}}]},
+    {"parts": [{"delay_seconds": 0.2}, "Further.", {"call": "Read", "input": {"file_path": "a.py"}}]},
+    {"parts": ["So, ", {"delay_seconds": 0.3}, "done."]},
+]
+
+
+@pytest.mark.parametrize("after", [1, 3, 5, 8])
+@pytest.mark.parametrize("failure", ["ENOSPC", "EIO"])
+def test_a_job_that_the_disk_ends_has_one_end_and_its_readers_hear_of_it(
+    tmp_path: Path, forge: Forge, monkeypatch: pytest.MonkeyPatch, failure: str, after: int
+) -> None:
+    monkeypatch.setitem(SCRIPTS, "slow", SLOW)
+    place, told, switch = place_of(tmp_path, forge), Promises(), tmp_path / "switch"
+    with place.executor(switch=switch) as executor:
+        body = told.tried["k"] = job_body("slow", "CODE")
+        job = told.jobs["k"] = executor.ask("POST", "/v1/jobs", body, Idempotency_Key="k").body["jobId"]
+        with executor.stream(f"/v1/jobs/{job}/events?format=sse") as stream:
+            assert executor.events(job, after, wait=10)
+            told.seen[job] = executor.events(job)
+            switch.write_text(failure)
+            failed = executor.wait_for_end(job)
+            assert failed["state"] == "FAILED"
+            assert os.strerror(getattr(errno, failure)) in failed["error"]
+            assert executor.ask("GET", "/health/ready").status == 200
+            switch.unlink()
+            sent = [json.loads(line.removeprefix(b"data: ")) for line in stream if line.startswith(b"data: ")]
+        assert sent[: len(told.seen[job])] == told.seen[job]
+        told.seen[job] = executor.events(job)
+        assert sent == told.seen[job]
+        assert (sent[-1]["type"], sent[-1]["data"]["message"]) == ("ERROR", failed["error"])
+        told.ended[job] = executor.wait_for_end(job)
+        assert (told.ended[job]["state"], told.ended[job]["error"]) == ("FAILED", failed["error"])
+        check_goes_on(executor)
+    check_after_restart(place, told).kill()
 
 
 # --- Real ones ----------------------------------------------------------------------------------------------------
