@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 
 from agentd import errors
 from agentd.wire.failure import HttpFailed
@@ -73,7 +74,7 @@ def method_not_allowed(request: Request) -> Response:
 
 def _names_a_session(request: Request) -> bool:
     """Or tries to: with too few or too many segments. The contract, §4."""
-    return request.method == "DELETE" and request.inner_target.startswith("/v1/sessions")
+    return request.method == "DELETE" and re.match(r"/v1/sessions(?![^/?])", request.inner_target) is not None
 
 
 def _retry_after(seconds: int) -> Fields:
