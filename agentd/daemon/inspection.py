@@ -33,10 +33,11 @@ NAMING_BYTES = 16 << 20  # read of each
 COMMITS = 100_000  # that a session may have made
 HASH = re.compile(r"\b(?:[0-9a-f]{64}|[0-9a-f]{40})\b")
 REFERENCE = re.compile(r"ref: (refs/[^\x00-\x20\x7f]+)\n?")
-ENTRIES = ("ls-files", "-v", "-s", "-z")  # with a NUL before the first, as they begin with one character for these:
+# What the index has, and what it does not; both at once, since somebody waits. With a NUL before the first entry:
+ENTRIES = ("ls-files", "-z", "-v", "-s", "--cached", "--others", "--exclude-standard")
+UNTRACKED = re.compile(rb"\0\? ([^\0]+)")
 ASSUMED = re.compile(rb"\0[a-z] [^\t]*\t([^\0]+)")  # somebody told git not to look whether these have changed
-SUBMODULE = re.compile(rb"\0. 160000 [^\t]*\t([^\0]+)")
-UNTRACKED = ("ls-files", "-z", "--others", "--exclude-standard")
+SUBMODULE = re.compile(rb"\0[A-Za-z] 160000 [^\t]*\t([^\0]+)")
 DAMAGED = re.compile(
     r"\bindex (file|uses|entry|version)|in the index|bad signature|unordered stage"
 )  # git's read-cache.c
@@ -247,16 +248,16 @@ async def _staged(plain: PlainGit, head: str | None) -> Content:
 
 async def _files(plain: PlainGit, head: str | None) -> Content:
     # Apart, `status` takes half the time. ignore-submodules: in one, git would run with its own configuration.
-    status, index, untracked = await both(
+    status, entries = await both(
         partial(_look, plain, "status", "--porcelain", "-z", "-uno", "--no-renames", "--ignore-submodules=dirty"),
         partial(_look, plain, *ENTRIES),
-        partial(_look, plain, *UNTRACKED),
     )
-    index = b"\0" + index
-    dirty = bool(status) or bool(untracked) or bool(ASSUMED.search(index))
-    submodules = [plain.tree / os.fsdecode(path) / ".git" for path in SUBMODULE.findall(index)]
-    nested = any(path.endswith(b"/") for path in untracked.split(b"\0"))
-    return Content(plain, True, dirty, nested or any(map(os.path.lexists, submodules)))
+    entries = b"\0" + entries
+    untracked = UNTRACKED.findall(entries)
+    dirty = bool(status) or bool(untracked) or bool(ASSUMED.search(entries))
+    submodules = [plain.tree / os.fsdecode(path) / ".git" for path in SUBMODULE.findall(entries)]
+    nested = any(path.endswith(b"/") for path in untracked) or any(map(os.path.lexists, submodules))
+    return Content(plain, there=True, dirty=dirty, nested=nested)
 
 
 async def _look(plain: PlainGit, *args: str) -> bytes:

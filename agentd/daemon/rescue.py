@@ -109,11 +109,14 @@ async def _files(plain: PlainGit, head: str | None, there: bool) -> Files | None
 
 async def _tree_of_files(plain: PlainGit) -> str:
     look = partial(plain.git, settings=VISIBLE, seconds=CHECKOUT_SECONDS)
-    assumed = ASSUMED.findall(b"\0" + await look(*ENTRIES))
-    if assumed:
-        paths = b"".join(path + b"\0" for path in assumed)
-        await look("update-index", "-z", "--no-assume-unchanged", "--stdin", input=paths)
+    entries = b"\0" + await look(*ENTRIES)
+    if assumed := ASSUMED.findall(entries):
+        await look("update-index", "-z", "--no-assume-unchanged", "--stdin", input=_joined(assumed))
     changed = await look("diff-files", "-z", "--name-only", "--ignore-submodules=dirty")
-    changed += await look(*UNTRACKED)
-    await look("update-index", "-z", "--add", "--remove", "--replace", "--stdin", input=changed)
+    words = ("update-index", "-z", "--add", "--remove", "--replace", "--stdin")
+    await look(*words, input=changed + _joined(UNTRACKED.findall(entries)))
     return (await look("write-tree", "--missing-ok")).decode().strip()
+
+
+def _joined(paths: Sequence[bytes]) -> bytes:
+    return b"".join(path + b"\0" for path in paths)
