@@ -1,4 +1,4 @@
-"""Runs every example of a seed document against the built file: `python3 build.py walk`.
+"""Runs every example of the seed documents against the built file: `python3 build.py walk`.
 
 The walker and the documents are beside this repository, in ../shared/acceptance.
 """
@@ -12,7 +12,7 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,16 +20,29 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent.parent
 WALKER = ROOT.parent / "shared" / "acceptance" / "walk.py"
 PYZ = ROOT / "dist" / "agentd.pyz"
-TOKEN = "test-secret-token"
 ALIASES = ",".join(f"{name}=builtin" for name in ("gpt-5", "gpt-5-mini", "sonnet", "haiku", "opus"))
+Settings = Mapping[str, str]
+
+
+def executor(repo: Path, scratch: Path) -> Settings:
+    """As its document presumes; the next ones too."""
+    return {"AUTH_TOKEN": "test-secret-token", "WORKSPACE_DIR": str(repo)}
+
+
+def manager(repo: Path, scratch: Path) -> Settings:
+    places = {"WORKTREE_BASE_DIR": str(scratch / "worktrees"), "AGENTD_DATA_DIR": str(scratch / "data")}
+    return {"AUTH_TOKEN": "test-master-token", "POOL_SIZE": "4", **places}
+
+
+SEEDS: Mapping[str, Callable[[Path, Path], Settings]] = {"executor": executor, "manager": manager}  # verb and document
 
 
 @contextmanager
-def executor(repo: Path) -> Iterator[str]:
-    """An executor of the built file that serves *repo* as the document presumes; its base URL."""
-    settings = {"AUTH_TOKEN": TOKEN, "MODEL_ALIASES": ALIASES, "WORKSPACE_DIR": str(repo), "LISTEN_ADDR": "127.0.0.1:0"}
-    command = [sys.executable, str(PYZ), "executor"]
-    with subprocess.Popen(command, env={**os.environ, **settings}, stdout=subprocess.PIPE, text=True) as process:
+def server(seed: str, settings: Settings) -> Iterator[str]:
+    """The verb *seed* of the built file; its base URL."""
+    env = {**os.environ, "MODEL_ALIASES": ALIASES, "LISTEN_ADDR": "127.0.0.1:0", **settings}
+    command = [sys.executable, str(PYZ), seed]
+    with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
         try:
             for line in process.stdout:
@@ -37,7 +50,7 @@ def executor(repo: Path) -> Iterator[str]:
                     yield found[1]
                     break
             else:
-                sys.exit("walk: the executor did not start")
+                sys.exit(f"walk: the {seed} did not start")
         finally:
             process.terminate()
 
@@ -48,7 +61,7 @@ def walk(seed: str) -> list[dict[str, Any]]:
         repo, results = Path(scratch, "repo"), Path(scratch, "results.json")
         walker = [sys.executable, str(WALKER)]
         subprocess.run([*walker, "prepare-repo", "--repo", str(repo)], check=True, stdout=subprocess.DEVNULL)
-        with executor(repo) as base:
+        with server(seed, SEEDS[seed](repo, Path(scratch))) as base:
             command = [*walker, seed, "--base", base, "--repo", str(repo), "--json", str(results)]
             done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
         if not results.exists():
@@ -57,23 +70,23 @@ def walk(seed: str) -> list[dict[str, Any]]:
         return found
 
 
-def report(results: list[dict[str, Any]]) -> bool:
+def report(seed: str, results: list[dict[str, Any]]) -> bool:
     """Print what passed and what is wrong; whether nothing is."""
     failed = [each for each in results if each["verdict"] != "passed"]
     for each in results:
         print(f"ok       {each['key']}" if each["verdict"] == "passed" else f"FAILED   {each['key']}: {each['reason']}")
-    print(f"walk: {len(results) - len(failed)} passed, {len(failed)} failed")
+    print(f"walk: {seed}: {len(results) - len(failed)} passed, {len(failed)} failed")
     return bool(results) and not failed
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="build.py walk")
-    parser.add_argument("seed", nargs="?", default="executor", choices=["executor"], help="the document to walk")
+    parser.add_argument("seed", nargs="?", choices=SEEDS, help="the document to walk; all of them if none is named")
     seed = parser.parse_args().seed
     if not WALKER.exists():
         print(f"walk: {WALKER} is not there, so nothing is walked")
         return 0
-    return 0 if report(walk(seed)) else 1
+    return 0 if all([report(each, walk(each)) for each in ([seed] if seed else SEEDS)]) else 1
 
 
 if __name__ == "__main__":
