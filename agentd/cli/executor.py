@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import hmac
 import json
 import logging
+import math
 import os
 import signal
 import sys
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -21,17 +23,27 @@ from agentd.domain import Hello, Models
 from agentd.engine.engine import open_engine
 from agentd.engine.job import Bench
 from agentd.engine.session import Session, Sessions
-from agentd.errors import AgentdError, InvalidSetting, only_cause
+from agentd.errors import AgentdError, ExecutorFailed, InvalidSetting, only_cause
 from agentd.faces.executor import control, routes
 from agentd.providers.factory import make_registry, open_providers
 from agentd.providers.settings import Catalog, load_catalog
 from agentd.sandbox import forkserver
 from agentd.sandbox.contain import Containment, probe
-from agentd.sandbox.leash import read_hello, ready_line, watch_leash
+from agentd.sandbox.leash import (
+    STARTED,
+    STOPPED,
+    Lease,
+    read_hello,
+    ready_line,
+    say,
+    source_address,
+    watch_leash,
+)
 from agentd.store.home import Home, SessionDir, make_home
 from agentd.tools.base import Tool, ToolState
 from agentd.tools.registry import built_in
 from agentd.wire.listeners import Listener, open_tcp_listeners, open_unix_listener
+from agentd.wire.messages import Answer, Request
 from agentd.wire.routing import Mount
 from agentd.wire.server import serve
 from agentd.wire.typed import structure
@@ -39,6 +51,7 @@ from agentd.workspace.git import repository_root
 from agentd.workspace.snapshot import Snapshots
 from agentd.workspace.symbols.query import Symbols
 
+LEASE_GRACE = 4  # whole seconds for what is under way, after which it is killed
 KEEP_SECONDS = 5.0  # to write the index of symbols at the end
 OPTIONS = {
     "listen-addr": Option("LISTEN_ADDR"),
@@ -53,6 +66,8 @@ OPTIONS = {
     "read-only": Option("READ_ONLY", switch=True),
     "data-dir": Option("AGENTD_DATA_DIR"),
     "supervised": Option(switch=True),
+    "callback": Option(),
+    "advertise": Option(),
 }
 
 
@@ -69,7 +84,8 @@ def main(argv: list[str], containment: Containment | None = None) -> int:
     try:
         settings = read_settings(OPTIONS, argv, os.environ)
         if settings.switch("supervised"):
-            trio.run(serve_supervised, settings, read_hello(), containment)
+            with telling(hello := read_hello()):
+                trio.run(serve_supervised, settings, hello, containment)
         else:
             trio.run(serve_standalone, settings)
     except (AgentdError, ExceptionGroup) as group:
@@ -186,9 +202,23 @@ def serve_forks(parent: int) -> int:
     return forkserver.serve(partial(main, containment=known), parent)
 
 
+@contextmanager
+def telling(hello: Hello) -> Iterator[None]:
+    """Tell a daemon that looks at us through a launcher where the session's writer begins and ends."""
+    if hello.parent is None:
+        say(STARTED)
+    try:
+        yield
+    finally:
+        if hello.parent is None:
+            say(STOPPED)
+
+
 async def serve_supervised(settings: Settings, hello: Hello, containment: Containment | None = None) -> None:
-    """Serve the hello's session until standard input ends, a signal, or /_/shutdown. Raises AgentdError."""
+    """Serve the hello's session until standard input ends, a signal, or /_/shutdown. Raises AgentdError, also at the
+    end of its lease."""
     workspace, directory = _workspace(settings), SessionDir(Path(hello.session_dir))
+    lease = Lease(hello.lease or math.inf)
     directory.sweep()
     async with trio.open_nursery() as nursery:
         sessions = Sessions(None, nursery)
@@ -210,16 +240,41 @@ async def serve_supervised(settings: Settings, hello: Hello, containment: Contai
         ):
             inside = control.Control(engine, session, hello.token)
             public = routes.App(engine, _exec_id(settings), hello.token)
-            listeners = [open_unix_listener(directory.path / "executor.sock")]
-            async with serving(listeners, [inside.mount(), public.mount()]):
-                sys.stdout.buffer.write(ready_line(hello, listeners[0].address, bench.containment))
+            listeners = _own_listeners(settings, directory)
+            mounts = [_renewing(mount, lease, hello.token) for mount in (inside.mount(), public.mount())]
+            async with serving(listeners, mounts):
+                address = settings.text("advertise") or listeners[0].address
+                sys.stdout.buffer.write(ready_line(hello, address, bench.containment))
                 sys.stdout.buffer.flush()
-                await _wait_for_the_first(watch_leash, _wait_for_signal, inside.stop.wait)
+                await _wait_for_the_first(watch_leash, _wait_for_signal, inside.stop.wait, lease.watch)
+                if lease.left <= 0:
+                    signal.alarm(LEASE_GRACE)  # it may be overdue: then another one has the session
                 public.ready = False
                 await engine.close()
                 public.close_feeds()
                 inside.feed.close()
         nursery.cancel_scope.cancel()
+    if lease.left <= 0:
+        raise ExecutorFailed(f"no request came for {lease.seconds:g} s: its daemon is gone, or cannot reach it")
+
+
+def _own_listeners(settings: Settings, directory: SessionDir) -> list[Listener]:
+    """A socket of the session's; or, for a daemon on another machine, TCP on the network that leads there."""
+    if (peer := settings.text("callback")) is not None:
+        return open_tcp_listeners(source_address(peer), 0)
+    return [open_unix_listener(directory.path / "executor.sock")]
+
+
+def _renewing(mount: Mount, lease: Lease, token: str) -> Mount:
+    """*mount*, where every request with the token renews the lease."""
+    admitted, guard = f"Bearer {token}".encode(), mount.guard
+
+    def renew(request: Request) -> Answer | None:
+        if hmac.compare_digest(request.headers.get("authorization").encode(), admitted):
+            lease.renew()
+        return guard(request) if guard is not None else None
+
+    return attrs.evolve(mount, guard=renew)
 
 
 # --- What both have in common -------------------------------------------------------------------------------------

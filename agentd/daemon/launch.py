@@ -19,15 +19,18 @@ import attrs
 import trio
 
 from agentd.config import PASS_ENV, tool_environment
-from agentd.daemon.launchers import LOCAL, Launcher
+from agentd.daemon.launchers import LOCAL, Launcher, launcher_command, launcher_environment
+from agentd.daemon.leases import LEASE_SECONDS, HeldLease
 from agentd.daemon.lines import Lines, Output
 from agentd.domain import PROTOCOL, Hello, Ready
 from agentd.errors import ExecutorFailed, InvalidRequest, NotStarted, only_cause
 from agentd.sandbox.child import PIPE, Child, spawn
+from agentd.sandbox.leash import STARTED, STOPPED
 from agentd.wire.typed import structure
 
 LEASH_SECONDS = 25.0  # for an executor to end its job when its stdin ends: it may have a diff and a commit to write
 TERM_SECONDS = 5.0
+QUEUE_SECONDS = 3600.0  # for a launcher to start the executor
 LAST_WORDS_SECONDS = 1.0  # between the end of stdout and the exit code, or the other way round
 NO_VALUES: Mapping[str, str] = {}
 Start = Callable[[Sequence[str], Mapping[str, str]], Awaitable[Child]]  # (command line, environment)
@@ -77,25 +80,35 @@ async def launch(
     start: Start | None = None,
     output: Output | None = None,
 ) -> AsyncIterator[Launched]:
-    """Start *argv* by *launcher*; leaving the block ends it: stdin is closed, then SIGTERM, then SIGKILL.
+    """Start *argv* by *launcher*; leaving the block ends it: stdin is closed, then SIGTERM, then SIGKILL. One that was
+    launched by a program in between and did not say that it stopped is waited for, as long as its lease lasts.
 
-    What *hello* leaves empty (token, nonce file, parent) is filled in. *values* are for the launcher's template. *env*
-    is the whole environment; if it is None, that of executor_environment(). *forked* is a local executor that waits for
-    its hello already: nothing is started then. *start* starts it in another way than start_plainly(). *output* hears
-    what it prints.
+    What *hello* leaves empty (token, nonce file, parent, lease) is filled in. *values* are for the launcher's template,
+    which has those of the hello. *env* is the whole environment; if it is None, that of executor_environment(); for a
+    launcher a few names are added. *forked* is a local executor that waits for its hello already: nothing is started
+    then. *start* starts it in another way than start_plainly(). *output* hears what it prints.
     Raises NotStarted; ExecutorFailed, with what stderr said: it was not ready within *ready_seconds*, or not what we
-    expect.
+    expect. Behind a launcher these are counted from when it has started: before, it may have to queue.
     """
-    command = launcher.command(argv, values)
     hello = _fill_in(hello, launcher)
+    environment = executor_environment() if env is None else env
+    command: Sequence[str] = argv
+    if not launcher.is_local:
+        environment = launcher_environment(environment)
+        command = launcher_command(launcher, argv, {**_told(hello), **values}, environment)
     with _nonce(Path(hello.nonce_file)) as nonce:
-        environment = executor_environment() if env is None else env
         child = forked or await (start or start_plainly)(command, environment)
-        process = _Process(child, launcher, output or Output(hello.session))
+        lease = None if launcher.is_local else HeldLease(hello.token, hello.lease or LEASE_SECONDS)
+        process = _Process(child, output or Output(hello.session), lease)
         async with _own(process) as nursery:
-            ready = await _shake_hands(process, hello, nonce, ready_seconds)
-            nursery.start_soon(process.watch_stdout)
+            try:
+                ready = await _shake_hands(process, hello, nonce, ready_seconds)
+            finally:
+                nursery.start_soon(process.watch_stdout)
             nursery.start_soon(process.watch_exit)
+            if lease is not None:
+                await lease.meet(ready)
+                nursery.start_soon(process.keep_lease, lease)
             yield Launched(ready, hello.token, process)
 
 
@@ -105,7 +118,13 @@ def _fill_in(hello: Hello, launcher: Launcher) -> Hello:
         token=hello.token or secrets.token_urlsafe(32),
         nonce_file=hello.nonce_file or str(Path(hello.session_dir, "nonce")),
         parent=os.getpid() if launcher.is_local else None,
+        lease=hello.lease if launcher.is_local else hello.lease or LEASE_SECONDS,
     )
+
+
+def _told(hello: Hello) -> dict[str, str]:
+    """For a launcher's template."""
+    return {"session": hello.session, "session_dir": hello.session_dir, "epoch": str(hello.epoch)}
 
 
 @contextmanager
@@ -130,17 +149,25 @@ def _nonce(path: Path) -> Iterator[str]:
 async def _shake_hands(process: _Process, hello: Hello, nonce: str, seconds: float) -> Ready:
     """Say hello, and wait for the ready line. Raises ExecutorFailed."""
     try:
-        with trio.fail_after(seconds):
+        with trio.fail_after(seconds if process.lease is None else QUEUE_SECONDS) as scope:
             await process.tell(json.dumps(attrs.asdict(hello)).encode() + b"\n")
             while (line := await process.stdout.next()) is not None:
                 if (told := _ready_in(line)) is not None:
                     process.was_ready = True
                     return _check(told, hello, nonce)
-                process.output.hear_noise(line)
+                process.hear(line)
+                if process.lease is not None and process.lease.started is not None:
+                    scope.deadline = process.lease.started + seconds
     except trio.TooSlowError:
-        raise ExecutorFailed(f"the executor was not ready within {seconds:g} s{process.output.last_words()}") from None
+        raise ExecutorFailed(f"the executor {_late(process, seconds)}{process.output.last_words()}") from None
     await process.finish()
     raise ExecutorFailed(f"the executor did not start: {process.obituary()}")
+
+
+def _late(process: _Process, seconds: float) -> str:
+    if process.lease is not None and process.lease.started is None:
+        return f"was not started within {QUEUE_SECONDS:g} s"
+    return f"was not ready within {seconds:g} s"
 
 
 def _ready_in(line: str) -> Mapping[str, Any] | None:
@@ -175,9 +202,9 @@ def _check(told: Mapping[str, Any], hello: Hello, nonce: str) -> Ready:
 
 
 class _Process:
-    """The executor, or the launcher in front of it."""
+    """The executor; or the launcher in front of it, then there is a *lease*."""
 
-    def __init__(self, child: Child, launcher: Launcher, output: Output) -> None:
+    def __init__(self, child: Child, output: Output, lease: HeldLease | None) -> None:
         assert child.stdout is not None
         assert child.stderr is not None
         self.child = child
@@ -185,8 +212,10 @@ class _Process:
         self.stdout = Lines(child.stdout)
         self.ended = trio.Event()
         self.was_ready = False
-        self._kill_signal = signal.SIGKILL if launcher.is_local else signal.SIGTERM
+        self.lease = lease
         self._killed = False
+        self._silent: str | None = None  # why it has to be taken for dead, if that is so
+        self._stdout_ended = trio.Event()
         self._stderr = Lines(child.stderr)
         self._stderr_ended = trio.Event()
 
@@ -199,7 +228,7 @@ class _Process:
 
     def kill(self) -> None:
         self._killed = True
-        self.child.signal(self._kill_signal)
+        self.child.signal(signal.SIGKILL if self.lease is None else signal.SIGTERM)
 
     async def finish(self) -> None:
         """Give it a moment to exit and to say its last words, now that its end is certain."""
@@ -209,30 +238,57 @@ class _Process:
 
     def obituary(self) -> str:
         code = self.child.returncode
-        if code is None:
+        if self._silent is not None:
+            how = self._silent
+        elif code is None:
             how = "its standard output ended"
         else:
             how = f"exit code {code}" if code >= 0 else f"killed by {signal.Signals(-code).name}"
         return how + self.output.last_words()
+
+    def hear(self, line: str) -> None:
+        """A line of its standard output, other than that it is ready."""
+        if self.lease is not None and line == STARTED:
+            self.lease.begin()
+        elif self.lease is not None and line == STOPPED:
+            self.lease.end()
+        else:
+            self.output.hear_noise(line)
 
     async def say_goodbye(self) -> None:
         assert self.child.stdin is not None
         self.child.stdin.close()
         in_order = self.was_ready and not self._killed and not self.ended.is_set()
         with trio.move_on_after(LEASH_SECONDS if in_order else LAST_WORDS_SECONDS):
-            await self.child.wait()
+            await self._wait_ended()
         await self.child.end(TERM_SECONDS)
         await self.finish()
+        if self.lease is not None:
+            await self.lease.wait_over()
         self.ended.set()
+
+    async def _wait_ended(self) -> None:
+        """Until it exits; a launcher may linger when what it launched has ended, as ssh does over an open tunnel."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._wait_lingering, nursery.cancel_scope)
+            await self.child.wait()
+            nursery.cancel_scope.cancel()
+
+    async def _wait_lingering(self, scope: trio.CancelScope) -> None:
+        await self._stdout_ended.wait()
+        await trio.sleep(LAST_WORDS_SECONDS)
+        scope.cancel()
 
     async def keep_status(self) -> None:
         with trio.CancelScope(shield=True):  # also while it is being ended: a full pipe would stop it
-            await self._stderr.drain(self.output, status=True)
+            await self._stderr.drain(self.output, self.output.hear_status)
         self._stderr_ended.set()
 
     async def watch_stdout(self) -> None:
         """Set *ended* at the end of its stdout."""
-        await self.stdout.drain(self.output, status=False)
+        with trio.CancelScope(shield=True):  # as above
+            await self.stdout.drain(self.output, self.hear)
+        self._stdout_ended.set()
         await self.finish()
         self.ended.set()
 
@@ -240,6 +296,11 @@ class _Process:
         """Set *ended* at its exit."""
         await self.child.wait()
         await self.finish()
+        self.ended.set()
+
+    async def keep_lease(self, lease: HeldLease) -> None:
+        """Set *ended* at the end of its lease."""
+        self._silent = await lease.keep()
         self.ended.set()
 
 

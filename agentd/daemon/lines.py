@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
+from collections.abc import Callable
 
 import trio
 from trio.lowlevel import FdStream
@@ -71,9 +72,8 @@ class Lines:
             self._rest = rest[:LINE_LIMIT]
         return self._whole.popleft().decode(errors="replace")
 
-    async def drain(self, output: Output, *, status: bool) -> None:
-        """Hand on what comes until the end. Of a flood, the last lines of each piece."""
-        hear = output.hear_status if status else output.hear_noise
+    async def drain(self, output: Output, hear: Callable[[str], None]) -> None:
+        """Have *hear* what comes until the end; of a flood, the last lines of each piece; *output* counts the rest."""
         while self._whole:
             hear(self._whole.popleft().decode(errors="replace"))
         while chunk := await self._read():

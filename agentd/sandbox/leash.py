@@ -1,8 +1,8 @@
 """An executor's side of its launch: it is told what to be in one line, says when it is ready, and ends with its parent.
 
-Three things end it. The end of its standard input, which the parent holds open: the *leash*, the gentle way, and the
-only one that reaches across machines. A parent-death signal, for when it is too busy to notice. And whatever the
-parent sends. DESIGN, Executors.
+Four things end it. The end of its standard input, which the parent holds open: the *leash*, the gentle way, and the
+one that reaches across machines. A parent-death signal, for when it is too busy to notice. Whatever the parent sends.
+And between machines a *lease*, for when the network is gone and a leash would be quiet for ever. DESIGN, Executors.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import sys
 from pathlib import Path
 
@@ -54,6 +55,20 @@ def _die_with(parent: int) -> None:
         raise ExecutorFailed("the process that started this executor is dead")
 
 
+# Where a launcher is in between, an executor says these on standard output, each a line.
+STARTED = '{"started": true}'  # after the hello: from now on there is no queue
+STOPPED = '{"stopped": true}'  # last of all: nothing of the session is written after that
+
+
+def say(line: str) -> None:
+    """Tell the parent, if it still listens."""
+    try:
+        sys.stdout.buffer.write(f"{line}\n".encode())
+        sys.stdout.buffer.flush()
+    except OSError:
+        return
+
+
 def ready_line(hello: Hello, address: str, sandbox: str) -> bytes:
     """The line to print, and flush, once requests are taken at *address*."""
     pid = os.getpid()
@@ -61,6 +76,20 @@ def ready_line(hello: Hello, address: str, sandbox: str) -> bytes:
     boot_id = _read(Path("/proc/sys/kernel/random/boot_id"))
     ready = Ready(address, pid, starttime(pid), boot_id, PROTOCOL, nonce, sandbox)
     return json.dumps({"ready": attrs.asdict(ready)}).encode() + b"\n"
+
+
+def source_address(peer: str) -> str:
+    """This machine's address on the way to *peer*, a name or an address. Raises ExecutorFailed: there is no way.
+
+    Asking for a host's own address by its name gives 127.0.0.1 on many systems. Connecting UDP sends nothing.
+    """
+    try:
+        [(family, kind, _, _, there), *_] = socket.getaddrinfo(peer, 9, type=socket.SOCK_DGRAM)
+        with socket.socket(family, kind) as sock:
+            sock.connect(there)
+            return str(sock.getsockname()[0])
+    except OSError as exc:
+        raise ExecutorFailed(f"--callback {peer}: there is no way to it from here: {exc.strerror or exc}") from exc
 
 
 def starttime(pid: int) -> int:
@@ -84,3 +113,23 @@ async def watch_leash(stdin: int = STDIN) -> None:
             await trio.lowlevel.wait_readable(stdin)
     except PermissionError:  # a file, or /dev/null: those cannot be waited for, and are at their end
         await trio.lowlevel.checkpoint()
+
+
+class Lease:
+    """So many *seconds* an executor lives without a request that has its token. To be made inside of trio."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._renewed = trio.current_time()
+
+    def renew(self) -> None:
+        self._renewed = trio.current_time()
+
+    @property
+    def left(self) -> float:
+        return self._renewed + self.seconds - trio.current_time()
+
+    async def watch(self) -> None:
+        """Return at its end."""
+        while self.left > 0:  # noqa: ASYNC110  # it is renewed meanwhile
+            await trio.sleep(self.left)

@@ -16,7 +16,6 @@ import trio
 import agentd
 from agentd.daemon import launch as launch_module
 from agentd.daemon.launch import Launched, launch
-from agentd.daemon.launchers import Launcher
 from agentd.domain import PROTOCOL, Hello
 from agentd.errors import ExecutorFailed
 from agentd.sandbox.leash import starttime
@@ -181,15 +180,6 @@ async def test_megabytes_of_noise_are_skipped(hello: Hello) -> None:
     )
     async with launch(python(noisy), hello, ready_seconds=30, env=ENV) as executor:
         assert executor.address == "unix:/somewhere"
-
-
-async def test_a_launcher_in_between_is_no_parent_to_die_with(hello: Hello, tmp_path: Path) -> None:
-    script = tmp_path / "executor.py"
-    script.write_text(GOOD)
-    launcher = Launcher("sh -c {cmd}")
-    async with launch([sys.executable, str(script)], hello, ready_seconds=30, launcher=launcher, env=ENV) as executor:
-        assert executor.ready.nonce
-    assert not is_alive(executor.pid)
 
 
 DAEMON = """
