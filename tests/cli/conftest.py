@@ -1,12 +1,16 @@
-"""A language model service on a socket, and a place for commands that run as processes of their own."""
+"""A language model service on a socket, and places for commands and daemons that run as processes of their own."""
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
+import re
+import signal
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -120,3 +124,79 @@ class Place:
 @pytest.fixture
 def place(tmp_path: Path) -> Place:
     return Place(tmp_path)
+
+
+# --- Daemons ------------------------------------------------------------------------------------------------------
+
+
+@attrs.define
+class Daemon:
+    """`agentd VERB` as a process, from its ready line on."""
+
+    process: subprocess.Popen[str]
+    told: str  # on standard output, until it was ready
+    root: Path
+
+    def address(self, face: str) -> str:
+        found = re.search(rf"^{face} +(http://\S+)", self.told, re.MULTILINE) or re.search(
+            r"on (http://\S+)", self.told
+        )
+        assert found
+        return found[1]
+
+    def token(self, name: str) -> str:
+        return (self.root / "data" / "tokens" / name).read_text().strip()
+
+    def ask(
+        self, face: str, path: str, *, token: str = "", method: str = "GET", body: bytes | None = None, **fields: str
+    ) -> tuple[int, dict[str, str], bytes]:
+        """Status, header fields by their names in lower case, and body."""
+        headers = {name.replace("_", "-"): value for name, value in fields.items()}
+        if token:
+            headers["Authorization"] = f"Bearer {token}"
+        connection = http.client.HTTPConnection(self.address(face).removeprefix("http://"), timeout=30)
+        with closing(connection):
+            connection.request(method, path, body, headers)
+            answer = connection.getresponse()
+            return answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """The exit code."""
+        self.process.send_signal(number)
+        return self.process.wait(30)
+
+    def log(self) -> str:
+        return (self.root / "stderr").read_text()
+
+
+StartDaemon = Callable[..., Daemon]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[StartDaemon]:
+    """start("serve", flag…, VARIABLE=…) starts one on free ports, below tmp_path, and waits until it is ready."""
+    daemons: list[Daemon] = []
+
+    def start(verb: str, *flags: str, **env: str) -> Daemon:
+        with (tmp_path / "stderr").open("a") as stderr:
+            process = subprocess.Popen(
+                own_argv(verb, "--data-dir", str(tmp_path / "data"), *flags),
+                env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), **env},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                text=True,
+            )
+        daemon = Daemon(process, "", tmp_path)
+        daemons.append(daemon)
+        assert process.stdout
+        for line in process.stdout:
+            daemon.told += line
+            if "listening on" in line:
+                return daemon
+        pytest.fail(f"it did not start: {daemon.log()}")
+
+    yield start
+    for daemon in daemons:
+        with daemon.process:
+            daemon.process.kill()
