@@ -8,6 +8,7 @@ full. Those of an earlier process are not trusted: a power loss may have torn th
 from __future__ import annotations
 
 import logging
+import math
 import os
 from functools import partial
 from pathlib import Path
@@ -23,6 +24,7 @@ WORK = "work"
 AT_ONCE = 4  # checkouts; each has WORKERS processes
 REPOSITORIES = 4  # that trees are kept ready for
 IDLE_SECONDS = 900.0  # after the last session of a repository
+CALM_SECONDS = 1.0  # after the last creation: what it is made for starts first
 FREE_SHARE = 0.1  # of the disk, below which nothing is prepared
 
 logger = logging.getLogger(__name__)
@@ -55,21 +57,21 @@ class Prepared:
         self._uses: dict[Path, Use] = {}
         self._more = trio.Event()
         self._checkouts = trio.Semaphore(AT_ONCE)
-        self._asked = 0  # checkouts that somebody waits for
+        self._calm_at = 0.0  # nothing is prepared before this
 
     async def take(self, recipe: Recipe, commit: str) -> PlainGit:
         """A tree of *commit* with its index; give it to discard() when both were moved away, or are not wanted.
 
         Raises GitFailed, OSError; then, and when it is cancelled, nothing is left."""
         ready = self._pop(recipe)
-        self._asked += 1
-        try:
-            if ready and await self._move(ready, commit):
-                return ready.plain
-            return await self._check_out(recipe, commit)
-        finally:
-            self._asked -= 1
-            self._more.set()
+        self._stay_calm()
+        if ready and await self._move(ready, commit):
+            return ready.plain
+        return await self._check_out(recipe, commit)
+
+    def _stay_calm(self) -> None:
+        self._calm_at = trio.current_time() + CALM_SECONDS
+        self._more.set()
 
     def discard(self, plain: PlainGit) -> None:
         """Raises OSError."""
@@ -84,7 +86,7 @@ class Prepared:
         self._uses[recipe.common] = Use(recipe, commit, trio.current_time() + IDLE_SECONDS, kept)  # the youngest last
         while len(self._uses) > REPOSITORIES:
             self._drop(next(iter(self._uses)))
-        self._more.set()
+        self._stay_calm()
 
     async def serve(self) -> None:
         while self._warm:
@@ -93,11 +95,11 @@ class Prepared:
                 self._drop(common)
             self._more = trio.Event()
             missing = next((use for use in self._uses.values() if len(use.ready) < self._warm), None)
-            if missing and not self._asked:
+            if missing and self._calm_at <= now:
                 await self._prepare(missing)
                 continue
-            next_end = min((use.until for use in self._uses.values()), default=float("inf"))
-            with trio.move_on_at(next_end):
+            times = [use.until for use in self._uses.values()] + ([self._calm_at] if missing else [])
+            with trio.move_on_at(min(times, default=math.inf)):
                 await self._more.wait()
 
     @property

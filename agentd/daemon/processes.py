@@ -18,8 +18,8 @@ def users_of(directory: Path, *, files: bool = True) -> list[int]:
 
 
 def holders_of(file: Path) -> list[int]:
-    """Other processes that have *file* open."""
-    return [pid for pid in _pids() if pid != os.getpid() and str(file) in _places(pid, files=True)]
+    """Processes that have *file* open."""
+    return [pid for pid in _pids() if str(file) in _places(pid, files=True)]
 
 
 def name_of(pid: int) -> str:

@@ -137,7 +137,7 @@ class Worktrees:
             try:
                 return await self._existing(worktree) or await self._make(worktree, source)
             except GitFailed as exc:
-                raise WorktreeFailed(f"no worktree of {source.repo}: {exc}") from exc
+                raise WorktreeFailed(f"no worktree of {source.repo}: {exc}{await _hint(source)}") from exc
             except OSError as exc:
                 what = self.problem() or f"{exc.strerror or exc}: {exc.filename or path}"
                 raise WorktreeFailed(f"no worktree of {source.repo}: {what}") from exc
@@ -283,6 +283,16 @@ class Worktrees:
         return Records(worktree.path.parent / POOL / RECORDS)
 
 
+async def _hint(source: Source) -> str:
+    """What helps where objects are missing, since nothing is fetched here."""
+    try:
+        if await git(source.top, "config", "--get", "extensions.partialClone", ok=(0, 1)):
+            return f"; it is a partial clone: `git checkout {source.commit}` there once fetches what this commit needs"
+    except GitFailed:
+        pass  # then that is not what is wrong
+    return ""
+
+
 # --- Opening ------------------------------------------------------------------------------------------------------
 
 
@@ -315,10 +325,10 @@ def _open_base(base: Path) -> FileLock:
     try:
         return FileLock.acquire(path, what)
     except Locked:
-        orphans = [pid for pid in holders_of(path) if name_of(pid) == "git"]
-        if len(orphans) < len(holders_of(path)):
+        holders = holders_of(path)
+        if any(name_of(pid) != "git" for pid in holders):
             raise
-        for pid in orphans:
+        for pid in holders:
             end_process(pid)
         return FileLock.acquire(path, what, wait_seconds=ORPHAN_SECONDS)
 

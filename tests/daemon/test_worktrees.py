@@ -197,6 +197,20 @@ async def test_a_shallow_clone_is_a_source(tmp_path: Path, worktrees: Worktrees,
     assert await worktrees.remove(worktree, new_id()) == Removed(None, branch_kept=True)
 
 
+async def test_a_partial_clone_that_lacks_files_is_told_what_helps(
+    tmp_path: Path, worktrees: Worktrees, repo: Path
+) -> None:
+    git(repo, "config", "uploadpack.allowFilter", "true")
+    words = ("clone", "-q", "--no-checkout", "--filter=blob:none", f"file://{repo}", "partial")
+    git(tmp_path, *words)
+    source = await worktrees.check(str(tmp_path / "partial"), None)
+    with pytest.raises(WorktreeFailed, match="it is a partial clone: `git checkout [0-9a-f]+`"):
+        await worktrees.create(source, new_id())
+    git(tmp_path / "partial", "checkout", "-q", "main")
+    worktree = await worktrees.create(source, new_id())
+    assert await worktrees.remove(worktree, new_id()) == NOTHING_LOST
+
+
 async def test_a_repository_of_sha256_names_is_a_source(tmp_path: Path, worktrees: Worktrees) -> None:
     git(tmp_path, "init", "-q", "--object-format=sha256", "long")
     commit(tmp_path / "long", {"a": "a"})
@@ -382,12 +396,18 @@ def test_a_removal_stops_when_it_is_told_to(tmp_path: Path) -> None:
 # --- Trees that are ready -----------------------------------------------------------------------------------------
 
 
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prepared_module, "CALM_SECONDS", 0.0)
+
+
 async def ready(worktrees: Worktrees, count: int) -> None:
     with trio.fail_after(10):
         while worktrees.prepared != count:  # noqa: ASYNC110  # nothing tells
             await trio.sleep(0.005)
 
 
+@pytest.mark.usefixtures("at_once")
 async def test_a_prepared_tree_is_brought_to_the_commit_that_is_wanted(tmp_path: Path, repo: Path) -> None:
     old = git(repo, "rev-parse", "HEAD")
     new = commit(repo, {"a.txt": "changed\n", "c/d": "added\n"})
@@ -411,6 +431,7 @@ async def test_a_prepared_tree_is_brought_to_the_commit_that_is_wanted(tmp_path:
         assert str(worktrees.base) not in git(repo, "worktree", "list")
 
 
+@pytest.mark.usefixtures("at_once")
 async def test_a_prepared_tree_is_not_used_where_attributes_or_settings_changed(tmp_path: Path, repo: Path) -> None:
     async with open_worktrees(tmp_path / "base") as worktrees:
         await create(worktrees, repo)
@@ -424,6 +445,7 @@ async def test_a_prepared_tree_is_not_used_where_attributes_or_settings_changed(
         assert git(third.path, "status", "--porcelain") == ""
 
 
+@pytest.mark.usefixtures("at_once")
 async def test_trees_are_prepared_for_a_few_repositories_and_not_for_ever(
     tmp_path: Path, repo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -438,6 +460,7 @@ async def test_trees_are_prepared_for_a_few_repositories_and_not_for_ever(
         assert list((worktrees.pool / "work").iterdir()) == []
 
 
+@pytest.mark.usefixtures("at_once")
 async def test_nothing_is_prepared_on_a_disk_that_is_nearly_full(
     tmp_path: Path, repo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -454,6 +477,7 @@ async def test_nothing_is_prepared_on_a_disk_that_is_nearly_full(
         assert worktrees.prepared == 0
 
 
+@pytest.mark.usefixtures("at_once")
 async def test_a_worktree_is_no_hard_link_to_another(tmp_path: Path, repo: Path) -> None:
     async with open_worktrees(tmp_path / "base") as worktrees:
         await create(worktrees, repo)
