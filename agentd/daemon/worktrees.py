@@ -49,6 +49,7 @@ __all__ = ["Leftover", "Removed", "Source", "Worktree", "Worktrees", "open_workt
 
 KEPT = "kept"
 RECORDS = "records"
+PROMISOR = r"^(remote\..*\.promisor|extensions\.partialclone)$"  # settings of a clone that fetches as it goes
 ORPHAN_SECONDS = 10.0  # for a git to clean up after itself, when it is asked to end
 
 logger = logging.getLogger(__name__)
@@ -286,7 +287,7 @@ class Worktrees:
 async def _hint(source: Source) -> str:
     """What helps where objects are missing, since nothing is fetched here."""
     try:
-        if await git(source.top, "config", "--get", "extensions.partialClone", ok=(0, 1)):
+        if await git(source.top, "config", "--get-regexp", PROMISOR, ok=(0, 1)):
             return f"; it is a partial clone: `git checkout {source.commit}` there once fetches what this commit needs"
     except GitFailed:
         pass  # then that is not what is wrong

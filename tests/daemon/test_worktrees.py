@@ -204,7 +204,7 @@ async def test_a_partial_clone_that_lacks_files_is_told_what_helps(
     words = ("clone", "-q", "--no-checkout", "--filter=blob:none", f"file://{repo}", "partial")
     git(tmp_path, *words)
     source = await worktrees.check(str(tmp_path / "partial"), None)
-    with pytest.raises(WorktreeFailed, match="it is a partial clone: `git checkout [0-9a-f]+`"):
+    with pytest.raises(WorktreeFailed, match=r"it is a partial clone: `git checkout [0-9a-f]+`"):
         await worktrees.create(source, new_id())
     git(tmp_path / "partial", "checkout", "-q", "main")
     worktree = await worktrees.create(source, new_id())
