@@ -1,0 +1,105 @@
+"""What is around the faces of a daemon."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import trio
+
+from agentd.config import read_settings
+from agentd.daemon.app import Daemon, bearer_guard, listen, main_mounts, open_daemon
+from agentd.daemon.settings import SERVE_OPTIONS, Address
+from agentd.errors import Locked
+from agentd.store.home import Home
+from agentd.wire.listeners import ListenFailed
+from agentd.wire.messages import Request, Response
+from agentd.wire.routing import respond
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home(tmp_path / "data")
+
+
+@pytest.fixture
+def notified(tmp_path: Path) -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as heard:
+        heard.bind(str(tmp_path / "notify"))
+        heard.settimeout(5)
+        yield heard
+
+
+def door_of(daemon: Daemon, path: Path) -> None:
+    settings = read_settings(SERVE_OPTIONS, ["--listen", f"unix:{path}"], {})
+    daemon.open_door(settings, "main", "listen", "token").mounts += main_mounts(daemon, "token")
+
+
+async def test_a_data_directory_has_one_owner(home: Home) -> None:
+    async with open_daemon(home, {}):
+        with pytest.raises(
+            Locked, match=rf"in use by process {os.getpid()} since .*; end that one first, or name anot"
+        ):
+            async with open_daemon(home, {}):
+                pass
+    async with open_daemon(home, {}):
+        pass
+
+
+async def test_a_signal_ends_serving_and_the_service_manager_hears_of_it(
+    home: Home, tmp_path: Path, notified: socket.socket
+) -> None:
+    said: list[str] = []
+
+    def say() -> None:
+        said.append("ready")
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    async with open_daemon(home, {"NOTIFY_SOCKET": notified.getsockname()}) as daemon:
+        door_of(daemon, tmp_path / "socket")
+        with trio.fail_after(5):
+            await daemon.serve((), say)
+        assert daemon.stop.is_set()
+    assert said == ["ready"]
+    assert notified.recv(100).startswith(b"READY=1\n")
+    assert notified.recv(100) == b"STOPPING=1"
+    assert not (tmp_path / "socket").exists()
+
+
+async def test_doors_are_closed_when_it_does_not_come_to_serving(home: Home, tmp_path: Path) -> None:
+    with pytest.raises(ExceptionGroup):  # noqa: PT012  # what is raised inside
+        async with open_daemon(home, {}) as daemon:
+            door_of(daemon, tmp_path / "socket")
+            raise RuntimeError
+    assert not (tmp_path / "socket").exists()
+
+
+async def test_it_is_ready_until_it_stops(home: Home, tmp_path: Path) -> None:
+    async with open_daemon(home, {}) as daemon:
+        door_of(daemon, tmp_path / "socket")
+        mounts = daemon.doors[0].mounts
+        first = await respond(mounts, Request("GET", "/health/ready"))
+        daemon.stop.set()
+        second = await respond(mounts, Request("GET", "/health/ready"))
+        live = await respond(mounts, Request("GET", "/health/live"))
+    assert isinstance(first, Response)
+    assert json.loads(first.body) == {"status": "ready", "faces": ["main"]}
+    assert (first.status, second.status, live.status) == (200, 503, 200)
+
+
+@pytest.mark.parametrize("given", ["", "Bearer", "Bearer tokem", "bearer token", "Basic token", "Bearer token2"])
+def test_only_the_very_token_opens(given: str) -> None:
+    refusal = bearer_guard("token")(Request("GET", "/", {"Authorization": given}))
+    assert isinstance(refusal, Response)
+    assert refusal.status == 401
+    assert bearer_guard("token")(Request("GET", "/", {"Authorization": "Bearer token"})) is None
+
+
+def test_an_address_that_is_not_ours_is_named_with_what_to_do() -> None:
+    with pytest.raises(ListenFailed, match=r"203\.0\.113\.1:80: .*; .* choose another address with --manager$"):
+        listen(Address("203.0.113.1", 80), "manager")
