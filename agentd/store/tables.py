@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -208,3 +209,8 @@ def load(db: sqlite3.Connection, session_id: str) -> Summary:
         },
         lambda job_id: one(db, JobRow, "SELECT * FROM jobs WHERE session = ? AND id = ?", (session_id, job_id)),
     )
+
+
+def options_of(ask: AskRow) -> list[str]:
+    """The decisions that it takes."""
+    return [str(option) for option in json.loads(ask.options)]
