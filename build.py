@@ -7,7 +7,7 @@
     build.py test [PYTEST ARGS]  build, check, and run the tests; `build.py test tests/wire -k chunked`
     build.py faults [--count N]  kill executors and the daemon at N random moments (200) and look at what is left
     build.py bench [NAMES]       measure, and print ratios; with --peers beside other servers, which it installs
-    build.py walk [SEED]         run the examples of the seed documents (executor, manager), where ../shared/acceptance is
+    build.py walk [SEED]         run the seed documents' examples (executor, manager), where ../shared/acceptance is
     build.py real --openai-base-url URL [--model NAME] | --anthropic-base-url URL
                                  have a real model service do a few jobs, and print what came out; keys are taken
                                  from OPENAI_API_KEY or ANTHROPIC_API_KEY in the environment

@@ -86,7 +86,8 @@ def main() -> int:
     if not WALKER.exists():
         print(f"walk: {WALKER} is not there, so nothing is walked")
         return 0
-    return 0 if all([report(each, walk(each)) for each in ([seed] if seed else SEEDS)]) else 1
+    failed = [each for each in ([seed] if seed else SEEDS) if not report(each, walk(each))]
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":
