@@ -22,6 +22,7 @@ import trio
 
 from agentd import __version__
 from agentd.wire.messages import Request, Response
+from agentd.wire.observer import Load
 from agentd.wire.routing import Guard, Mount, Route, Routes
 
 TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -59,7 +60,11 @@ class Exchanges:
 
     def __init__(self) -> None:
         self.refusals: Counter[int] = Counter()
+        self._loads: list[Callable[[], Load]] = []
         self._series: dict[tuple[str, str, str], Series] = {}
+
+    def serving(self, load: Callable[[], Load]) -> None:
+        self._loads.append(load)
 
     def answered(self, request: Request, mount: Mount | None, status: int, seconds: float) -> None:
         route = request.route
@@ -78,6 +83,16 @@ class Exchanges:
     def refused(self, status: int) -> None:
         self.refusals[status] += 1
         logger.debug("refused with %d what was no request", status)
+
+    def connections(self) -> int:
+        return sum(load().connections for load in self._loads)
+
+    def streams(self) -> Iterator[Sample]:
+        """Readers of streams of events that have all there is for them, and those that lag behind."""
+        loads = [load() for load in self._loads]
+        behind = sum(load.behind for load in loads)
+        yield {"state": "current"}, sum(load.streams for load in loads) - behind
+        yield {"state": "behind"}, behind
 
     def requests(self) -> Iterator[Sample]:
         for labels, series in self._labelled():
@@ -159,6 +174,8 @@ class Metrics:
         self._families: list[Family] = []
         self._before: list[Callable[[], Awaitable[None]]] = []
         self.add("agentd_requests_total", "counter", "requests answered", self.exchanges.requests)
+        self.add("agentd_connections", "gauge", "open connections", self.exchanges.connections)
+        self.add("agentd_streams", "gauge", "readers of events, by whether they have them all", self.exchanges.streams)
         self.add("agentd_info", "gauge", "the version that runs", lambda: [({"version": __version__}, 1)])
         self.add("agentd_loop_lag_seconds", "gauge", "how late the event loop is", lambda: self.lag_seconds)
         add_process(self)

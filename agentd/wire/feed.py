@@ -61,6 +61,10 @@ class Hub:
         finally:
             self._feeds.discard(feed)
 
+    def count(self) -> tuple[int, int]:
+        """Readers, and those of them that do not have everything."""
+        return sum(feed.readers for feed in self._feeds), sum(feed.behind for feed in self._feeds)
+
     async def keep_alive_forever(self, seconds: float) -> None:
         while True:
             await trio.sleep(seconds)
@@ -96,6 +100,15 @@ class Feed:
         self._flushing = False
         self._failed = False
         self._closed = False
+
+    @property
+    def readers(self) -> int:
+        return self._readers
+
+    @property
+    def behind(self) -> int:
+        """Readers that do not have everything that there is for them."""
+        return self._readers - len(self._current) - len(self._ahead)
 
     def close(self) -> None:
         """The stream ends for every reader, as soon as it has what there is now."""

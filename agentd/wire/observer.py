@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import re
 import secrets
+from collections.abc import Callable
 from contextvars import ContextVar
 from itertools import count
 from typing import Protocol
+
+import attrs
 
 from agentd.wire.messages import Headers, Request
 from agentd.wire.routing import Mount
@@ -22,8 +25,20 @@ _OURS = f"{secrets.token_hex(4)}-{{:x}}".format  # of this process: drawing each
 _NUMBERS = count(1)
 
 
+@attrs.frozen
+class Load:
+    """How much a server has to do at the moment."""
+
+    connections: int
+    streams: int  # readers of feeds
+    behind: int  # those of them that do not have everything yet: they are slow, or were away
+
+
 class Observer(Protocol):
     """Called on the way of every request: it must cost next to nothing, and never raise."""
+
+    def serving(self, load: Callable[[], Load]) -> None:
+        """A server begins, and says whenever it is asked how much it has to do."""
 
     def answered(self, request: Request, mount: Mount | None, status: int, seconds: float) -> None:
         """The answer is about to be sent, *seconds* after the request's head had come. *mount* None: no face has the

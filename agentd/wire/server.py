@@ -18,7 +18,7 @@ from agentd.wire.hosts import HostCheck
 from agentd.wire.limits import Limits
 from agentd.wire.listeners import Listener
 from agentd.wire.messages import BadMessage
-from agentd.wire.observer import Observer
+from agentd.wire.observer import Load, Observer
 from agentd.wire.routing import Mount, by_prefix
 from agentd.wire.transport import SocketTransport, TlsTransport, Transport
 
@@ -84,9 +84,14 @@ class Server:
         with trio.CancelScope(shield=True):
             async with trio.open_nursery() as self._nursery:
                 self.hub = Hub(self._nursery)
+                if self.observer is not None:
+                    self.observer.serving(self.load)
                 self._nursery.start_soon(self._reap_forever)
                 self._nursery.start_soon(self.hub.keep_alive_forever, self.limits.keepalive_seconds)
                 task_status.started()
+
+    def load(self) -> Load:
+        return Load(len(self._connections), *self.hub.count())
 
     async def drain(self) -> None:
         with trio.CancelScope(shield=True), trio.move_on_after(self.limits.drain_seconds):

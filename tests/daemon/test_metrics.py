@@ -12,6 +12,7 @@ from trio.testing import MockClock
 
 from agentd.daemon.metrics import LAG_TICK_SECONDS, Metrics, level_of
 from agentd.wire.messages import Request, Response
+from agentd.wire.observer import Load
 from agentd.wire.routing import Mount, Routes, respond
 
 ID = "6f1dc0de-0000-4000-8000-000000000001"
@@ -72,6 +73,15 @@ async def test_what_was_no_request_is_counted_by_its_status() -> None:
     metrics = Metrics()
     metrics.exchanges.refused(431)
     assert 'status="431"} 1' in await metrics.page()
+
+
+async def test_what_servers_have_to_do_is_added_up() -> None:
+    metrics = Metrics()
+    for load in (Load(3, 2, 1), Load(1, 0, 0)):
+        metrics.exchanges.serving(lambda load=load: load)  # type: ignore[misc]
+    page = await metrics.page()
+    assert "agentd_connections 4\n" in page
+    assert 'agentd_streams{state="current"} 1\nagentd_streams{state="behind"} 1\n' in page
 
 
 async def test_what_takes_longer_is_measured_before_the_page_is_made() -> None:

@@ -8,17 +8,19 @@ from typing import TYPE_CHECKING
 import attrs
 import pytest
 import trio
+import trio.testing
 
+from agentd.wire.feed import Feed
 from agentd.wire.limits import Limits
 from agentd.wire.listeners import open_unix_listener
-from agentd.wire.messages import Headers, Request, Response
-from agentd.wire.observer import current, id_of
+from agentd.wire.messages import Headers, Request, Response, StreamResponse
+from agentd.wire.observer import Load, current, id_of
 from agentd.wire.routing import Mount, Routes
 from agentd.wire.server import serve
-from tests.wire.conftest import RawClient
+from tests.wire.conftest import FakeSource, RawClient
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
 
 @attrs.define
@@ -27,6 +29,10 @@ class Witness:
 
     told: list[tuple[str, str, int]] = attrs.field(factory=list)
     refusals: list[int] = attrs.field(factory=list)
+    loads: list[Callable[[], Load]] = attrs.field(factory=list)
+
+    def serving(self, load: Callable[[], Load]) -> None:
+        self.loads.append(load)
 
     def answered(self, request: Request, mount: Mount | None, status: int, seconds: float) -> None:
         pattern = request.route.pattern if request.route else "-"
@@ -100,3 +106,24 @@ async def test_the_watcher_is_told_face_route_and_status(client: RawClient, watc
     for path in ("/face/things/secret", "/face/nothing", "/nothing"):
         await client.ask(get(path))
     assert watching.told == [("face", "/things/{name}", 200), ("face", "-", 404), ("-", "-", 404)]
+
+
+async def test_a_server_says_how_much_it_has_to_do(
+    client: RawClient, watching: Witness, routes: Routes, source: FakeSource
+) -> None:
+    feed = Feed(source)
+
+    @routes.get("/stream")
+    async def stream(app: object, request: Request) -> StreamResponse:
+        return StreamResponse(feed)
+
+    [load] = watching.loads
+    await client.ask(get("/face/hello"))
+    assert load() == Load(connections=1, streams=0, behind=0)
+    source.add(b"data: 1\n\n")
+    await client.send(get("/face/stream"))
+    await trio.testing.wait_all_tasks_blocked()
+    assert load() == Load(connections=1, streams=1, behind=0)
+    source.add(b"data: 2\n\n" * 10**6)  # more than a socket holds
+    await trio.testing.wait_all_tasks_blocked()
+    assert load() == Load(connections=1, streams=1, behind=1)
