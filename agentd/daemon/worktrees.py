@@ -42,7 +42,7 @@ from agentd.daemon.worktree_files import (
 from agentd.daemon.worktree_records import BRANCH, UUID, Record, Records, Worktree
 from agentd.daemon.worktree_source import Source, check_source, commits_of
 from agentd.errors import GitFailed, Locked, WorktreeFailed
-from agentd.store.files import FileLock, disk
+from agentd.store.files import FileLock, disk, sweep
 from agentd.workspace.git import git
 
 __all__ = ["Leftover", "Removed", "Source", "Worktree", "Worktrees", "open_worktrees"]
@@ -50,6 +50,7 @@ __all__ = ["Leftover", "Removed", "Source", "Worktree", "Worktrees", "open_workt
 KEPT = "kept"
 RECORDS = "records"
 PROMISOR = r"^(remote\..*\.promisor|extensions\.partialclone)$"  # settings of a clone that fetches as it goes
+DYING_SECONDS = 2.0  # for a daemon that was killed to be gone
 ORPHAN_SECONDS = 10.0  # for a git to clean up after itself, when it is asked to end
 
 logger = logging.getLogger(__name__)
@@ -195,6 +196,8 @@ class Worktrees:
         not raised, but logged."""
         async with self._by_id[worktree.id]:
             removed = await self._remove(worktree, session_id)
+        if not self._by_id[worktree.id].locked():  # nobody waits to do it again
+            del self._by_id[worktree.id]
         self._recipes.pop(worktree.id, None)
         return removed
 
@@ -318,16 +321,17 @@ async def open_worktrees(base: Path, *, warm: int = 1) -> AsyncIterator[Worktree
 
 
 def _open_base(base: Path) -> FileLock:
-    """Waits for what git began for a daemon that was killed: it holds the lock as well."""
+    """Waits for what a daemon that was killed had begun: its git holds the lock as well, and is asked to end if need
+    be. Raises Locked, StoreFailed."""
     what = f"the worktree base directory {base}"
     with disk(f"make {what}"):
         (base / POOL).mkdir(parents=True, exist_ok=True)
     path = base.resolve() / POOL / "lock"
     try:
-        return FileLock.acquire(path, what)
+        return FileLock.acquire(path, what, wait_seconds=DYING_SECONDS)
     except Locked:
         holders = holders_of(path)
-        if any(name_of(pid) != "git" for pid in holders):
+        if not holders or any(name_of(pid) != "git" for pid in holders):  # a daemon that lives, or one we cannot see
             raise
         for pid in holders:
             end_process(pid)
@@ -337,6 +341,7 @@ def _open_base(base: Path) -> FileLock:
 def _sweep(pool: Path, trash: Trash) -> None:
     """What an earlier process prepared or was about to remove. Raises OSError."""
     with disk(f"use {pool}"):
+        sweep(pool / RECORDS)
         trash.sweep(pool)
         for prepared in (pool / WORK).iterdir() if (pool / WORK).is_dir() else ():
             trash.bury(prepared, pool)

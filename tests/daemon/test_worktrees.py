@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import stat
+import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -11,9 +13,11 @@ import pytest
 import trio
 
 from agentd.daemon import prepared as prepared_module
+from agentd.daemon import worktrees as worktrees_module
 from agentd.daemon.trash import remove_tree
 from agentd.daemon.worktrees import Removed, Source, Worktree, Worktrees, open_worktrees
 from agentd.errors import AgentdError, Locked, WorktreeFailed
+from agentd.store.files import FileLock
 from tests.daemon.worktree_repos import (
     commit,
     contents,
@@ -334,10 +338,28 @@ async def test_a_base_that_is_not_writable_is_said_to_be_so(worktrees: Worktrees
     worktrees.base.chmod(0o700)
 
 
-async def test_a_base_has_one_owner(tmp_path: Path, worktrees: Worktrees) -> None:
+async def test_a_base_has_one_owner(worktrees: Worktrees, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worktrees_module, "DYING_SECONDS", 0.0)
     with pytest.raises(Locked, match="worktree base directory"):
         async with open_worktrees(worktrees.base):
             pytest.fail("it has two")
+
+
+async def test_a_base_waits_for_the_git_of_a_daemon_that_was_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worktrees_module, "DYING_SECONDS", 0.0)
+    async with open_worktrees(tmp_path / "base"):
+        pass
+    with FileLock.acquire(tmp_path / "base" / ".pool" / "lock", "it") as lock:
+        fd = os.dup(lock.fileno())
+    words = ["git", "cat-file", "--batch"]  # waits for its input
+    git(tmp_path, "init", "-q")
+    orphan = subprocess.Popen(words, cwd=tmp_path, stdin=subprocess.PIPE, pass_fds=[fd])  # noqa: ASYNC220
+    os.close(fd)
+    with orphan:
+        async with open_worktrees(tmp_path / "base"):
+            assert orphan.wait() == -signal.SIGTERM
 
 
 async def test_a_base_that_is_a_file_is_refused(tmp_path: Path) -> None:

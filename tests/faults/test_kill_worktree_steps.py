@@ -1,4 +1,5 @@
-"""kill -9 at every call of git that making or removing a worktree takes: of the daemon, of git, or of both.
+"""kill -9 at every call of git that making or removing a worktree takes: of the daemon, of git, or of both; and of the
+daemon between any two changes of its own to the file system.
 
 AGENTD_FAULTS=N for another number of kills for each action than 20. After each the base is opened again, as the daemon
 does at start: there is no directory, branch, record or lock left, the user's repository is as it was, no edit is lost.
@@ -19,7 +20,7 @@ import trio
 
 from agentd.daemon.worktrees import Removed, open_worktrees
 from tests.daemon.worktree_repos import commit, files_of, fingerprint, git, make_repository, refs, shown
-from tests.faults.worktree_steps import ACTIONS, EDITS, ID, worktree
+from tests.faults.worktree_steps import ACTIONS, DIED, EDITS, ID, worktree
 
 ROOT = Path(__file__).parents[2]
 KILLS = int(os.environ.get("AGENTD_FAULTS", "20"))
@@ -42,6 +43,7 @@ case {how} in
   git) git "$@" <&3 & sleep {seconds}; kill -9 -$$ ;;
 esac
 """
+STRIDE = max(1, 200 // KILLS)  # changes from one kill to the next, of about a hundred for each action
 HOWS = ("before", "after", "orphan", "both", "git")
 
 
@@ -72,10 +74,10 @@ def prepare(directory: Path, number: int, how: str, seconds: float) -> Path:
     return repo
 
 
-def run(steps: subprocess.Popen[str], action: str, directory: Path) -> int:
+def run(steps: subprocess.Popen[str], action: str, directory: Path, dies_at: int = 0) -> int:
     assert steps.stdin is not None
     assert steps.stdout is not None
-    steps.stdin.write(f"{action} {directory}\n")
+    steps.stdin.write(f"{action} {dies_at} {directory}\n")
     steps.stdin.flush()
     return int(steps.stdout.readline())
 
@@ -160,3 +162,26 @@ def test_nothing_is_left_and_nothing_lost_of_a_removal_that_was_killed(
         check_nothing_left(directory)
         shutil.rmtree(directory)
     assert struck >= KILLS // 2
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_between_any_two_changes_of_the_file_system_nothing_is_left_or_lost(
+    tmp_path: Path, steps: subprocess.Popen[str], action: str
+) -> None:
+    directory = tmp_path / "x"
+    first = random.Random(action).randrange(STRIDE)
+    for number in range(1 + first, 1000, STRIDE):
+        repo = prepare(directory, 0, "never", 0.0)
+        before = fingerprint(repo)
+        code = run(steps, action, directory, number)
+        trio.run(reopen, directory, action)
+        if action == "create":
+            assert fingerprint(repo) == before, number
+        else:
+            check_rescued(directory, action)
+        check_nothing_left(directory)
+        shutil.rmtree(directory)
+        if code != DIED:
+            break
+    assert code == 0
+    assert number > 1 + first

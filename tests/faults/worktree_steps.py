@@ -1,21 +1,26 @@
-"""A program for test_kill_worktree_steps: for each line `ACTION DIRECTORY` on stdin it does ACTION in DIRECTORY, in a
-fork of itself that may be killed, and says how that ended.
+"""A program for test_kill_worktree_steps: for each line `ACTION NUMBER DIRECTORY` on stdin it does ACTION in DIRECTORY,
+in a fork of itself that may be killed, and says how that ended.
 
-In DIRECTORY there is `repo`; `base` is made. `bin/git` there stands before the real git, see the test.
+In DIRECTORY there is `repo`; `base` is made. `bin/git` there stands before the real git, see the test. If NUMBER is not
+0, the fork dies at the NUMBERth name that it makes, changes or removes in the file system.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import trio
 
 from agentd.daemon.worktrees import Worktree, open_worktrees
 from tests.daemon.worktree_repos import commit, git, write
 
+DIED = 9
+NAMES = {"os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.symlink", "os.utime"}
 ID = "5e55104e-0000-4000-8000-000000000001"
 EDITS = {"a.txt": "edited\n", "new/file": "untracked\n"}
 
@@ -36,8 +41,18 @@ async def remove(directory: Path, edit: Callable[[Path], None]) -> None:
 
 
 def arm(directory: Path) -> None:
-    """From now on calls of git count."""
+    """From now on calls of git count, and names."""
     (directory / "armed").touch()
+
+
+def die_at(number: int, directory: Path) -> None:
+    calls = itertools.count(1)
+
+    def hook(event: str, _: Any) -> None:
+        if event in NAMES and (directory / "armed").exists() and next(calls) == number:
+            os._exit(DIED)
+
+    sys.addaudithook(hook)
 
 
 def make_dirty(tree: Path) -> None:
@@ -74,9 +89,11 @@ def worktree(directory: Path) -> Worktree:
 
 def main() -> None:
     for line in sys.stdin:
-        action, _, directory = line.rstrip("\n").partition(" ")
+        action, number, directory = line.rstrip("\n").split(" ", 2)
         child = os.fork()
         if not child:
+            if number != "0":
+                die_at(int(number), Path(directory))
             os.environ["PATH"] = f"{directory}/bin:{os.environ['PATH']}"
             trio.run(ACTIONS[action], Path(directory))
             os._exit(0)
