@@ -11,7 +11,9 @@ from agentd import __version__
 from agentd.cli.manager import open_face, run
 from agentd.config import Settings, read_settings
 from agentd.daemon.app import Daemon, main_mounts, open_daemon
+from agentd.daemon.figures import watch_lists
 from agentd.daemon.keys import Key, open_key
+from agentd.daemon.listing import open_listing
 from agentd.daemon.settings import (
     OFF,
     SERVE_OPTIONS,
@@ -52,6 +54,7 @@ async def serve(settings: Settings) -> None:
         keys = {"admin": open_key(daemon.home, "admin", settings.text("admin-token"))}
         main_door = daemon.open_door(settings, "main", "listen", keys["admin"].text)
         main_door.mounts += main_mounts(daemon, keys["admin"].text)
+        watch_lists(daemon.metrics, await stack.enter_async_context(open_listing(daemon.home)))
         if settings.text("manager") != OFF:
             master = keys["manager"] = open_key(daemon.home, "manager", settings.text("auth-token"))
             door = daemon.open_door(settings, "manager", "manager", master.text)

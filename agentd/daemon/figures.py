@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Protocol
 
 import trio
 
@@ -14,10 +16,15 @@ from agentd.daemon.leftovers import measure
 from agentd.daemon.metrics import Metrics, Sample
 from agentd.daemon.pool import Pool
 from agentd.daemon.worktrees import Worktrees
+from agentd.domain import JobState
+from agentd.errors import StoreFailed
 from agentd.store.home import Home
+from agentd.store.index import SessionIndex
 
 STATES = ("absent", "starting", "live", "stopping")
 MEASURE_SECONDS = 60.0  # between two looks at how much is stored: each is a walk over all of it
+
+logger = logging.getLogger(__name__)
 
 
 def watch_seats(metrics: Metrics, seats: Seats) -> None:
@@ -48,6 +55,36 @@ def watch_pool(metrics: Metrics, pool: Pool) -> None:
     )
     if isinstance(pool.worktrees, Worktrees):
         watch_disk(metrics, pool.home, pool.worktrees)
+
+
+class Lists(Protocol):
+    """What is used of daemon.listing.Listing."""
+
+    async def ask(self, work: Callable[[SessionIndex], dict[str, dict[str, int]]]) -> dict[str, dict[str, int]]: ...
+
+
+def watch_lists(metrics: Metrics, lists: Lists) -> None:
+    """Sessions, jobs and asks of every face, as the logs have them."""
+    counts: dict[str, dict[str, int]] = {}
+
+    async def count() -> None:
+        nonlocal counts
+        try:
+            counts = await lists.ask(SessionIndex.counts)
+        except StoreFailed as exc:  # the other figures are wanted all the more
+            logger.warning("jobs and asks are not counted: %s", exc)
+
+    def of(table: str, label: str, always: Iterable[str] = ()) -> Callable[[], Iterator[Sample]]:
+        def read() -> Iterator[Sample]:
+            found = {**dict.fromkeys(always, 0), **counts.get(table, {})}
+            return (({label: name}, number) for name, number in found.items())
+
+        return read
+
+    metrics.before(count)
+    metrics.add("agentd_sessions", "gauge", "sessions there are", of("sessions", "face"))
+    metrics.add("agentd_jobs", "gauge", "jobs of those sessions", of("jobs", "state", JobState))
+    metrics.add("agentd_asks", "gauge", "what people were asked", of("asks", "state", ("open", "settled")))
 
 
 def watch_disk(metrics: Metrics, home: Home, worktrees: Worktrees) -> None:

@@ -51,7 +51,13 @@ def test_health_is_for_everybody_and_figures_for_who_has_the_token(daemon: Daemo
     ] * 3
     status, _, page = daemon.ask("main", "/metrics", token=daemon.token("admin"))
     assert status == 200
-    for name in ("agentd_requests_total", "agentd_executors", "agentd_manager_slots", "agentd_stored_bytes"):
+    for name in (
+        "agentd_requests_total",
+        "agentd_executors",
+        "agentd_manager_slots",
+        "agentd_stored_bytes",
+        "agentd_jobs",
+    ):
         assert f"\n{name}{{".encode() in page or f"\n{name} ".encode() in page
 
 
