@@ -174,7 +174,7 @@ class CapacityExceeded(AgentdError):
     code = "CAPACITY_EXCEEDED"
 
     def __init__(self, size: int) -> None:
-        super().__init__(f"all {size} sessions that there may be are open; try again when one was closed")
+        super().__init__(f"all {size} slots are taken; close a session, or try again later")
 
 
 class ExecutorFailed(AgentdError):

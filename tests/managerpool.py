@@ -84,6 +84,8 @@ class FakeTrees:
         return [each for each in self.left if each.path not in owned]
 
     async def clear(self, leftover: Leftover) -> Removed:
+        if leftover.state == "alive":
+            return Removed(None, branch_kept=True, kept=leftover.path)
         self.cleared.append(leftover.path)
         return Removed(f"refs/agentd/rescued/{leftover.path.name}", branch_kept=False)
 
@@ -148,6 +150,9 @@ class FakeSeat(Seat):
         if self._client is None:
             raise ExecutorFailed("the executor does not run")
         return self._client
+
+    def retire(self) -> None:
+        self.refusal = ExecutorFailed("the session is being removed")
 
     async def down(self) -> None:
         await self.before_down()

@@ -107,6 +107,7 @@ class Seat:
         self.obituary: str | None = None  # of the last executor that died so
         self._seats = seats
         self._life: Life | None = None
+        self._is_retired = False
         self._epoch = 0
         self._words: deque[str] = deque()
 
@@ -163,6 +164,10 @@ class Seat:
                 life.launched.kill()
             await life.over.wait()
 
+    def retire(self) -> None:
+        """There will be no further executor here: the session goes. up() raises ExecutorFailed from now on."""
+        self._is_retired = True
+
     def forgive(self) -> None:
         """Let up() try again."""
         self.crashes = 0
@@ -184,6 +189,8 @@ class Seat:
             life.over.set()
 
     def _begin(self) -> Life:
+        if self._is_retired:
+            raise ExecutorFailed("the session is being removed")
         if self.crashes >= DEATHS:
             raise ExecutorFailed(
                 f"the executor died {self.crashes} times without finishing a job in between, "

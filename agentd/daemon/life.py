@@ -25,7 +25,9 @@ from agentd.store.home import SessionDir
 from agentd.store.lines import parse_line
 from agentd.wire.client import Address, Client
 from agentd.wire.failure import HttpFailed
+from agentd.wire.pool import PoolLimits
 
+MOST_CALLS = 900  # to one executor at a time; its server takes some more connections than that
 MISSED_BEATS = 3  # in a row, after which an executor is dead
 Stage = Literal["starting", "live", "stopping"]
 logger = logging.getLogger("agentd.executor")
@@ -96,7 +98,7 @@ class Life:
             output=self.output,
         ) as launched:
             self.launched = launched
-            self.client = Client(Address.parse(launched.address))
+            self.client = Client(Address.parse(launched.address), limits=PoolLimits(in_use=MOST_CALLS))
             self._note(Identity(launched.pid, launched.ready.starttime, launched.ready.boot_id))
             self._on_stage("live")
             self.begun.set()

@@ -261,6 +261,7 @@ class Pool:
 
 
 async def _end(seat: Seat) -> None:
+    seat.retire()
     with trio.move_on_after(TERM_SECONDS):
         await seat.down()
         return

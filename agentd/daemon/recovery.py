@@ -15,9 +15,11 @@ import attrs
 import trio
 
 from agentd.daemon.launchfile import Reaped
+from agentd.daemon.leftovers import Leftover
 from agentd.daemon.pool import FACE, Managed, Pool
 from agentd.daemon.registry import Opened
 from agentd.errors import AgentdError
+from agentd.store.files import disk
 from agentd.store.home import SessionDir
 from agentd.store.lines import parse_line
 
@@ -107,9 +109,9 @@ async def _finish(pool: Pool, report: Report, opened: Opened) -> None:
 
 
 def has_unfinished_job(session: SessionDir) -> bool:
-    """Whether its log has a job without an end. Blocks."""
+    """Whether its log has a job without an end. Blocks. Raises StoreFailed."""
     jobs: set[str | None] = set()
-    with session.log_path.open("rb") as file:
+    with disk("read the session log"), session.log_path.open("rb") as file:
         for line in file:
             if b"job.created" in line or b"job.finished" in line:
                 record = parse_line(line.rstrip(b"\n")) or {"type": ""}
@@ -142,13 +144,13 @@ async def resume(pool: Pool, report: Report) -> None:
 
 
 def strays(pool: Pool) -> list[SessionDir]:
-    """Sessions of this face that were being made. One that has a job was somebody's. Blocks."""
+    """Sessions of this face that were being made. One that has a job was somebody's. Blocks. Raises StoreFailed."""
     known = pool.registry.open.keys() | pool.registry.leaving.keys()
     return [each for each in pool.home.sessions() if each.id not in known and _is_unused(each)]
 
 
 def _is_unused(session: SessionDir) -> bool:
-    with session.log_path.open("rb") as file:
+    with disk("read the session log"), session.log_path.open("rb") as file:
         first = parse_line(file.readline().rstrip(b"\n"))
         rest = file.read()
     return first is not None and first["data"].get("face") == FACE and b"job.created" not in rest
@@ -161,12 +163,18 @@ async def _undo(pool: Pool, report: Report, session: SessionDir) -> None:
 
 async def _clear_leftovers(pool: Pool, report: Report) -> None:
     for leftover in await pool.worktrees.leftovers(owned(pool)):
-        if leftover.state == "alive":
-            report.left.append(f"{leftover.path}: a process works in it")
-            continue
         removed = await pool.worktrees.clear(leftover)
-        report.leftovers.append(str(leftover.path))
+        if removed.kept is None:
+            report.leftovers.append(str(leftover.path))
+        else:
+            report.left.append(f"{leftover.path}: {_why(leftover, removed.kept)}")
         report.rescued += [removed.rescued] if removed.rescued else []
+
+
+def _why(leftover: Leftover, kept: Path) -> str:
+    if leftover.state == "alive":
+        return "a process works in it"
+    return "it is no worktree of ours" if kept == leftover.path else f"it could not be rescued, and is kept as {kept}"
 
 
 def owned(pool: Pool) -> list[Path]:

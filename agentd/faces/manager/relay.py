@@ -12,6 +12,7 @@ import trio
 
 from agentd.daemon.executors import Seat
 from agentd.daemon.pool import Managed, Pool
+from agentd.errors import ExecutorFailed
 from agentd.wire.failure import HttpFailed
 from agentd.wire.incoming import Answer as Incoming
 from agentd.wire.messages import Answer, ChunkedResponse, Fields, Request, Response
@@ -27,12 +28,16 @@ DYING_SECONDS = 1.0  # for an executor that refuses connections to be seen to be
 
 async def relay(pool: Pool, request: Request, managed: Managed) -> Answer:
     """What the session's executor answers; it is launched if it does not live. The call is dropped when the client
-    leaves. Raises ExecutorFailed, HttpFailed, Hangup."""
+    leaves. Raises ExecutorFailed, HttpFailed, SessionNotFound, Hangup."""
     body = _Body(request) if request.method == "POST" else None
     async with AsyncExitStack() as stack:
         with pool.calling(managed):
             wait_gone = _wait_gone(request, body)
-            incoming = await while_there(wait_gone, lambda: _open(stack, managed.seat, request, body))
+            try:
+                incoming = await while_there(wait_gone, lambda: _open(stack, managed.seat, request, body))
+            except ExecutorFailed:
+                pool.get(managed.id)  # it was removed meanwhile: then that is what the client is told
+                raise
             if body is not None and not body.over.is_set():  # it is answered without having been read
                 return _response(incoming, await incoming.read_all())
         return _streamed(incoming, stack.pop_all())
@@ -51,7 +56,7 @@ async def _open(stack: AsyncExitStack, seat: Seat, request: Request, body: _Body
 
 
 async def _ask(stack: AsyncExitStack, seat: Seat, request: Request, body: _Body | None) -> Incoming:
-    launched = await seat.up()
+    launched = await seat.up()  # refused once the session is being removed
     stream = seat.client().open_stream(
         request.method,
         request.inner_target,

@@ -12,7 +12,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from agentd.errors import ExecutorFailed
 from tests.managerapi import Asked, Manager, Talk, head, read_answer
-from tests.managerpool import INTERNAL, FakeSeat
+from tests.managerpool import INTERNAL, FakeSeat, Gate
 
 SSE = b'id: 1\nevent: NOTIFICATION\ndata: {"seq":1}\n\n'
 
@@ -418,6 +418,27 @@ async def test_an_executor_that_does_not_start_is_503_with_what_it_said_last(man
     assert (status, told["code"], headers["retry-after"]) == (503, "SPAWN_FAILED", "60")
     assert told["details"] == "the executor died 3 times; at last: exit code 7\n  out of memory"
     assert manager.pool.get(managed.id) is managed
+
+
+async def test_a_call_does_not_bring_back_the_executor_of_a_session_that_is_being_removed(manager: Manager) -> None:
+    managed, token = await manager.create()
+    there, gate = trio.Event(), Gate()
+    manager.bench.trees.before_remove = gate
+    seat = seat_of(manager, managed)
+    seat.die()
+
+    async def hold_up() -> None:
+        there.set()
+        await gate.reached.wait()
+
+    seat.before_up = hold_up
+    async with await manager.call(head("GET", "/v1/jobs/x", token)) as stream, trio.open_nursery() as nursery:
+        await there.wait()
+        nursery.start_soon(manager.pool.delete, managed.id)
+        status, _, body = await read_answer(stream)
+        gate.opened.set()
+    assert (status, json.loads(body)["code"]) == (404, "SESSION_NOT_FOUND")
+    assert seat.launches == 1
 
 
 async def test_every_call_is_activity_also_one_that_fails(manager: Manager) -> None:
