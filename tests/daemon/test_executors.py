@@ -134,6 +134,19 @@ async def test_it_can_be_launched_again_also_while_it_is_ended(bench: Bench) -> 
         assert is_alive(second)
 
 
+async def test_a_seat_that_is_retired_gets_no_further_executor_not_even_for_who_waits_already(bench: Bench) -> None:
+    async with open_seats(fake_plan()) as seats:
+        seat = seats.seat(bench.session(), bench.workspace)
+        await up(seat)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(seat.down)
+            await wait_all_tasks_blocked()
+            nursery.start_soon(fail, seat)
+            await wait_all_tasks_blocked()
+            seat.retire()
+        assert seat.state == "absent"
+
+
 async def test_who_waits_for_one_that_is_ended_before_it_is_ready_is_told(bench: Bench) -> None:
     async with open_seats(fake_plan("wait()")) as seats:
         seat = seats.seat(bench.session(), bench.workspace)
