@@ -109,7 +109,7 @@ def test_a_session_and_its_token_outlive_the_daemon(start: StartDaemon, tmp_path
     first = start("serve", *FREE)
     wanted = json.dumps({"name": "mine", "repoPath": str(repo)}).encode()
     status, _, body = first.ask("manager", "/v1/sessions", method="POST", body=wanted, token=first.token("manager"))
-    assert status == 201
+    assert status == 201, body
     session = json.loads(body)
     assert first.stop() == 0
     second = start("serve", *FREE)
