@@ -120,6 +120,8 @@ def _moved(directory: Path, worktree: Worktree) -> bool:
 
 def has_files(tree: Path) -> bool:
     """Whether anything but git's own link is there. Raises OSError other than that there is nothing."""
+    if tree.is_symlink():  # an agent may have put it there; what it leads to is none of its worktree
+        return False
     try:
         with os.scandir(tree) as entries:
             return any(entry.name != ".git" for entry in entries)

@@ -74,8 +74,7 @@ class Prepared:
         self._more.set()
 
     def discard(self, plain: PlainGit) -> None:
-        """Raises OSError."""
-        self._trash.bury(plain.directory.parent, self._pool)
+        self._trash.drop(plain.directory.parent, self._pool)
 
     def want(self, recipe: Recipe, commit: str) -> None:
         """Keep trees of this repository ready for a while."""

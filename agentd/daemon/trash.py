@@ -39,6 +39,13 @@ class Trash:
         self._dying.append(grave)
         self._more.set()
 
+    def drop(self, path: Path, pool: Path) -> None:
+        """bury() for what nobody counts on being gone: what stays is swept at the next open."""
+        try:
+            self.bury(path, pool)
+        except OSError as exc:
+            logger.warning("%s stays until the next start: %s", path, exc)
+
     def sweep(self, pool: Path) -> None:
         """Have serve() remove what died in *pool* before a crash. Raises OSError."""
         if (pool / DYING).is_dir():

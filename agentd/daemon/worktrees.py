@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 import os
+import stat
 import uuid
 from collections import defaultdict
 from collections.abc import AsyncIterator, Collection, Iterator
@@ -82,10 +83,11 @@ class Worktrees:
 
     def problem(self) -> str | None:
         """Why the base directory cannot be used now."""
-        if not self.base.exists():
-            return f"the worktree base directory {self.base} does not exist"
-        if not self.base.is_dir():
-            return f"the worktree base {self.base} is not a directory"
+        try:
+            if not stat.S_ISDIR(self.base.stat().st_mode):
+                return f"the worktree base {self.base} is not a directory"
+        except OSError as exc:
+            return f"the worktree base directory {self.base} cannot be used: {exc.strerror}"
         if not os.access(self.base, os.W_OK | os.X_OK):
             return f"the worktree base directory {self.base} is not writable"
         return None
@@ -238,7 +240,7 @@ class Worktrees:
         try:
             yield work
         finally:
-            self._trash.bury(work, pool)
+            self._trash.drop(work, pool)
 
     async def _inspect(self, worktree: Worktree, session_id: str, work: Path, *, content: bool = True) -> Inspection:
         recipe = self._recipes.get(worktree.id)

@@ -321,7 +321,8 @@ async def test_a_base_is_made_with_its_parents(tmp_path: Path) -> None:
 async def test_a_base_that_cannot_be_used_is_said_to_be_so(worktrees: Worktrees, repo: Path) -> None:
     source = await worktrees.check(str(repo), None)
     worktrees.base.rename(worktrees.base.with_name("away"))
-    assert worktrees.problem() == f"the worktree base directory {worktrees.base} does not exist"
+    gone = f"the worktree base directory {worktrees.base} cannot be used: No such file or directory"
+    assert worktrees.problem() == gone
     worktrees.base.write_text("")
     assert worktrees.problem() == f"the worktree base {worktrees.base} is not a directory"
     with pytest.raises(WorktreeFailed, match="is not a directory"):

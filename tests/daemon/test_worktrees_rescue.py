@@ -251,6 +251,17 @@ async def test_what_was_rescued_under_the_same_name_before_is_not_overwritten(
     assert "e" in [git(repo, "show", f"{name}:earlier") for name in git(repo, "rev-list", f"{REF}^2").split()[:1]]
 
 
+async def test_a_link_in_the_place_of_a_tree_is_not_followed(
+    tmp_path: Path, worktrees: Worktrees, repo: Path, tree: Worktree
+) -> None:
+    write(tmp_path / "home", {"private": "p"})
+    tree.path.rename(tmp_path / "away")
+    tree.path.symlink_to(tmp_path / "home")
+    assert await worktrees.remove(tree, "s") == Removed(None, branch_kept=False)
+    assert contents(tmp_path / "home") == {"private": "p"}
+    assert not shown(worktrees.base)
+
+
 async def test_a_worktree_that_the_user_moved_stays_the_users(
     tmp_path: Path, worktrees: Worktrees, repo: Path, tree: Worktree
 ) -> None:
