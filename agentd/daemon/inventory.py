@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import attrs
 import trio
@@ -15,21 +15,13 @@ from agentd.daemon.executors import Seat
 from agentd.daemon.launchers import Launcher
 from agentd.daemon.leftovers import Leftover, disk_usage
 from agentd.daemon.pool import Pool
-from agentd.daemon.registry import Registry
-from agentd.daemon.worktrees import Removed
+from agentd.daemon.recovery import owned
+from agentd.daemon.worktrees import Worktrees
 from agentd.errors import AgentdError
 from agentd.store.home import Home
 
 LINES = 20  # of what an executor said last
 KIB = 1024
-
-
-class Trees(Protocol):
-    """What is used of daemon.worktrees.Worktrees."""
-
-    async def leftovers(self, owned: Collection[Path]) -> list[Leftover]: ...
-    async def clear(self, leftover: Leftover) -> Removed: ...
-    async def usage(self) -> dict[str, int]: ...
 
 
 class SessionBeingMade(AgentdError):
@@ -111,16 +103,18 @@ def _bytes(pid: int) -> int:
 # --- The disk -----------------------------------------------------------------------------------------------------
 
 
-async def storage(home: Home, trees: Trees | None) -> dict[str, Any]:
+async def storage(home: Home, pool: Pool | None) -> dict[str, Any]:
     """Bytes on disk by kind."""
     data = await trio.to_thread.run_sync(_data_usage, home)
-    return {"data_dir": str(home.root), "data": data, "worktrees": await trees.usage() if trees else {}}
+    trees = pool.worktrees if pool else None
+    worktrees = await trees.usage() if isinstance(trees, Worktrees) else {}
+    return {"data_dir": str(home.root), "data": data, "worktrees": worktrees}
 
 
 def _data_usage(home: Home) -> dict[str, int]:
     kinds = {"logs": 0, "blobs": 0, "sessions_other": 0}
     for session in home.sessions():
-        log, blobs = disk_usage(session.log_path) or _size(session.log_path), disk_usage(session.path / "blobs")
+        log, blobs = _size(session.log_path), disk_usage(session.path / "blobs")
         kinds["logs"] += log
         kinds["blobs"] += blobs
         kinds["sessions_other"] += max(0, disk_usage(session.path) - log - blobs)
@@ -148,27 +142,21 @@ class Cleared:
     rescued: str | None = None
 
 
-async def collect(trees: Trees, registry: Registry, pool: Pool, *, dry_run: bool) -> list[Cleared]:
-    """Remove worktrees that no session owns, what only they have rescued first; those that are alive, or cannot be
-    told to be ours, stay. Raises SessionBeingMade."""
-    found = await trees.leftovers(owned(registry))
+async def collect(pool: Pool, *, dry_run: bool) -> list[Cleared]:
+    """Remove worktrees that no session owns, what only they have rescued first. Those stay that are alive, or cannot be
+    told to be ours; and all of them where the registry is damaged. Raises SessionBeingMade."""
+    found = await pool.worktrees.leftovers(owned(pool))
     if pool.taken > len(list(pool)):
         raise SessionBeingMade
-    mine = set(owned(registry))  # again: a session may have been made while we looked
-    cleared = []
-    for leftover in found:
-        if leftover.path in mine:
-            continue
-        keep = leftover.state in ("alive", "unknown")
-        if dry_run:
-            cleared.append(Cleared(leftover, "would_keep" if keep else "would_remove"))
-            continue
-        removed = await trees.clear(leftover)
-        cleared.append(Cleared(leftover, "kept" if removed.kept else "removed", removed.rescued))
-    return cleared
+    mine = set(owned(pool))  # again: a session may have been made while we looked
+    return [await _clear(pool, leftover, dry_run=dry_run) for leftover in found if leftover.path not in mine]
 
 
-def owned(registry: Registry) -> list[Path]:
-    """Worktrees of sessions, and of those whose removal has not come to its end."""
-    known = (*registry.open.values(), *registry.leaving.values())
-    return [each.worktree.path for each in known if each.worktree]
+async def _clear(pool: Pool, leftover: Leftover, *, dry_run: bool) -> Cleared:
+    stays = leftover.state in ("alive", "unknown") or pool.registry.damaged > 0
+    if dry_run:
+        return Cleared(leftover, "would_keep" if stays else "would_remove")
+    if stays:
+        return Cleared(leftover, "kept")
+    removed = await pool.worktrees.clear(leftover)
+    return Cleared(leftover, "kept" if removed.kept else "removed", removed.rescued)
