@@ -16,7 +16,6 @@ import trio
 
 from agentd.cli.help import page, show
 from agentd.cli.permission import ask_person
-from agentd.sandbox.reexec import own_argv
 from agentd.cli.terminal import DIM, RED, Screen
 from agentd.config import Option, Settings, data_dir, read_settings
 from agentd.daemon.launch import Launched, executor_environment, launch
@@ -25,6 +24,7 @@ from agentd.errors import AgentdError, ExecutorFailed, InvalidSetting, SessionNo
 from agentd.providers.settings import Catalog, load_catalog
 from agentd.sandbox.child import Child
 from agentd.sandbox.fork import fork
+from agentd.sandbox.reexec import own_argv
 from agentd.store.home import Home, SessionDir
 from agentd.wire.client import Client, connect
 from agentd.wire.failure import HttpFailed
