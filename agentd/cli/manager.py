@@ -10,12 +10,14 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 
 import attrs
 import trio
 
 from agentd.config import Settings, read_settings
 from agentd.daemon.app import Daemon, open_daemon
+from agentd.daemon.executors import Seats
 from agentd.daemon.figures import watch_pool, watch_seats
 from agentd.daemon.launchers import LOCAL, Launcher
 from agentd.daemon.logs import configure
@@ -84,6 +86,7 @@ async def serve_manager(settings: Settings) -> None:
 async def open_face(daemon: Daemon, chosen: ManagerSettings, token: str, catalog: Catalog) -> AsyncIterator[ManagerApp]:
     """A session manager, with its executors and its figures. Raises AgentdError."""
     async with open_control(daemon.home, plan(daemon, chosen, catalog)) as control:
+        daemon.at_stop.append(partial(end_executors, control.seats))
         try:
             async with open_manager(chosen, token, control) as manager:
                 watch_seats(daemon.metrics, control.seats)
@@ -91,6 +94,13 @@ async def open_face(daemon: Daemon, chosen: ManagerSettings, token: str, catalog
                 yield manager
         except Locked as exc:
             raise Locked(f"{exc}; end that one first, or name another with --worktree-base-dir") from exc
+
+
+async def end_executors(seats: Seats) -> None:
+    """All at once, and before requests are cut: who follows a job sees how it ends."""
+    async with trio.open_nursery() as nursery:
+        for seat in seats:
+            nursery.start_soon(seat.down)
 
 
 def plan(daemon: Daemon, chosen: ManagerSettings, catalog: Catalog) -> Plan:

@@ -10,7 +10,7 @@ import hmac
 import logging
 import os
 import signal
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 
@@ -56,6 +56,7 @@ class Daemon:
     metrics: Metrics = attrs.field(factory=Metrics)
     stop: trio.Event = attrs.field(factory=trio.Event)  # set: it is to end
     doors: list[Door] = attrs.field(factory=list)
+    at_stop: list[Callable[[], Awaitable[object]]] = attrs.field(factory=list)  # to be done while requests end
 
     def open_door(self, settings: Settings, name: str, flag: str, token: str) -> Door:
         """Listen at the address of the setting *flag*; *token* is what is asked for there. It is closed with the
@@ -66,14 +67,16 @@ class Daemon:
 
     async def serve(self, hosts: Collection[str], say: Callable[[], None]) -> None:
         """Serve all doors until it is to stop, and drain. *say* is called once requests are taken."""
-        async with trio.open_nursery() as nursery:
+        async with trio.open_nursery() as ending, trio.open_nursery() as serving:
             for door in self.doors:
                 observer = self.metrics.exchanges
-                await nursery.start(partial(serve, door.listeners, door.mounts, hosts=hosts, observer=observer))
+                await serving.start(partial(serve, door.listeners, door.mounts, hosts=hosts, observer=observer))
             say()
             self.manager.tell("READY=1", f"STATUS=agentd {__version__} on {self.doors[0].address}")
             await self.stop.wait()
-            nursery.cancel_scope.cancel()
+            for end in self.at_stop:
+                ending.start_soon(end)
+            serving.cancel_scope.cancel()
 
     async def watch_signals(self, *, task_status: trio.TaskStatus[None]) -> None:
         with trio.open_signal_receiver(*SIGNALS) as signals:

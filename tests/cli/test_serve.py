@@ -10,6 +10,8 @@ import subprocess
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.request import Request as URLRequest
+from urllib.request import urlopen
 
 import pytest
 
@@ -102,15 +104,24 @@ def test_settings_come_from_the_file_too(start: StartDaemon, place: Place) -> No
     assert json.loads(daemon.ask("manager", "/health/live")[2])["poolSize"] == 3
 
 
-def test_a_session_and_its_token_outlive_the_daemon(start: StartDaemon, tmp_path: Path) -> None:
-    repo = tmp_path / "repo"
-    repo.mkdir()
-    subprocess.run(REPO, shell=True, cwd=repo, check=True)
-    first = start("serve", *FREE)
+@pytest.fixture
+def repo(tmp_path: Path) -> Path:
+    (tmp_path / "repo").mkdir()
+    subprocess.run(REPO, shell=True, cwd=tmp_path / "repo", check=True)
+    return tmp_path / "repo"
+
+
+def open_session(daemon: Daemon, repo: Path) -> dict[str, str]:
     wanted = json.dumps({"name": "mine", "repoPath": str(repo)}).encode()
-    status, _, body = first.ask("manager", "/v1/sessions", method="POST", body=wanted, token=first.token("manager"))
+    status, _, body = daemon.ask("manager", "/v1/sessions", method="POST", body=wanted, token=daemon.token("manager"))
     assert status == 201, body
-    session = json.loads(body)
+    session: dict[str, str] = json.loads(body)
+    return session
+
+
+def test_a_session_and_its_token_outlive_the_daemon(start: StartDaemon, repo: Path) -> None:
+    first = start("serve", *FREE)
+    session = open_session(first, repo)
     assert first.stop() == 0
     second = start("serve", *FREE)
     path = f"/v1/sessions/{session['sessionId']}"
@@ -153,6 +164,27 @@ def test_what_only_reads_is_not_in_its_log(daemon: Daemon) -> None:
 def test_a_signal_stops_it_and_gives_the_data_back(start: StartDaemon, number: int) -> None:
     assert start("serve", *FREE).stop(number) == 0
     assert start("serve", *FREE).stop() == 0
+
+
+def test_who_follows_a_job_sees_how_it_ends_when_the_daemon_stops(daemon: Daemon, repo: Path) -> None:
+    token = open_session(daemon, repo)["token"]
+    task = {"taskInput": "Run the command `sleep 60`.", "plannerModel": "builtin", "tags": {"mode": "CODE"}}
+    answer = daemon.ask(
+        "manager", "/v1/jobs", method="POST", body=json.dumps(task).encode(), token=token, Idempotency_Key="one"
+    )
+    job = json.loads(answer[2])["jobId"]
+    with urlopen(
+        URLRequest(
+            f"{daemon.address('manager')}/v1/jobs/{job}/events?format=sse", headers={"Authorization": f"Bearer {token}"}
+        ),
+        timeout=30,
+    ) as events:
+        while b"COMMAND_START" not in events.readline():
+            pass
+        daemon.process.send_signal(signal.SIGTERM)
+        rest = events.read()  # to its end: it is not cut
+    assert b'"taskInProgress","value":false' in rest
+    assert daemon.process.wait(30) == 0
 
 
 def test_a_second_signal_ends_it_at_once(daemon: Daemon) -> None:
