@@ -44,11 +44,12 @@ class Site:
 
     @asynccontextmanager
     async def launch(self, template: str, **more: Any) -> AsyncIterator[Launched]:
-        """A real executor. *more*: as for launch(), and session, words of the executor."""
+        """A real executor. *more*: as for launch(), and its session, lease, words."""
         session = more.pop("session", None) or self.session()
         argv = [*self.argv, *more.pop("words", ())]
         values: Mapping[str, str] = {"mgr": "m", **more.pop("values", {})}
-        hello = Hello(session.id, str(session.path), providers={"providers": [], "unused": SECRET})
+        catalog = {"providers": [], "unused": SECRET}
+        hello = Hello(session.id, str(session.path), lease=more.pop("lease", None), providers=catalog)
         options = {"ready_seconds": READY_SECONDS, "launcher": Launcher(template), "values": values, **more}
         async with launch(argv, hello, **options) as executor:
             yield executor
@@ -78,14 +79,3 @@ async def until(true: Callable[[], bool], seconds: float = WAIT_SECONDS) -> floa
 async def death(executor: Launched) -> str:
     with trio.fail_after(WAIT_SECONDS):
         return await executor.wait_dead()
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except OSError:
-        return False
-
-
-def argv_and_environment(pid: int) -> bytes:
-    return Path(f"/proc/{pid}/cmdline").read_bytes() + Path(f"/proc/{pid}/environ").read_bytes()

@@ -9,7 +9,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
 
 import attrs
 import pytest
@@ -23,7 +22,8 @@ from agentd.domain import PROTOCOL, Hello
 from agentd.errors import ExecutorFailed, NotStarted
 from agentd.wire.client import Address, Client
 from agentd.wire.failure import HttpFailed
-from tests.launchers.site import SECRET, Site, argv_and_environment, ask, death, is_alive, until
+from tests.launchers.processes import argv_and_environment, is_alive, parent_of
+from tests.launchers.site import SECRET, Site, ask, death, until
 
 
 @pytest.fixture
@@ -219,15 +219,11 @@ async def test_one_that_its_dead_launcher_left_behind_is_ended_before_another_ma
     program = site.root / "faithless.py"
     program.write_text(FAITHLESS)
     async with site.launch(f"{sys.executable} {program} {{argv}}") as executor:
-        launcher = launcher_of(executor.pid)
+        launcher = parent_of(executor.pid)
         os.kill(launcher, signal.SIGKILL)
         assert await death(executor) == "killed by SIGKILL"
         assert is_alive(executor.pid)
     assert not is_alive(executor.pid)
-
-
-def launcher_of(pid: int) -> int:
-    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
 # --- The end of the daemon ----------------------------------------------------------------------------------------
