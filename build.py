@@ -306,6 +306,12 @@ def real(wheelhouse: Path | None, args: list[str]) -> None:
     run_steps({"real": [python, "-m", "tests.real.jobs", *args]})
 
 
+def scale(wheelhouse: Path | None, args: list[str]) -> None:
+    python = development_python(wheelhouse)
+    build(wheelhouse)
+    run_steps({"scale": [python, "-m", "tests.scale.run", *args]})
+
+
 # --- The command line ---------------------------------------------------------------------------------------------
 
 VERBS: dict[str, Callable[[Path | None, list[str]], None]] = {
@@ -317,6 +323,7 @@ VERBS: dict[str, Callable[[Path | None, list[str]], None]] = {
     "bench": bench,
     "walk": walk,
     "real": real,
+    "scale": scale,
 }
 
 
