@@ -133,6 +133,26 @@ def test_a_sweep_takes_what_was_never_finished_and_leaves_the_rest(home: Home, s
     assert len(session.blobs.sizes()) == 1
 
 
+def test_a_session_that_is_removed_is_gone_with_all_it_had(home: Home, session: SessionDir) -> None:
+    session.blobs.put(b"kept")
+    home.remove_session(session.id)
+    assert not list(home.sessions_path.iterdir())
+    home.remove_session(session.id)
+
+
+@pytest.mark.parametrize("name", ["..", ".", "", "x", ".gone-x"])
+def test_only_a_session_can_be_removed(home: Home, session: SessionDir, name: str) -> None:
+    home.remove_session(name)
+    assert session.log_path.exists()
+
+
+def test_a_removal_that_was_killed_is_finished_by_a_sweep(home: Home, session: SessionDir) -> None:
+    session.path.rename(session.path.with_name(f".gone-{session.id}"))
+    assert not home.sessions()
+    home.sweep()
+    assert not list(home.sessions_path.iterdir())
+
+
 def test_secrets_are_kept_for_the_owner_only(session: SessionDir) -> None:
     assert session.read_secrets() == {}
     session.write_secrets({"env": {"KEY": "hush"}})

@@ -247,3 +247,57 @@ def test_a_path_parameter_without_a_type_is_a_mistake() -> None:
 
 async def test_nothing_mounted_is_404() -> None:
     assert (await told([], "GET", "/"))["status"] == 404
+
+
+# --- Whatever is below --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def relay() -> Mount:
+    routes = Routes()
+    routes.add("*", "/v1/jobs")(tell("jobs"))
+    routes.add("*", "/v1/jobs/*")(tell("below"))
+    routes.get("/v1/jobs/known")(tell("known"))
+    return Mount(routes, None)
+
+
+@pytest.mark.parametrize(
+    ("target", "name"),
+    [
+        *(("/v1/jobs", "jobs"), ("/v1/jobs/", "below"), ("/v1/jobs/a", "below"), ("/v1/jobs/a/b//c?d", "below")),
+        *(("/v1/jobs/known", "known"), ("/v1/jobs/known/more", "below"), ("/v1/jobs/..", "below")),
+    ],
+)
+async def test_a_pattern_that_ends_in_a_star_takes_all_below_that_has_no_route(
+    relay: Mount, target: str, name: str
+) -> None:
+    assert (await told(relay, "GET", target))["name"] == name
+
+
+@pytest.mark.parametrize("target", ["/v1/jobsX", "/v1", "/v1/job", "/v2/jobs/a"])
+async def test_it_takes_nothing_else(relay: Mount, target: str) -> None:
+    assert (await told(relay, "GET", target))["status"] == 404
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "DELETE", "OPTIONS", "REPORT"])
+async def test_a_star_for_a_method_takes_all_methods(relay: Mount, method: str) -> None:
+    assert (await told(relay, method, "/v1/jobs/a"))["name"] == "below"
+
+
+def test_routes_can_be_looked_through(relay: Mount) -> None:
+    assert [(route.method, route.pattern) for route in relay.routes] == [
+        ("*", "/v1/jobs"),
+        ("*", "/v1/jobs/*"),
+        ("GET", "/v1/jobs/known"),
+    ]
+
+
+async def test_a_handler_knows_what_was_asked_for_behind_its_prefix() -> None:
+    routes = Routes()
+
+    @routes.add("*", "/*")
+    async def handler(app: object, request: Request) -> Response:
+        return json_response(200, {"name": request.inner_target})
+
+    assert (await told(Mount(routes, None, "/manager"), "GET", "/manager/a%2Fb?c=%20"))["name"] == "/a%2Fb?c=%20"
+    assert (await told(Mount(routes, None, "/manager"), "GET", "/manager/"))["name"] == "/"
