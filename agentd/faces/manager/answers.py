@@ -21,10 +21,15 @@ STATUS: dict[type[errors.AgentdError], int] = {
     errors.PayloadTooLarge: 413,
     errors.CapacityExceeded: 429,
 }
-SPAWN = {  # what did not work, and the message; the text of the error goes into details
+SPAWN: dict[
+    type[errors.AgentdError], str
+] = {  # what did not work, and the message; the text of the error goes into details
     errors.WorktreeFailed: "the session's worktree could not be made",
     errors.ExecutorFailed: "the session's executor could not be started",
     errors.NotStarted: "the session's executor could not be started",
+}
+INTERNAL: dict[type[errors.AgentdError], str] = {  # likewise
+    HttpFailed: "the session's executor did not answer",
     errors.StoreFailed: "the disk of the data directory refused",
     errors.Locked: "the data directory is in use",
 }
@@ -41,8 +46,8 @@ def answer_error(exc: Exception) -> Response:
             return problem(exc.status, exc.code, str(exc))
         case errors.CapacityExceeded():
             return problem(429, exc.code, str(exc), None, _retry_after(FULL_RETRY_SECONDS))
-        case HttpFailed():
-            return problem(500, "INTERNAL_ERROR", "the session's executor did not answer", str(exc))
+        case errors.AgentdError() if type(exc) in INTERNAL:
+            return problem(500, "INTERNAL_ERROR", INTERNAL[type(exc)], str(exc))
         case errors.AgentdError() if type(exc) in SPAWN:
             return problem(503, "SPAWN_FAILED", SPAWN[type(exc)], str(exc), _retry_after(SPAWN_RETRY_SECONDS))
         case errors.AgentdError() if type(exc) in STATUS:

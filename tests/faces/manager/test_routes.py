@@ -11,7 +11,7 @@ import trio
 
 from agentd import errors
 from agentd.errors import ExecutorFailed, Locked, NotStarted, StoreFailed, WorktreeFailed
-from agentd.faces.manager.answers import SPAWN, STATUS, answer_error
+from agentd.faces.manager.answers import INTERNAL, SPAWN, STATUS, answer_error
 from agentd.wire.failure import HttpFailed
 from tests.managerapi import MANAGER_ID, Manager, code, head, read_answer
 from tests.managerpool import MASTER, FakeSeat, Gate
@@ -231,7 +231,7 @@ async def test_looking_and_renewing_are_no_activity(manager: Manager) -> None:
 # --- Errors -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", [*STATUS, *SPAWN])
+@pytest.mark.parametrize("kind", [*STATUS, *SPAWN, *INTERNAL])
 def test_every_error_has_its_row(kind: type[errors.AgentdError]) -> None:
     made = kind.__new__(kind)
     Exception.__init__(made, "text")
@@ -242,8 +242,8 @@ def test_every_error_has_its_row(kind: type[errors.AgentdError]) -> None:
     ("exc", "expected"),
     [
         (HttpFailed("timeout", "late"), (500, "INTERNAL_ERROR")),
-        (StoreFailed("full"), (503, "SPAWN_FAILED")),
-        (Locked("taken"), (503, "SPAWN_FAILED")),
+        (StoreFailed("full"), (500, "INTERNAL_ERROR")),
+        (Locked("taken"), (500, "INTERNAL_ERROR")),
         (ZeroDivisionError("a secret"), (500, "INTERNAL_ERROR")),
     ],
 )
