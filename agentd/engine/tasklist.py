@@ -32,9 +32,10 @@ class TaskListInput:
 
 @attrs.frozen
 class TaskList:
-    """*keep*: makes the tasks the session's list."""
+    """*keep*: makes the tasks the session's list. *refused*: why, of each list that could not be taken."""
 
     keep: Callable[[Sequence[Task]], None]
+    refused: list[str] = attrs.field(factory=list)
     name: str = TASK_TOOL
     description: str = "Make the list of tasks that the objective comes to. It replaces the list there was."
     input_schema: Mapping[str, Any] = attrs.field(factory=lambda: input_schema(TaskListInput))
@@ -45,7 +46,11 @@ class TaskList:
 
     async def run(self, call_input: Mapping[str, Any], context: ToolContext) -> ToolOutcome:
         await trio.lowlevel.checkpoint()
-        tasks = make_tasks([(task.title, task.text) for task in parse(TaskListInput, call_input).tasks])
+        try:
+            tasks = make_tasks([(task.title, task.text) for task in parse(TaskListInput, call_input).tasks])
+        except ToolFailed as exc:
+            self.refused.append(str(exc))
+            raise
         self.keep(tasks)
         return ToolOutcome((Text(f"The list has {len(tasks)} tasks now."),), f"{len(tasks)} tasks")
 

@@ -27,6 +27,7 @@ from agentd.tools.base import Tool
 OF_MODES = frozenset(
     {CODE_TOOL, TASK_TOOL}
 )  # tools of some modes, always allowed: what is done by them is decided call by call
+MOST_LISTS = 10  # that a planner may make: one that goes on making new ones never stops of itself
 REASON_CHARS = 240  # of an answer, as the reason why nothing was done
 
 
@@ -97,16 +98,23 @@ class Work:
 
     async def _plan(self) -> Ending | None:
         """Make the task list. An ending is the job's: there is nothing to be done, or no plan."""
-        made: list[Task] = []
+        lists: list[Sequence[Task]] = []
 
         def keep(tasks: Sequence[Task]) -> None:
-            made[:] = tasks
+            if len(lists) == MOST_LISTS:
+                raise ProviderFailed(f"the model made its task list anew {MOST_LISTS} times, and came to no end of it")
+            lists.append(tasks)
             self._keep_list(tasks)
 
         self._phase("plan", 0, 0, 0, self.spec.prompt)
-        ending = await self._conversation(PLAN, TaskList(keep)).run()
+        tool = TaskList(keep)
+        ending = await self._conversation(PLAN, tool).run()
         if ending.outcome is not JobState.COMPLETED or ending.stop_reason != "completed":
             return ending
+        if not lists and tool.refused:
+            text = f"there is no plan: the model's task list could not be taken. {tool.refused[-1]}"
+            return Ending.failed("failed", "NO_PLAN", text)
+        made = lists[-1] if lists else ()
         if not made:
             self.branch.notice("info", "NO_TASKS", "the plan has no tasks, so nothing was done")
             return ending

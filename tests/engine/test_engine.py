@@ -120,7 +120,7 @@ async def test_the_whole_output_of_a_call_is_kept_where_only_a_part_of_it_is_sho
     job, records = await workshop.do()
     (artifact,) = only(records, "artifact")
     assert (job.state, artifact["size"]) == (JobState.COMPLETED, len(full))
-    assert Path(results(records)[0]).read_text() == full
+    assert Path(results(records)[0]).read_text() == full  # noqa: ASYNC240
 
 
 async def test_a_tool_that_is_not_there_is_refused_with_what_there_is(workshop: Workshop) -> None:

@@ -242,9 +242,27 @@ async def test_a_task_that_changes_nothing_is_told_and_ends_normally(workshop: W
 
 async def test_a_task_list_that_cannot_be_taken_is_told_to_the_model(workshop: Workshop) -> None:
     workshop.says(reply(call("TaskList", tasks=[{"title": " "}])), "No plan.")
-    _, records = await workshop.do(mode=Mode.LUTZ)
+    job, records = await workshop.do(mode=Mode.LUTZ)
     [finished] = only(records, "tool.finished")
     assert "tasks[0].title is empty" in finished["content"][0]["text"]
+    assert job.state is JobState.FAILED
+    assert job.finished is not None
+    assert "tasks[0].title is empty" in job.finished["error"]["message"]
+
+
+async def test_a_task_list_that_is_mended_is_the_plan(workshop: Workshop) -> None:
+    mended = reply(call("TaskList", tasks=[{"title": "Only"}]))
+    workshop.says(reply(call("TaskList", tasks=[{"title": " "}])), mended, "A plan.", "It is fine.")
+    job, _ = await workshop.do(mode=Mode.LUTZ)
+    assert job.state is JobState.COMPLETED
+
+
+async def test_a_planner_that_makes_list_after_list_is_stopped(workshop: Workshop) -> None:
+    workshop.says(*(reply(call("TaskList", tasks=[{"title": f"Plan {n}"}])) for n in range(20)))
+    job, records = await workshop.do(mode=Mode.LUTZ)
+    assert (job.state, len(only(records, "tasks"))) == (JobState.FAILED, 10)
+    assert job.finished is not None
+    assert job.finished["stop_reason"] == "llm_error"
 
 
 async def test_history_is_summed_up_after_each_task_where_that_is_asked_for(workshop: Workshop) -> None:
