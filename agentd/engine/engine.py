@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import uuid
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,8 @@ import trio
 from agentd.domain import DIALECT, Entry, JobSpec, JobState, Text, block_to_json
 from agentd.engine import context, transfer
 from agentd.engine.asks import Asks, Settlement
+from agentd.engine.branch import Branch
+from agentd.engine.changes import Changes
 from agentd.engine.job import Bench, JobRun, read_spec
 from agentd.engine.session import Session, Sessions
 from agentd.errors import (
@@ -75,8 +77,9 @@ class Engine:
                 return session, job
         raise JobNotFound(job_id)
 
-    def is_cancelling(self, job_id: str) -> bool:
-        return self._run is not None and self._run.job.id == job_id and self._run.cancelling
+    def run_of(self, job_id: str) -> JobRun | None:
+        """The work on this job, while it lasts."""
+        return self._run if self._run is not None and self._run.job.id == job_id else None
 
     # --- Sessions -------------------------------------------------------------------------------------------------
 
@@ -149,8 +152,8 @@ class Engine:
 
     @property
     def slot_state(self) -> str:
-        """Of the job that has the slot."""
-        return self._run.job.state.name if self._run else "RUNNING"
+        """Of the job that has the slot: what it waits for is its own business."""
+        return "CANCELLING" if self._run is not None and self._run.cancelling else "RUNNING"
 
     def check_free(self) -> None:
         """Raises JobInProgress."""
@@ -203,8 +206,8 @@ class Engine:
     def cancel(self, job_id: str) -> bool:
         """Whether there was anything to cancel. Raises JobNotFound."""
         session, job = self.find_job(job_id)
-        if self._run is not None and self._run.job.id == job_id:
-            self._run.cancel()
+        if (run := self.run_of(job_id)) is not None:
+            run.cancel()
             return True
         if (session, job) in self._backlog:
             self._backlog.remove((session, job))
@@ -247,7 +250,8 @@ class Engine:
                     self._backlog.append((session, job))
                 else:
                     error = {"code": "INTERRUPTED", "message": "the executor stopped while this job was at work"}
-                    session.append(_end_of(job, JobState.INTERRUPTED, "interrupted", error))
+                    diff = await Changes(Branch(session, job), self.bench.snapshots).diff()
+                    session.append(_end_of(job, JobState.INTERRUPTED, "interrupted", error, diff))
             await self._sweep(session)
         await self._start_next()
 
@@ -357,9 +361,11 @@ class Engine:
         return self._asks.setdefault(session.id, Asks(session))
 
 
-def _end_of(job: JobView, outcome: JobState, stop_reason: str, error: dict[str, str]) -> Entry:
+def _end_of(
+    job: JobView, outcome: JobState, stop_reason: str, error: dict[str, str], diff: Mapping[str, Any] | None = None
+) -> Entry:
     data: dict[str, Any] = {"outcome": outcome, "stop_reason": stop_reason, "error": error, "result": None}
-    data |= {"turns": job.turns, "cost": job.cost, "duration_ms": 0, "diff": None}
+    data |= {"turns": job.turns, "cost": job.cost, "duration_ms": 0, "diff": diff}
     return Entry("job.finished", data, job.id)
 
 

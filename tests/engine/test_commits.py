@@ -7,9 +7,9 @@ import subprocess
 import pytest
 
 from agentd.domain import JobState, Mode
-from agentd.providers.scripted import Reply, call, reply
+from agentd.providers.scripted import Hang, Reply, call, reply
 from agentd.tools.registry import FILE_TOOLS
-from tests.workshop import Workshop, notices, only
+from tests.workshop import Workshop, notices, only, spec, until
 
 
 def git(workshop: Workshop, *words: str) -> str:
@@ -88,3 +88,19 @@ async def test_without_a_repository_a_commit_is_not_made_and_no_failure(workshop
     job, records = await workshop.do(mode=Mode.CODE, auto_commit=True)
     assert job.state is JobState.COMPLETED
     assert notices(records) == ["COMMIT_FAILED"]
+
+
+async def test_the_diff_of_a_job_that_a_kill_cut_short_has_what_it_had_changed(repository: Workshop) -> None:
+    repository.says(reply(call("Write", file_path="one.txt", content="half of it\n")), reply("and then", Hang()))
+    async with repository.open() as engine:
+        accepted = await engine.accept(spec())
+        path = accepted.session.dir.log_path
+        await until(accepted.session, lambda: b"and then" in path.read_bytes())
+        kept = path.read_bytes()
+    path.write_bytes(kept)
+    async with repository.open() as engine:
+        diff = await engine.diff(accepted.job.id)
+        assert engine.find_job(accepted.job.id)[1].state is JobState.INTERRUPTED
+    assert diff is not None
+    assert b"+half of it" in diff
+    assert b"theirs" not in diff

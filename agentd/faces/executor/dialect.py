@@ -159,8 +159,11 @@ STATES = {
 }
 
 
-def state_of(job: JobView, *, cancelling: bool) -> str:
-    return "CANCELLING" if cancelling and not job.state.terminal else STATES[job.state]
+def state_of(job: JobView, *, at_work: bool, cancelling: bool) -> str:
+    """*at_work*: the executor has begun with it, if only by asking services whether they have its models."""
+    if job.state.terminal or not at_work:
+        return STATES[job.state]
+    return "CANCELLING" if cancelling else "RUNNING"
 
 
 def error_text(finished: Mapping[str, Any]) -> str:
@@ -171,14 +174,14 @@ def error_text(finished: Mapping[str, Any]) -> str:
     return str(error["message"])
 
 
-def status(job: JobView, *, cancelling: bool, last_seq: int) -> dict[str, Any]:
-    """GET /v1/jobs/{id}. *last_seq* is only shown once the job has ended."""
+def status(job: JobView, state: str, *, last_seq: int) -> dict[str, Any]:
+    """GET /v1/jobs/{id}. *state*: see state_of. *last_seq* is only shown once the job has ended."""
     finished = job.finished or {}
     failed = job.state in (JobState.FAILED, JobState.INTERRUPTED)
     metadata = {"lastSeq": str(last_seq), "stopReason": finished["stop_reason"].upper()} if finished else {}
     return {
         "jobId": job.id,
-        "state": state_of(job, cancelling=cancelling),
+        "state": state,
         "startTime": job.created,
         "endTime": job.ended,
         "progressPercent": job.percent,

@@ -9,6 +9,7 @@ from agentd.faces.executor import requests
 from agentd.faces.executor.answers import RETRY_MS, problem
 from agentd.faces.executor.app import App, routes
 from agentd.faces.executor.dialect import state_of, status
+from agentd.store.fold import JobView
 from agentd.wire.feed import resume_after
 from agentd.wire.messages import Answer, Request, Response, StreamResponse, json_response
 
@@ -28,8 +29,7 @@ async def create_job(app: App, request: Request) -> Response:
         session_id=named,
         session_hint=asked.sessionId,
     )
-    cancelling = app.engine.is_cancelling(accepted.job.id)
-    state = "RUNNING" if accepted.new else state_of(accepted.job, cancelling=cancelling)
+    state = "RUNNING" if accepted.new else _state(app, accepted.job)  # a job may end as soon as it has begun
     body: dict[str, Any] = {"jobId": accepted.job.id, "state": state, "sessionId": accepted.session.id}
     if accepted.fragments:
         body["contextTextFragmentIds"] = accepted.fragments
@@ -72,9 +72,9 @@ async def cancel_job(app: App, request: Request, job_id: str) -> Response:
     """202; cancelRequested says whether there was anything to cancel."""
     requested = app.engine.cancel(job_id)
     _, job = app.engine.find_job(job_id)
-    state = state_of(job, cancelling=app.engine.is_cancelling(job_id))
-    body = {"jobId": job_id, "cancelRequested": requested, "state": state, "terminal": job.state.terminal}
-    active = None if job.state.terminal else job_id  # of another job it would not be this client's business
+    state, ended = _state(app, job), job.state.terminal
+    body = {"jobId": job_id, "cancelRequested": requested, "state": state, "terminal": ended}
+    active = None if ended else job_id  # of another job it would not be this client's business
     return json_response(202, body | {"executorReady": app.is_free, "activeJobId": active})
 
 
@@ -105,5 +105,9 @@ async def job_events(app: App, request: Request, job_id: str) -> Answer:
 def _status(app: App, job_id: str) -> dict[str, Any]:
     _, job = app.engine.find_job(job_id)
     last_seq = app.events(job_id)[0].count if job.state.terminal else 0
-    told = status(job, cancelling=app.engine.is_cancelling(job_id), last_seq=last_seq)
-    return told | {"executorReady": app.is_free}
+    return status(job, _state(app, job), last_seq=last_seq) | {"executorReady": app.is_free}
+
+
+def _state(app: App, job: JobView) -> str:
+    run = app.engine.run_of(job.id)
+    return state_of(job, at_work=run is not None, cancelling=run is not None and run.cancelling)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
+
 from agentd.domain import JobState, Record
-from agentd.faces.executor.dialect import events_of, status
+from agentd.faces.executor.dialect import events_of, state_of, status
 from agentd.store.fold import JobView
 
 
@@ -76,15 +78,27 @@ def job(state: JobState, finished: dict[str, Any] | None = None) -> JobView:
 
 
 def test_a_job_at_work_has_neither_end_nor_result() -> None:
-    told = status(job(JobState.RUNNING), cancelling=False, last_seq=0)
+    told = status(job(JobState.RUNNING), "RUNNING", last_seq=0)
     assert (told["state"], told["endTime"], told["result"], told["metadata"]) == ("RUNNING", 0, None, {})
 
 
 def test_a_cancelled_job_has_neither_error_nor_result() -> None:
-    told = status(job(JobState.CANCELLED, end("cancelled")), cancelling=True, last_seq=9)
+    told = status(job(JobState.CANCELLED, end("cancelled")), "CANCELLED", last_seq=9)
     assert (told["state"], told["error"], told["result"]) == ("CANCELLED", None, None)
     assert told["metadata"]["lastSeq"] == "9"
 
 
-def test_a_job_that_is_being_cancelled_says_so() -> None:
-    assert status(job(JobState.RUNNING), cancelling=True, last_seq=0)["state"] == "CANCELLING"
+@pytest.mark.parametrize(
+    ("state", "at_work", "cancelling", "told"),
+    [
+        (JobState.RUNNING, True, True, "CANCELLING"),
+        (JobState.CANCELLED, True, True, "CANCELLED"),
+        (JobState.QUEUED, True, False, "RUNNING"),  # services are still asked for its model
+        (JobState.QUEUED, False, False, "QUEUED"),
+        (JobState.WAITING, False, False, "RUNNING"),
+    ],
+)
+def test_the_state_of_a_job_is_what_the_executor_does_about_it(
+    state: JobState, at_work: bool, cancelling: bool, told: str
+) -> None:
+    assert state_of(job(state), at_work=at_work, cancelling=cancelling) == told
