@@ -21,7 +21,7 @@ from agentd.daemon.executors import Seats
 from agentd.daemon.figures import watch_pool, watch_seats
 from agentd.daemon.launchers import LOCAL, Launcher
 from agentd.daemon.logs import configure
-from agentd.daemon.opening import open_control
+from agentd.daemon.opening import Control, open_control
 from agentd.daemon.plan import Plan
 from agentd.daemon.settings import (
     MANAGER_OPTIONS,
@@ -74,7 +74,10 @@ async def serve_manager(settings: Settings) -> None:
     chosen, catalog = manager_settings(settings), load_services(settings, os.environ)
     async with open_daemon(Home(data_directory(settings)), os.environ) as daemon:
         door = daemon.open_door(settings, "manager", "listen-addr", token)
-        async with open_face(daemon, chosen, token, catalog) as manager:
+        async with (
+            open_executors(daemon, chosen, catalog) as control,
+            open_face(daemon, chosen, token, control) as manager,
+        ):
             door.mounts.append(manager.mount())
             await daemon.serve(
                 hosts(settings),
@@ -83,17 +86,23 @@ async def serve_manager(settings: Settings) -> None:
 
 
 @asynccontextmanager
-async def open_face(daemon: Daemon, chosen: ManagerSettings, token: str, catalog: Catalog) -> AsyncIterator[ManagerApp]:
-    """A session manager, with its executors and its figures. Raises AgentdError."""
+async def open_executors(daemon: Daemon, chosen: ManagerSettings, catalog: Catalog) -> AsyncIterator[Control]:
+    """What all faces share, with its figures. Executors end when the daemon is to stop. Raises AgentdError."""
     async with open_control(daemon.home, plan(daemon, chosen, catalog)) as control:
+        watch_seats(daemon.metrics, control.seats)
         daemon.at_stop.append(partial(end_executors, control.seats))
-        try:
-            async with open_manager(chosen, token, control) as manager:
-                watch_seats(daemon.metrics, control.seats)
-                watch_pool(daemon.metrics, manager.pool)
-                yield manager
-        except Locked as exc:
-            raise Locked(f"{exc}; end that one first, or name another with --worktree-base-dir") from exc
+        yield control
+
+
+@asynccontextmanager
+async def open_face(daemon: Daemon, chosen: ManagerSettings, token: str, control: Control) -> AsyncIterator[ManagerApp]:
+    """A session manager, with its figures. Raises AgentdError."""
+    try:
+        async with open_manager(chosen, token, control) as manager:
+            watch_pool(daemon.metrics, manager.pool)
+            yield manager
+    except Locked as exc:
+        raise Locked(f"{exc}; end that one first, or name another with --worktree-base-dir") from exc
 
 
 async def end_executors(seats: Seats) -> None:

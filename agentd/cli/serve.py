@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from agentd import __version__
-from agentd.cli.manager import open_face, run
+from agentd.cli.manager import open_executors, open_face, run
 from agentd.config import Settings, read_settings
 from agentd.daemon.app import Daemon, main_mounts, open_daemon
 from agentd.daemon.figures import watch_lists
 from agentd.daemon.keys import Key, open_key
-from agentd.daemon.listing import open_listing
+from agentd.daemon.listing import Listing, open_listing
+from agentd.daemon.opening import Control
 from agentd.daemon.settings import (
     OFF,
     SERVE_OPTIONS,
+    ManagerSettings,
     data_directory,
     hosts,
     load_serve,
@@ -25,6 +27,7 @@ from agentd.daemon.settings import (
     refuse_unbuilt,
 )
 from agentd.errors import InvalidSetting
+from agentd.faces.admin.routes import open_admin
 from agentd.store.home import Home
 from agentd.wire.routing import Mount
 
@@ -50,28 +53,56 @@ async def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT. Raises AgentdError."""
     refuse_unbuilt(settings)
     chosen, catalog = manager_settings(settings), load_services(settings, os.environ)
-    async with open_daemon(Home(data_directory(settings)), os.environ) as daemon, AsyncExitStack() as stack:
-        keys = {"admin": open_key(daemon.home, "admin", settings.text("admin-token"))}
-        main_door = daemon.open_door(settings, "main", "listen", keys["admin"].text)
-        main_door.mounts += main_mounts(daemon, keys["admin"].text)
-        watch_lists(daemon.metrics, await stack.enter_async_context(open_listing(daemon.home)))
-        if settings.text("manager") != OFF:
-            master = keys["manager"] = open_key(daemon.home, "manager", settings.text("auth-token"))
-            door = daemon.open_door(settings, "manager", "manager", master.text)
-            manager = await stack.enter_async_context(open_face(daemon, chosen, master.text, catalog))
-            door.mounts.append(manager.mount())
+    async with open_daemon(Home(data_directory(settings)), os.environ) as daemon:
+        keys = open_doors(daemon, settings)
+        async with (
+            open_executors(daemon, chosen, catalog) as control,
+            open_listing(daemon.home) as listing,
+            open_faces(daemon, chosen, keys, control, listing),
+        ):
+            await daemon.serve(hosts(settings), lambda: tell(daemon, keys))
+
+
+def open_doors(daemon: Daemon, settings: Settings) -> dict[str, Key]:
+    """Listen for every face that is not off; the tokens, by their names. Raises AgentdError."""
+    keys = {"admin": open_key(daemon.home, "admin", settings.text("admin-token"))}
+    daemon.open_door(settings, "main", "listen", keys["admin"].text)
+    if settings.text("manager") != OFF:
+        keys["manager"] = open_key(daemon.home, "manager", settings.text("auth-token"))
+        daemon.open_door(settings, "manager", "manager", keys["manager"].text)
+    return keys
+
+
+@asynccontextmanager
+async def open_faces(
+    daemon: Daemon, chosen: ManagerSettings, keys: Mapping[str, Key], control: Control, listing: Listing
+) -> AsyncIterator[None]:
+    """Put every face behind its own door, and behind a prefix of the main one. Raises AgentdError."""
+    main_door = daemon.doors["main"]
+    watch_lists(daemon.metrics, listing)
+    async with AsyncExitStack() as stack:
+        manager = None
+        if "manager" in daemon.doors:
+            manager = await stack.enter_async_context(open_face(daemon, chosen, keys["manager"].text, control))
+            daemon.doors["manager"].mounts.append(manager.mount())
             main_door.mounts.append(manager.mount("/manager"))
-        await daemon.serve(hosts(settings), lambda: tell(daemon, keys))
+        pool, report = (manager.pool, manager.report) if manager else (None, None)
+        admin = await stack.enter_async_context(
+            open_admin(control, listing, keys["admin"].text, pool=pool, report=report)
+        )
+        main_door.mounts[:0] = [*main_mounts(daemon, admin.access), admin.mount()]
+        daemon.at_stop.append(admin.close_feeds)
+        yield
 
 
 def tell(daemon: Daemon, keys: Mapping[str, Key]) -> None:
     """What is where, and last of all, in a line of its own, that it is there. Of tokens, only where they are."""
-    faces = [(door.name, door.address, told_of(door.mounts)) for door in daemon.doors]
+    faces = [(door.name, door.address, told_of(door.mounts)) for door in daemon.doors.values()]
     tokens = [(name, str(key.path) if key.path else "as it was given") for name, key in keys.items()]
     print(f"agentd {__version__}, process {os.getpid()}, data in {daemon.home.root}\n")
     print(f"{table([('FACE', 'ADDRESS', 'WHAT'), *faces])}\n")
     print(f"{table([('TOKEN', 'FILE'), *tokens])}\n")
-    print(f"agentd listening on {daemon.doors[0].address}", flush=True)
+    print(f"agentd listening on {faces[0][1]}", flush=True)
 
 
 def told_of(mounts: Sequence[Mount]) -> str:

@@ -6,7 +6,6 @@ at once, by that signal: nothing is lost by it, since everything here can be kil
 
 from __future__ import annotations
 
-import hmac
 import logging
 import os
 import signal
@@ -19,6 +18,7 @@ import trio
 
 from agentd import __version__
 from agentd.config import Settings
+from agentd.daemon.access import Access
 from agentd.daemon.metrics import Metrics
 from agentd.daemon.notify import ServiceManager
 from agentd.daemon.settings import Address, refuse_open
@@ -55,28 +55,34 @@ class Daemon:
     manager: ServiceManager
     metrics: Metrics = attrs.field(factory=Metrics)
     stop: trio.Event = attrs.field(factory=trio.Event)  # set: it is to end
-    doors: list[Door] = attrs.field(factory=list)
-    at_stop: list[Callable[[], Awaitable[object]]] = attrs.field(factory=list)  # to be done while requests end
+    doors: dict[str, Door] = attrs.field(factory=dict)  # by name; the first is the one that is told of
+    at_stop: list[Callable[[], Awaitable[None] | None]] = attrs.field(
+        factory=list
+    )  # in this order, while requests end; may be async
 
     def open_door(self, settings: Settings, name: str, flag: str, token: str) -> Door:
         """Listen at the address of the setting *flag*; *token* is what is asked for there. It is closed with the
         daemon. Raises InvalidSetting, ListenFailed."""
         door = Door(name, listen(refuse_open(settings, flag, token), flag))
-        self.doors.append(door)
+        self.doors[name] = door
         return door
 
     async def serve(self, hosts: Collection[str], say: Callable[[], None]) -> None:
         """Serve all doors until it is to stop, and drain. *say* is called once requests are taken."""
         async with trio.open_nursery() as ending, trio.open_nursery() as serving:
-            for door in self.doors:
+            for door in self.doors.values():
                 observer = self.metrics.exchanges
                 await serving.start(partial(serve, door.listeners, door.mounts, hosts=hosts, observer=observer))
             say()
-            self.manager.tell("READY=1", f"STATUS=agentd {__version__} on {self.doors[0].address}")
+            self.manager.tell("READY=1", f"STATUS=agentd {__version__} on {next(iter(self.doors.values())).address}")
             await self.stop.wait()
-            for end in self.at_stop:
-                ending.start_soon(end)
+            ending.start_soon(self._end)
             serving.cancel_scope.cancel()
+
+    async def _end(self) -> None:
+        for end in self.at_stop:
+            if (waiting := end()) is not None:
+                await waiting
 
     async def watch_signals(self, *, task_status: trio.TaskStatus[None]) -> None:
         with trio.open_signal_receiver(*SIGNALS) as signals:
@@ -105,7 +111,7 @@ async def open_daemon(home: Home, env: Mapping[str, str]) -> AsyncIterator[Daemo
                 yield daemon
                 nursery.cancel_scope.cancel()
         finally:
-            for listener in (each for door in daemon.doors for each in door.listeners):
+            for listener in (each for door in daemon.doors.values() for each in door.listeners):
                 listener.close()
 
 
@@ -133,17 +139,21 @@ def listen(address: Address, flag: str) -> list[Listener]:
 # --- The main listener --------------------------------------------------------------------------------------------
 
 
-def bearer_guard(token: str) -> Guard:
-    """Lets in who sends *token*."""
-    wanted = f"Bearer {token}".encode()
+def reader_guard(access: Access) -> Guard:
+    """Lets in who has the admin token, or one that was issued for looking at everything."""
 
     def guard(request: Request) -> Response | None:
-        if hmac.compare_digest(request.headers.raw.get(b"authorization", b""), wanted):
-            return None
-        problem = {"code": "UNAUTHORIZED", "message": "this needs the admin token", "details": None}
-        return json_response(401, {"error": problem}, [("WWW-Authenticate", "Bearer")])
+        principal = access.principal(request.headers.get("authorization"))
+        if principal is None:
+            return _refusal(401, "UNAUTHORIZED", "this needs the admin token, or one of a viewer")
+        return None if principal.may("read") else _refusal(403, "FORBIDDEN", "this token is not for that")
 
     return guard
+
+
+def _refusal(status: int, code: str, message: str) -> Response:
+    challenge = [("WWW-Authenticate", "Bearer")] if status == 401 else []
+    return json_response(status, {"error": {"code": code, "message": message, "details": None}}, challenge)
 
 
 health = Routes()
@@ -159,12 +169,12 @@ async def ready(app: Daemon, request: Request) -> Response:
     """200 while requests are taken; 503 while it stops."""
     if app.stop.is_set():
         return json_response(503, {"status": "stopping"}, [("Retry-After", "5")])
-    return json_response(200, {"status": "ready", "faces": [door.name for door in app.doors]})
+    return json_response(200, {"status": "ready", "faces": list(app.doors)})
 
 
-def main_mounts(daemon: Daemon, admin_token: str) -> list[Mount]:
-    """What crosses faces: health for everybody, figures for who has the token."""
+def main_mounts(daemon: Daemon, access: Access) -> list[Mount]:
+    """What crosses faces: health for everybody, figures for who may read them."""
     return [
         Mount(health, daemon, prefix="/health", name="main"),
-        daemon.metrics.mount(bearer_guard(admin_token)),
+        daemon.metrics.mount(reader_guard(access)),
     ]

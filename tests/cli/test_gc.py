@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import time
 import uuid
@@ -119,10 +120,13 @@ def test_while_a_daemon_has_the_directory_it_is_the_one_to_ask(place: Place, sta
     done = place.run("gc", "--data-dir", str(place.root / "data"))
     assert (done.returncode, done.stdout) == (1, "")
     assert f"in use by process {daemon.process.pid} since" in done.stderr
-    assert (
-        f'/agentd/v1/gc -d \'{{"dry_run": true}}\' -H "Authorization: Bearer $(cat {place.root}/data/tokens/admin)"'
-        in (done.stderr)
+    asked = re.search(
+        r"curl -X POST http://127\.0\.0\.1:8787(\S+) -d '(.*)' -H .*\$\(cat (.*)\)\"$", done.stderr.strip()
     )
+    assert asked
+    path, body, token = asked.groups()
+    found = daemon.ask("main", path, method="POST", body=body.encode(), token=Path(token).read_text().strip())
+    assert (found[0], json.loads(found[2])) == (200, {"dry_run": True, "items": []})
 
 
 def test_where_there_is_nothing_nothing_is_made(place: Place) -> None:

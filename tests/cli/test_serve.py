@@ -15,6 +15,7 @@ from urllib.request import urlopen
 
 import pytest
 
+from agentd.cli.help import page as help_page
 from agentd.daemon.settings import POOL_SIZE
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def daemon(start: StartDaemon) -> Daemon:
 
 def test_it_starts_without_settings_and_says_what_is_where(daemon: Daemon, tmp_path: Path) -> None:
     rows = [line.split() for line in daemon.told.splitlines()]
-    assert ["main", daemon.address("main"), "/health", "/metrics", "/manager"] in rows
+    assert ["main", daemon.address("main"), "/health", "/metrics", "/agentd/v1", "/manager"] in rows
     assert ["manager", daemon.address("manager"), "/"] in rows
     assert ["admin", str(tmp_path / "data/tokens/admin")] in rows
     assert ["manager", str(tmp_path / "data/tokens/manager")] in rows
@@ -53,14 +54,13 @@ def test_health_is_for_everybody_and_figures_for_who_has_the_token(daemon: Daemo
     ] * 3
     status, _, page = daemon.ask("main", "/metrics", token=daemon.token("admin"))
     assert status == 200
-    for name in (
-        "agentd_requests_total",
-        "agentd_executors",
-        "agentd_manager_slots",
-        "agentd_stored_bytes",
-        "agentd_jobs",
-    ):
-        assert f"\n{name}{{".encode() in page or f"\n{name} ".encode() in page
+    shown = set(re.findall(r"^# TYPE (\S+)", page.decode(), re.MULTILINE))
+    assert shown == set(re.findall(r"\b(?:agentd|process)_[a-z_]+", help_page("serve")))
+
+
+def test_the_admin_api_is_for_the_admin_token(daemon: Daemon) -> None:
+    assert daemon.ask("main", "/agentd/v1/sessions", token=daemon.token("manager"))[0] == 401
+    assert daemon.ask("main", "/agentd/v1/sessions", token=daemon.token("admin"))[0] == 200
 
 
 def test_a_face_is_at_its_own_address_and_below_its_prefix_of_the_main_one(daemon: Daemon) -> None:

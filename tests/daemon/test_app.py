@@ -13,10 +13,11 @@ import pytest
 import trio
 
 from agentd.config import read_settings
-from agentd.daemon.app import Daemon, bearer_guard, listen, main_mounts, open_daemon
+from agentd.daemon.access import Access
+from agentd.daemon.app import Daemon, listen, main_mounts, open_daemon, reader_guard
 from agentd.daemon.settings import SERVE_OPTIONS, Address
 from agentd.errors import Locked
-from agentd.store.home import Home
+from agentd.store.home import Home, make_home
 from agentd.wire.listeners import ListenFailed
 from agentd.wire.messages import Request, Response
 from agentd.wire.routing import respond
@@ -37,7 +38,9 @@ def notified(tmp_path: Path) -> Iterator[socket.socket]:
 
 def door_of(daemon: Daemon, path: Path) -> None:
     settings = read_settings(SERVE_OPTIONS, ["--listen", f"unix:{path}"], {})
-    daemon.open_door(settings, "main", "listen", "token").mounts += main_mounts(daemon, "token")
+    daemon.open_door(settings, "main", "listen", "token").mounts += main_mounts(
+        daemon, Access(daemon.home.root_log, "token")
+    )
 
 
 async def test_a_data_directory_has_one_owner(home: Home) -> None:
@@ -82,7 +85,7 @@ async def test_doors_are_closed_when_it_does_not_come_to_serving(home: Home, tmp
 async def test_it_is_ready_until_it_stops(home: Home, tmp_path: Path) -> None:
     async with open_daemon(home, {}) as daemon:
         door_of(daemon, tmp_path / "socket")
-        mounts = daemon.doors[0].mounts
+        mounts = daemon.doors["main"].mounts
         first = await respond(mounts, Request("GET", "/health/ready"))
         daemon.stop.set()
         second = await respond(mounts, Request("GET", "/health/ready"))
@@ -93,11 +96,20 @@ async def test_it_is_ready_until_it_stops(home: Home, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("given", ["", "Bearer", "Bearer tokem", "bearer token", "Basic token", "Bearer token2"])
-def test_only_the_very_token_opens(given: str) -> None:
-    refusal = bearer_guard("token")(Request("GET", "/", {"Authorization": given}))
+def test_nobody_reads_figures_without_the_very_token(home: Home, given: str) -> None:
+    guard = reader_guard(Access(home.root_log, "token"))
+    refusal = guard(Request("GET", "/", {"Authorization": given}))
     assert isinstance(refusal, Response)
     assert refusal.status == 401
-    assert bearer_guard("token")(Request("GET", "/", {"Authorization": "Bearer token"})) is None
+    assert guard(Request("GET", "/", {"Authorization": "Bearer token"})) is None
+
+
+@pytest.mark.parametrize(("scope", "status"), [("viewer", None), ("admin", None), ("approver", 403), ("manager", 403)])
+async def test_of_tokens_that_were_issued_a_viewers_reads_figures(home: Home, scope: str, status: int | None) -> None:
+    access = Access(make_home(home.root).root_log, "token")
+    token, _ = await access.issue([scope])
+    refusal = reader_guard(access)(Request("GET", "/", {"Authorization": f"Bearer {token}"}))
+    assert (refusal.status if isinstance(refusal, Response) else None) == status
 
 
 def test_an_address_that_is_not_ours_is_named_with_what_to_do() -> None:
