@@ -9,6 +9,7 @@ from __future__ import annotations
 import array
 import logging
 import os
+import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -62,7 +63,12 @@ class Forks:
         self._asking = trio.Lock()
         self._channel: trio.socket.SocketType | None = None
         self._failures = 0
-        self.pid: int | None = None  # of the server
+        self._server: Child | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """The server's, if there is one."""
+        return self._server.pid if self._server is not None else None
 
     def start_ahead(self) -> None:
         """Start the server, if there is none, so that the first who needs it does not wait."""
@@ -83,7 +89,7 @@ class Forks:
             argv = self._plan.program("executor", "--fork-server", str(os.getpid()))
             child = spawn(argv, env=self._plan.inherited, stdin=theirs.fileno(), stdout=DEVNULL, stderr=STDERR)
             undo.pop_all()
-        self._channel, self.pid = trio.socket.from_stdlib_socket(ours), child.pid
+        self._channel, self._server = trio.socket.from_stdlib_socket(ours), child
         self._nursery.start_soon(self._own, child)
 
     async def fork(self, words: Sequence[str], env: Mapping[str, str]) -> Child:
@@ -94,10 +100,11 @@ class Forks:
         return child
 
     def close(self) -> None:
-        """Let go of the server, which ends."""
-        if self._channel is not None:
+        """End the server."""
+        if self._channel is not None and self._server is not None:
             self._channel.close()
-            self._channel = None
+            self._server.signal(signal.SIGKILL)  # it has nothing to lose, and may be stopped
+        self._channel = self._server = None
 
     async def _fork(self, words: Sequence[str], env: Mapping[str, str]) -> Child:
         try:
@@ -111,13 +118,13 @@ class Forks:
                         os.close(fd)
                 child = Child(_own_child(decode_answer(answer)), *streams)
                 ours.pop_all()
-        except (OSError, trio.TooSlowError, ValueError) as exc:
+        except (OSError, trio.TooSlowError, trio.ClosedResourceError, ValueError) as exc:
             raise ForkFailed(str(exc) or "the fork server does not answer") from exc
         self._failures = 0
         return child
 
     async def _ask(self, order: bytes, fds: Sequence[int]) -> bytes:
-        """Raises OSError, TooSlowError: then there is no server any more."""
+        """Raises OSError, TooSlowError, ClosedResourceError: then there is no server any more."""
         channel = self._channel
         assert channel is not None
         try:
@@ -135,7 +142,7 @@ class Forks:
     async def _own(self, server: Child) -> None:
         try:
             code = await server.wait()
-            if self.pid == server.pid and self._channel is not None:
+            if self._server is server:
                 logger.warning("the fork server ended with exit code %d", code)
                 self.close()
         finally:
