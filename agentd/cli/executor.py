@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hmac
 import json
-import logging
 import math
 import os
 import signal
@@ -19,6 +18,7 @@ import attrs
 import trio
 
 from agentd.config import Option, Settings, data_dir, read_settings
+from agentd.daemon.logs import configure_plain
 from agentd.domain import Hello, Models
 from agentd.engine.engine import open_engine
 from agentd.engine.job import Bench
@@ -80,7 +80,7 @@ def main(argv: list[str], containment: Containment | None = None) -> int:
         return 0
     if argv[:1] == ["--fork-server"]:
         return serve_forks(int(argv[1]))
-    logging.basicConfig(format="agentd executor: %(levelname)s %(message)s", level=logging.WARNING)
+    configure_plain("agentd executor", "warning")
     try:
         settings = read_settings(OPTIONS, argv, os.environ)
         if settings.switch("supervised"):

@@ -32,8 +32,17 @@ _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 
 def configure(form: str, level: str, stream: IO[str] | None = None) -> None:
     """Have everything of *level* (of LEVELS) and above written to *stream*, by *form* (of FORMATS)."""
+    _use(JsonFormatter() if form == "json" else TextFormatter(), level, stream)
+
+
+def configure_plain(program: str, level: str, stream: IO[str] | None = None) -> None:
+    """The same for a process whose lines go into the log of another, or to a person: they say who speaks, not when."""
+    _use(PlainFormatter(program), level, stream)
+
+
+def _use(formatter: logging.Formatter, level: str, stream: IO[str] | None) -> None:
     handler = logging.StreamHandler(stream or sys.stderr)
-    handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter())
+    handler.setFormatter(formatter)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
@@ -50,6 +59,18 @@ class TextFormatter(logging.Formatter):
         lines = "\n".join([_message(record) + named, *_trace(record)])
         head = f"{_stamp(record.created)} {record.levelname:7} {_source(record)}{about}"
         return f"{head} {lines}".replace("\n", "\n    ")  # no line of a text can pass for one of ours
+
+
+class PlainFormatter(logging.Formatter):
+    """agentd executor: WARNING what happened"""
+
+    def __init__(self, program: str) -> None:
+        super().__init__()
+        self._program = program
+
+    def format(self, record: logging.LogRecord) -> str:
+        lines = "\n".join([_message(record), *_trace(record)])
+        return f"{self._program}: {record.levelname} {lines}".replace("\n", "\n    ")
 
 
 class JsonFormatter(logging.Formatter):

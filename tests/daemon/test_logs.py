@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from agentd.daemon.logs import configure
+from agentd.daemon.logs import configure, configure_plain
 from agentd.errors import ToolFailed
 from agentd.wire.observer import current
 
@@ -44,6 +44,16 @@ def test_a_line_says_when_how_grave_where_and_what(logged: io.StringIO) -> None:
     when, what = logged.getvalue().rstrip("\n").split(" ", 1)
     assert what == "WARNING daemon.pool 3 executors are dead"
     assert len(when) == len("2026-11-22T06:10:02.123Z")
+
+
+def test_an_executor_says_who_speaks_and_keeps_as_much_to_itself(logged: io.StringIO) -> None:
+    configure_plain("agentd executor", "warning", logged)
+    logger.info("quiet")
+    logger.error("unhandled error", exc_info=fail(KeyError("private")))
+    first, *rest = logged.getvalue().splitlines()
+    assert first == "agentd executor: ERROR unhandled error"
+    assert rest[0] == "    KeyError"
+    assert "private" not in logged.getvalue()
 
 
 def test_json_says_the_same_by_name(logged: io.StringIO) -> None:
