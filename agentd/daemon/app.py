@@ -73,7 +73,10 @@ class Daemon:
             for door in self.doors.values():
                 observer = self.metrics.exchanges
                 await serving.start(partial(serve, door.listeners, door.mounts, hosts=hosts, observer=observer))
-            say()
+            try:
+                say()
+            except BrokenPipeError:  # whoever started us does not want to know
+                logger.info("listening on %s", next(iter(self.doors.values())).address)
             self.manager.tell("READY=1", f"STATUS=agentd {__version__} on {next(iter(self.doors.values())).address}")
             await self.stop.wait()
             ending.start_soon(self._end)

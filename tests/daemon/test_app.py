@@ -74,6 +74,18 @@ async def test_a_signal_ends_serving_and_the_service_manager_hears_of_it(
     assert not (tmp_path / "socket").exists()
 
 
+async def test_it_serves_although_nobody_reads_what_it_prints(home: Home, tmp_path: Path) -> None:
+    def say() -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise BrokenPipeError
+
+    async with open_daemon(home, {}) as daemon:
+        door_of(daemon, tmp_path / "socket")
+        with trio.fail_after(5):
+            await daemon.serve((), say)
+    assert daemon.stop.is_set()
+
+
 async def test_doors_are_closed_when_it_does_not_come_to_serving(home: Home, tmp_path: Path) -> None:
     with pytest.raises(ExceptionGroup):  # noqa: PT012  # what is raised inside
         async with open_daemon(home, {}) as daemon:
