@@ -30,6 +30,7 @@ from agentd.wire.typed import structure
 
 LEASH_SECONDS = 25.0  # for an executor to end its job when its stdin ends: it may have a diff and a commit to write
 TERM_SECONDS = 5.0
+LINGER_SECONDS = 2.0  # for a launcher's helpers after it was killed: srun has one that cancels the job then
 QUEUE_SECONDS = 3600.0  # for a launcher to start the executor
 LAST_WORDS_SECONDS = 1.0  # between the end of stdout and the exit code, or the other way round
 NO_VALUES: Mapping[str, str] = {}
@@ -208,6 +209,8 @@ class _Process:
         assert child.stdout is not None
         assert child.stderr is not None
         self.child = child
+        if lease is not None:
+            child.linger_seconds = LINGER_SECONDS
         self.output = output
         self.stdout = Lines(child.stdout)
         self.ended = trio.Event()

@@ -10,8 +10,8 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import ExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from subprocess import DEVNULL, PIPE, STDOUT
 from typing import Protocol
@@ -48,6 +48,7 @@ class Child:
     ) -> None:
         self.pid = process.pid
         self.stdin, self.stdout, self.stderr = stdin, stdout, stderr
+        self.linger_seconds = 0.0  # that others of its group have when it has ended
         self._process = process
         self._pidfd = open_pidfd(process.pid)
         self._waiting = trio.Lock()  # trio lets only one task wait for a descriptor
@@ -58,10 +59,13 @@ class Child:
         return self._process.returncode
 
     async def wait(self) -> int:
-        """The returncode, once the process has ended. What is left of its group is killed before it is reaped."""
+        """The returncode, once the process has ended. What is left of its group after *linger_seconds* is killed before
+        it is reaped."""
         async with self._waiting:
             if self._process.returncode is None:
                 await self._exited()
+                with trio.move_on_after(self.linger_seconds):
+                    await self._alone()
                 self.signal(signal.SIGKILL)  # now, while its zombie keeps the group's number from becoming another's
                 self._process.wait()
                 self._forget_pidfd()
@@ -72,6 +76,10 @@ class Child:
             await trio.lowlevel.wait_readable(self._pidfd)
             return
         while self._process.poll() is None:  # noqa: ASYNC110  # there is no event to wait for
+            await trio.sleep(POLL_SECONDS)
+
+    async def _alone(self) -> None:
+        while any(members(self.pid)):  # noqa: ASYNC110  # there is no event to wait for
             await trio.sleep(POLL_SECONDS)
 
     def signal(self, number: int) -> None:
@@ -103,6 +111,15 @@ class Child:
         if self._pidfd is not None:
             os.close(self._pidfd)
             self._pidfd = None
+
+
+def members(group: int) -> Iterator[int]:
+    """The processes of a group that have not ended; none where the system does not say."""
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it is gone meanwhile
+            state, _, number, *_ = path.read_text().rpartition(")")[2].split()
+            if int(number) == group and state not in "ZX":
+                yield int(path.parent.name)
 
 
 def open_pidfd(pid: int) -> int | None:

@@ -226,6 +226,28 @@ async def test_one_that_its_dead_launcher_left_behind_is_ended_before_another_ma
     assert not is_alive(executor.pid)
 
 
+SHEPHERD = """
+import os, subprocess, sys, time
+reader, writer = os.pipe()
+if os.fork() == 0:
+    os.close(writer)
+    os.read(reader, 1)  # until the launcher is dead
+    time.sleep(0.3)
+    open(sys.argv[1], "w").close()
+    sys.exit()
+subprocess.run(sys.argv[2:])
+"""
+
+
+async def test_a_launchers_helper_has_time_to_tell_the_far_side_that_it_was_killed(site: Site) -> None:
+    program, told = site.root / "shepherd.py", site.root / "told"
+    program.write_text(SHEPHERD)
+    async with site.launch(f"{sys.executable} {program} {told} {{argv}}") as executor:
+        os.kill(parent_of(executor.pid), signal.SIGKILL)
+        await death(executor)
+    assert told.exists()
+
+
 # --- The end of the daemon ----------------------------------------------------------------------------------------
 
 DAEMON = """
