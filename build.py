@@ -8,6 +8,7 @@
     build.py faults [--count N]  kill executors and the daemon at N random moments (200) and look at what is left
     build.py bench [NAMES]       measure, and print ratios; with --peers beside other servers, which it installs
     build.py walk [SEED]         run the seed documents' examples (executor, manager), where ../shared/acceptance is
+    build.py scale [SCENARIOS]   run executors on a Slurm cluster that it brings up on this machine, as root
     build.py real --openai-base-url URL [--model NAME] | --anthropic-base-url URL
                                  have a real model service do a few jobs, and print what came out; keys are taken
                                  from OPENAI_API_KEY or ANTHROPIC_API_KEY in the environment
