@@ -232,8 +232,7 @@ class Sessions:
             if found.row.face == MANAGED:
                 continue
             try:
-                directory = self.directory(found.row.id)
-                if await trio.to_thread.run_sync(append_alone, directory, _interrupted):
+                if await self._interrupt(found.row.id):
                     interrupted.append(found.row.id)
                 elif found.row.status != "waiting":
                     await self.relaunch(found.row.id)
@@ -242,6 +241,14 @@ class Sessions:
             except AgentdError as exc:
                 logger.warning("%s", exc, extra={"session": found.row.id})
         return interrupted
+
+    async def _interrupt(self, session_id: str) -> bool:
+        """Whether there was a job at work without an executor. Raises Locked, SessionNotFound, StoreFailed."""
+        async with self.lock(session_id):
+            seat = self.seat(session_id)
+            if seat is not None and seat.state != "absent":
+                return False
+            return bool(await trio.to_thread.run_sync(append_alone, self.directory(session_id), _interrupted))
 
     async def _next_spec(self, found: Found[SessionRow], asked: FollowUp) -> JobSpec:
         spec = await self._last_spec(found) or _first_spec(found.row.face)

@@ -235,15 +235,15 @@ class LogFrames:
         if after == RESET:
             return self._reset(), 0
         frames, at, scanned = bytearray(), self._empty[1] if after == self._empty[0] else after, 0
-        while not frames and (raw := self.tail.reader.read_json(at, max_bytes=FRAME_BYTES)):
-            if (scanned := scanned + len(raw)) > SCAN_BYTES:
-                return sse.KEEPALIVE, at  # others want their turn; a comment takes the reader on
+        while raw := self.tail.reader.read_json(at, max_bytes=FRAME_BYTES):
             for line in raw.split(b"\n")[:-1]:
                 at += 1
                 if (shown := told(line, self.types)) is not None:
                     frames += b"id: %b\nevent: record\ndata: %b\n\n" % (str(self._cursor(at)).encode(), shown)
-        if frames:
-            return bytes(frames), at
+            if frames:
+                return bytes(frames), at
+            if (scanned := scanned + len(raw)) > SCAN_BYTES:
+                return sse.KEEPALIVE, at  # others want their turn; a comment takes the reader on
         self._empty = after, at
         return b"", after
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import wraps
@@ -21,7 +22,7 @@ from agentd.daemon.opening import Control
 from agentd.daemon.pool import Pool
 from agentd.daemon.recovery import Report
 from agentd.daemon.sessions import Sessions
-from agentd.errors import Forbidden, SessionNotFound
+from agentd.errors import Forbidden, SessionNotFound, StoreFailed
 from agentd.faces.admin import views
 from agentd.faces.admin.answers import answer_error, method_not_allowed, not_found, unauthorized
 from agentd.store.create import epoch_ms
@@ -31,6 +32,7 @@ from agentd.wire.messages import Request, Response
 from agentd.wire.routing import Handler, Mount, Routes
 
 PREFIX = "/agentd/v1"
+logger = logging.getLogger(__name__)
 
 routes = Routes()
 NEEDS: dict[tuple[str, str], Need] = {}  # of every route, by method and pattern
@@ -66,6 +68,7 @@ class App:
     pool: Pool | None  # None: the session manager is off
     report: Report | None  # of the pool's start
     interrupted: list[str] = attrs.field(factory=list)  # sessions in place whose job was at work at the start
+    recovered: trio.Event = attrs.field(factory=trio.Event)  # those are all
     differences: Differences = attrs.field(factory=Differences)
     since: int = attrs.field(factory=epoch_ms)
 
@@ -156,4 +159,8 @@ async def open_admin(
 
 
 async def _recover(app: App) -> None:
-    app.interrupted.extend(await app.sessions.recover())
+    try:
+        app.interrupted.extend(await app.sessions.recover())
+    except StoreFailed as exc:
+        logger.error("what was left of sessions is not looked at: %s", exc)
+    app.recovered.set()

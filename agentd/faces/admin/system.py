@@ -58,7 +58,13 @@ async def read_recovery(app: App, request: Request) -> Response:
     """What the last start found and did."""
     reaped = [attrs.asdict(each) for each in app.control.reaped]
     manager = attrs.asdict(app.report) if app.report is not None else None
-    found = {"started": app.since, "executors": reaped, "manager": manager, "interrupted": app.interrupted}
+    found: dict[str, Any] = {
+        "started": app.since,
+        "executors": reaped,
+        "manager": manager,
+        "interrupted": app.interrupted,
+    }
+    found["finished"] = app.recovered.is_set()
     return json_response(200, found | {"damaged_root_records": app.control.registry.damaged})
 
 
