@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from agentd.providers.builtin.words import read_question
 from tests.providers.conftest import Workspace, converse
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -98,3 +99,10 @@ async def test_the_right_file_of_this_repository_is_among_the_first_three(questi
 async def test_most_questions_that_were_never_tuned_for_are_answered_too(stdlib: Path) -> None:
     right = [question for question, file in HELD_OUT.items() if has(await first_files(question, stdlib), file)]
     assert len(right) >= HELD_OUT_RIGHT, set(HELD_OUT) - set(right)
+
+
+def test_what_is_too_long_for_a_word_or_a_path_is_not_searched_for() -> None:
+    pasted = "aGVsbG8" * 1000
+    question = read_question(f"Where is parse_head used? {pasted} `{pasted}`")
+    assert [term.word for term in question.terms if len(term.word) > 100] == []
+    assert question.symbols == ("parse_head",)

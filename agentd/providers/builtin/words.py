@@ -13,6 +13,7 @@ from agentd.providers.builtin.vocabulary import COMPOUNDS, IRREGULAR, STOP, SYNO
 
 MAX_TERMS = 9
 MAX_PHRASES = 6
+MAX_TOKEN = 500  # characters: what is longer was pasted, and is nothing to search for
 LITTLE = 0.35  # the weight of a word that says little about the place
 NAMED = 1.5  # of "csv" in "the csv module"
 SPELLED_OUT = 2.5  # of an identifier that the question gives
@@ -88,6 +89,8 @@ def _read(text: str) -> Question:
     paths: dict[str, None] = {}
     words: list[str] = []
     for token, quoted in _tokens(text):
+        if len(token) > MAX_TOKEN:
+            continue
         if _PATH.fullmatch(token):
             paths[token] = None
         elif (quoted and _QUOTED_SYMBOL.fullmatch(token)) or _SYMBOL.fullmatch(token):
@@ -131,7 +134,7 @@ def _other_words(stems: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(other for other in found if other not in stems))
 
 
-@functools.cache
+@functools.lru_cache(maxsize=1 << 14)
 def stem(word: str) -> str:
     """The beginning that the forms of a word share. Light: it errs on the side of leaving too much."""
     for ending, least in _ENDINGS:
