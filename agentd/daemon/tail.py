@@ -147,7 +147,7 @@ class Tail:
         """At most *limit* records behind *cursor*, of at most SCAN_BYTES. Raises StoreFailed."""
         reset = not self.can_resume(cursor)
         at, lines = 0 if reset else cursor.pos, list[bytes]()
-        for line in self.reader.read_json(at, max_bytes=SCAN_BYTES).split(b"\n")[:-1]:
+        for line in self.reader.read_json(at, None if types else limit, SCAN_BYTES).split(b"\n")[:-1]:
             if len(lines) == limit:
                 break
             at += 1

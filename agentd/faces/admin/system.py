@@ -58,14 +58,15 @@ async def read_recovery(app: App, request: Request) -> Response:
     """What the last start found and did."""
     reaped = [attrs.asdict(each) for each in app.control.reaped]
     manager = attrs.asdict(app.report) if app.report is not None else None
-    found: dict[str, Any] = {
+    found = {
         "started": app.since,
         "executors": reaped,
         "manager": manager,
         "interrupted": app.interrupted,
+        "finished": app.recovered.is_set(),
+        "damaged_root_records": app.control.registry.damaged,
     }
-    found["finished"] = app.recovered.is_set()
-    return json_response(200, found | {"damaged_root_records": app.control.registry.damaged})
+    return json_response(200, found)
 
 
 @route("GET", "/events", "see")
