@@ -56,7 +56,8 @@ class Launched:
 
     @property
     def is_dead(self) -> bool:
-        return self._process.ended.is_set()
+        """Known earlier than why: wait_dead() gives its last words a moment to come."""
+        return self._process.is_dying or self._process.ended.is_set()
 
     async def wait_dead(self) -> str:
         """Why it is dead, in words, once it is."""
@@ -214,6 +215,7 @@ class _Process:
         self.output = output
         self.stdout = Lines(child.stdout)
         self.ended = trio.Event()
+        self.is_dying = False
         self.was_ready = False
         self.lease = lease
         self._killed = False
@@ -292,12 +294,14 @@ class _Process:
         with trio.CancelScope(shield=True):  # as above
             await self.stdout.drain(self.output, self.hear)
         self._stdout_ended.set()
+        self.is_dying = True
         await self.finish()
         self.ended.set()
 
     async def watch_exit(self) -> None:
         """Set *ended* at its exit."""
         await self.child.wait()
+        self.is_dying = True
         await self.finish()
         self.ended.set()
 
