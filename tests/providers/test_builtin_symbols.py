@@ -171,3 +171,10 @@ def commit(root: Path, subject: str, path: str) -> None:
     who = ["-c", "user.name=Ann", "-c", "user.email=ann@example.org"]
     for arguments in (["init", "-q"], ["add", path], [*who, "commit", "-qm", subject]):
         subprocess.run(["git", *arguments], cwd=root, check=True)
+
+
+async def test_a_definition_in_a_file_whose_path_has_spaces_is_found(tell: Tell, code: Workspace) -> None:
+    (code.root / "my tools").mkdir()
+    (code.root / "my tools" / "büro tage.py").write_text("def working_days():\n    return 5\n")
+    talk = await tell("Where is working_days defined?", code)
+    assert "- my tools/büro tage.py:1 function `def working_days()`" in talk.answer

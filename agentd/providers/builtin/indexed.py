@@ -27,8 +27,8 @@ MAX_SOURCE_LINES = 80
 DOC_LINES = 12  # at the head of a class
 TYPES = ("class", "interface", "enum", "type")
 CALLABLES = ("function", "method")
-_DEFINED = re.compile(r"(?P<path>.+?):(?P<line>\d+): (?P<kind>[a-z]+) (?P<name>\S+)  (?P<signature>.*)")
-_HEADING = re.compile(r"(?P<path>.+?):(?P<line>\d+): (?P<kind>[a-z]+) (?P<name>\S+), lines? (?P<first>\d+)(?:-\d+)?")
+_DEFINED = re.compile(r"(?P<path>.+?):(?P<line>\d+): (?P<kind>[a-z]+) (?P<name>.+?)  (?P<signature>.*)")
+_HEADING = re.compile(r"(?P<path>.+?):(?P<line>\d+): (?P<kind>[a-z]+) (?P<name>.+?), lines? (?P<first>\d+)(?:-\d+)?")
 _USE = re.compile(r"(?P<text>.*?)(?:  \[(?:in (?P<within>[^\]]+)|(?P<imported>import))\])?")
 _STRUCTURE = re.compile(
     r"\b(?:structure|skeletons?|outline|members|fields|signatures|responsibilit\w+)\b", re.IGNORECASE
