@@ -45,7 +45,11 @@ LARGEST = 3_000_000  # bytes of the finished file
 SHEBANG = b"#!/usr/bin/env python3\n"
 LOCK = "[tool.agentd.lock]\n"
 # Of what we vendor: nothing that runs imports it.
-LEFT_OUT = re.compile(r"(^|/)(_?tests|testing|_tools|preconf)/|^cattr/")
+LEFT_OUT = re.compile(
+    r"(^|/)(_?tests|testing|_tools|preconf|strategies)/|^cattr/|^idna/(__main__|cli|codec)\.py$|"
+    r"^trio/(.*/)?(_io_windows|_generated_io_windows|_generated_windows_ffi|_windows_cffi|_windows_pipes|windows|"
+    r"_wait_for_object)\.py$"
+)
 
 
 class BuildError(Exception):
