@@ -23,10 +23,9 @@ from agentd.store.home import make_home
 ONES, MANY = 15, 50
 
 
-async def measure(*, forks: bool) -> dict[str, Any]:
+async def measure(forks: bool) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as scratch:
-        workspace, home = Path(scratch, "workspace"), make_home(Path(scratch, "home"))
-        workspace.mkdir()
+        workspace, home = Path(scratch), make_home(Path(scratch, "home"))
 
         def new(seats: Seats) -> Seat:
             return seats.seat(home.create_session("manager", workspace, "bench", isolation="worktree"), workspace)
@@ -58,4 +57,4 @@ def private_bytes(pid: int) -> int:
     return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Private_"))
 
 
-print(json.dumps({name: trio.run(lambda: measure(forks=name == "forked")) for name in ("forked", "fresh")}))
+print(json.dumps({"forked": trio.run(measure, True), "fresh": trio.run(measure, False)}))
