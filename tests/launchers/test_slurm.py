@@ -11,7 +11,8 @@ import pytest
 
 from tests.launchers.site import Site, until
 from tests.scale.cluster import PROGRAMS, Cluster, open_cluster
-from tests.scale.scenarios import SHORT, Scenario, Yard
+from tests.scale.scenarios import SHORT, Scenario
+from tests.scale.yard import Yard
 
 
 @pytest.fixture(scope="module")

@@ -17,9 +17,9 @@ from tests.scale.cluster import PROGRAMS, can_make_networks, open_cluster
 from tests.scale.scenarios import (
     LONG,
     Scenario,
-    Yard,
     a_node_that_is_cut_off_ends_its_executor_before_another_may_start,
 )
+from tests.scale.yard import Yard
 
 PYZ = Path(__file__).parents[2] / "dist" / "agentd.pyz"
 NODES = 3
@@ -70,4 +70,7 @@ async def holds(scenario: Scenario, yard: Yard, networks: bool) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except KeyboardInterrupt:  # everything was taken down on the way here
+        sys.exit(130)

@@ -8,23 +8,19 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 
-import attrs
 import trio
 
 from agentd.daemon.executors import Seat, open_seats
-from agentd.daemon.launch import Launched
 from agentd.daemon.launchers import Launcher
 from agentd.daemon.lines import Output
 from agentd.daemon.plan import Plan
-from agentd.sandbox.leash import starttime
-from agentd.store.home import SessionDir
-from tests.launchers.processes import argv_and_environment, children, command_line, is_alive, parent_of, processes
-from tests.launchers.recipes import recipe
-from tests.launchers.site import SECRET, Site, ask, death, until
-from tests.scale.cluster import NODE_CPUS, Cluster
+from tests.launchers.processes import argv_and_environment, is_alive
+from tests.launchers.site import SECRET, ask, death, until
+from tests.scale.cluster import NODE_CPUS
+from tests.scale.whole import the_session_manager_works_and_comes_back_after_it_was_killed
+from tests.scale.yard import Yard
 
 MANY = 4  # sessions
 LEASE = 3.0  # seconds, where one has to end
@@ -38,49 +34,6 @@ async def main():
         pass
 trio.run(main)
 """
-
-
-@attrs.frozen
-class Yard:
-    site: Site
-    cluster: Cluster
-
-    @property
-    def template(self) -> str:
-        """The one of the manual."""
-        return recipe("slurm").replace("HEAD", self.cluster.head)
-
-    @asynccontextmanager
-    async def launch(self, **more: object) -> AsyncIterator[Launched]:
-        async with self.site.launch(self.template, **more) as executor:
-            yield executor
-
-    def is_idle(self) -> bool:
-        return not self.cluster.jobs() and not self.executors()
-
-    def executors(self) -> list[int]:
-        """Their pids as we see them, wherever they are."""
-        mine = b"\0".join(word.encode() for word in self.site.argv[1:3])
-        return [pid for pid in processes(sys.executable) if mine in command_line(pid)]
-
-    def pid_of(self, executor: Launched) -> int:
-        """As we see it: on a node with processes of its own it has another number."""
-        [pid] = [pid for pid in self.executors() if starttime(pid) == executor.ready.starttime]
-        return pid
-
-    def launcher_of(self, session: SessionDir) -> int:
-        """Not the shepherd that srun forks: that one cancels the job when srun is killed."""
-        ours = {pid for pid in children(os.getpid()) if parent_of(pid) == os.getpid()}
-        [pid] = [pid for pid in processes("srun") if pid in ours and session.id.encode() in command_line(pid)]
-        return pid
-
-    def fill(self) -> str:
-        """A job that leaves no room for another."""
-        nodes = str(len(self.cluster.nodes_in("idle")))
-        job = self.cluster.run(
-            "sbatch", "--parsable", "--exclusive", "-N", nodes, "-o", "/dev/null", "--wrap", "sleep 999"
-        )
-        return job.strip()
 
 
 Scenario = Callable[[Yard], Awaitable[str]]
@@ -291,6 +244,7 @@ SHORT: list[Scenario] = [
     a_killed_executor_is_a_death,
     when_srun_is_killed_the_far_side_ends,
     sessions_work_side_by_side,
+    the_session_manager_works_and_comes_back_after_it_was_killed,
     a_lost_node_is_a_death,  # it stays lost
 ]
 LONG: list[Scenario] = [
