@@ -103,7 +103,7 @@ class Conversation:
     def _ending_of(self, turn: Turn) -> Ending:
         text = turn.message.text
         if turn.stop_reason == "failed":
-            return Ending.failed("failed", "NOT_DONE", text.strip().split("\n", 1)[0] or "not done", text)
+            return Ending.failed("failed", "NOT_DONE", _headline(text) or "not done", text)
         if not text.strip():
             return Ending.failed("llm_error", "EMPTY_REPLY", "the model answered with neither text nor a tool call")
         if turn.stop_reason == "max_tokens":
@@ -122,3 +122,9 @@ class Conversation:
     def _last_text(self) -> str | None:
         messages: Sequence[Message] = self.branch.history.messages
         return next((each.text for each in reversed(messages) if each.role == "assistant" and each.text), None)
+
+
+def _headline(text: str) -> str:
+    """The first line; and the next, where that only announces it."""
+    first, *rest = text.strip().split("\n", 2)
+    return " ".join([first, *rest[:1]]) if first.endswith(":") else first

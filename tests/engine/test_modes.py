@@ -173,6 +173,13 @@ async def test_a_model_says_that_it_could_not_do_what_was_spelled_out(workshop: 
     assert job.finished["error"] == {"code": "NOT_DONE", "message": "`foo` is not in a.py."}
 
 
+async def test_the_error_of_what_could_not_be_done_has_the_reason(workshop: Workshop) -> None:
+    workshop.says(reply("`rm -- a` did not succeed:\nrm: no such file\n[exit code 1]", stop="failed"))
+    job, _ = await workshop.do()
+    assert job.finished is not None
+    assert job.finished["error"]["message"] == "`rm -- a` did not succeed: rm: no such file"
+
+
 async def test_that_nothing_was_done_is_told_with_the_reason(workshop: Workshop) -> None:
     workshop.says("That is a matter of taste.")
     job, records = await workshop.do(mode=Mode.CODE)

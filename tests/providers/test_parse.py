@@ -75,7 +75,14 @@ DIFF = "--- a/x.py\n+++ b/x.py\n@@ -1,2 +1,2 @@\n a\n-it's\n+c"
         ("Append to notes.txt: one\ntwo", [EditLines("notes.txt", (), ("one", "two"))]),
         ("Delete the file my-old.txt", [ChangeTree("rm -- my-old.txt")]),
         ("Delete `a b.txt`.", [ChangeTree("rm -- 'a b.txt'")]),
-        ("Move a.txt to b/a.txt", [ChangeTree("mv -n -- a.txt b/a.txt")]),
+        (
+            "Move a.txt to b/a.txt",
+            [
+                ChangeTree(
+                    "mv -n -- a.txt b/a.txt && if test -e a.txt; then echo 'b/a.txt is there already' >&2; false; fi"
+                )
+            ],
+        ),
         ("Create the directory `x y`", [ChangeTree("mkdir -p -- 'x y'")]),
         ("Read the contents of /tmp/test.txt", [Show("/tmp/test.txt")]),
         ("List files in current directory", [ListFiles(".")]),

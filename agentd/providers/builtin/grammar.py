@@ -174,6 +174,16 @@ def _shell(program: str, *names: str) -> Builder:
     return build
 
 
+def _move(match: re.Match[str], masked: Masked) -> tuple[Step, ...]:
+    """mv -n leaves the one where the other is in its place, and says nothing of it."""
+    from shlex import quote
+
+    there = quote(f"{_path_of(match, masked, 'to')} is there already")
+    still = f"if test -e {quote(_path_of(match, masked))}; then echo {there} >&2; false; fi"
+    moved = _shell("mv -n", "path", "to")(match, masked)
+    return tuple(ChangeTree(f"{step.command} && {still}") for step in moved if isinstance(step, ChangeTree))
+
+
 def _create_empty(match: re.Match[str], masked: Masked) -> tuple[Step, ...]:
     """Only where it says "file", or "empty": "Create app.py" leaves out what would be in it."""
     said = match["path_file"] or re.search(r"\bempty\b|^touch\b", match[0], re.IGNORECASE)
@@ -226,7 +236,7 @@ _CLOSED: tuple[tuple[str, str, Builder], ...] = (
     ("remove delete erase", rf"the\s+lines?\s+(?P<old>{MASK})\s+(?:from|in)\s+{_path()}", _remove_line),
     ("remove delete erase", rf"{_OF}(?P<old>{MASK})\s+(?:from|in)\s+{_path()}", _remove_text),
     ("delete remove", _path(), _shell("rm", "path")),
-    ("move rename", rf"{_path('path')}\s+(?:to|as|into)\s+{_path('to')}", _shell("mv -n", "path", "to")),
+    ("move rename", rf"{_path('path')}\s+(?:to|as|into)\s+{_path('to')}", _move),
     (
         "create make",
         rf"(?:a|the)\s+(?:new\s+)?(?:directory|folder)\s+(?:(?:named|called)\s+)?"
