@@ -89,12 +89,13 @@ class Tail:
         self.session = session
         self.reader = reader
         self.generation = reader.generation
+        self.cuts = 0  # how often records were taken back that readers may have seen
         self.closed = False
         self._executor = executor
         self._nursery = nursery
         self._callbacks: dict[object, Callable[[], object]] = {}
         self._watching: trio.CancelScope | None = None
-        self._feeds: dict[frozenset[str], tuple[LogFrames, Feed]] = {}
+        self._feed: Feed | None = None  # of all records: its readers share one flusher
 
     @property
     def is_read(self) -> bool:
@@ -108,9 +109,9 @@ class Tail:
         except StoreFailed:  # it was removed
             self.close()
             return
-        if generation != self.generation or last < before:
-            self.generation = generation
-            self._begin_again()
+        if generation != self.generation or last < before:  # who reads on has seen what is no more
+            self.generation, self._feed = generation, None
+            self.cuts += 1
         elif last == before:
             return
         self._tell()
@@ -137,11 +138,11 @@ class Tail:
     def feed(self, types: Collection[str] = ()) -> Feed:
         """The records as server-sent events, of those *types* alone if any are named. Begin behind ordinal RESET for a
         cursor that cannot be resumed."""
-        wanted = frozenset(types)
-        if wanted not in self._feeds:
-            frames = LogFrames(self, wanted, self.generation)
-            self._feeds[wanted] = frames, Feed(frames)
-        return self._feeds[wanted][1]
+        if types:
+            return Feed(LogFrames(self, frozenset(types)))
+        if self._feed is None:
+            self._feed = Feed(LogFrames(self, frozenset()))
+        return self._feed
 
     def page(self, cursor: Cursor, limit: int, types: Collection[str] = ()) -> Records:
         """At most *limit* records behind *cursor*, of at most SCAN_BYTES. Raises StoreFailed."""
@@ -177,16 +178,8 @@ class Tail:
     def close(self) -> None:
         """End every stream: the session is gone, or nobody reads."""
         self.closed = True
-        for _, feed in self._feeds.values():
-            feed.close()
         self._tell()
         self.reader.close()
-
-    def _begin_again(self) -> None:
-        """Who reads on has seen what is no more, so it has to begin anew."""
-        for frames, _ in self._feeds.values():
-            frames.over = True
-        self._feeds.clear()
 
     def _tell(self) -> None:
         for callback in tuple(self._callbacks.values()):
@@ -219,18 +212,21 @@ class Tail:
 
 @attrs.define(eq=False)
 class LogFrames:
-    """The records of one generation as frames for a feed, numbered by position."""
+    """The records from now on as frames for a feed, numbered by position, until some are taken back."""
 
     tail: Tail
-    types: frozenset[str]
-    generation: int
-    over: bool = False  # there is another generation: a reset event, and the end
+    types: frozenset[str] = frozenset()
+    generation: int = attrs.field(init=False)
+    cuts: int = attrs.field(init=False)
     _empty: tuple[int, int] = (0, 0)  # from where to where there is nothing of these types
 
+    def __attrs_post_init__(self) -> None:
+        self.generation, self.cuts = self.tail.generation, self.tail.cuts
+
     def read(self, after: int) -> tuple[bytes, int]:
-        if after == OVER:
+        if self.ended(after):
             return b"", after
-        if self.over:
+        if self.cuts != self.tail.cuts:
             return self._reset(), OVER
         if after == RESET:
             return self._reset(), 0
@@ -248,7 +244,7 @@ class LogFrames:
         return b"", after
 
     def ended(self, after: int) -> bool:
-        return after == OVER
+        return self.tail.closed or after == OVER
 
     def subscribe(self, callback: Callable[[], None]) -> Callable[[], None]:
         return self.tail.subscribe(callback)

@@ -92,11 +92,11 @@ class SessionIndex:
     def _catch_up(self, db: sqlite3.Connection) -> Iterator[Change]:
         yield from self._fold_root(db)
         there = set()
-        for session_id, log, status in _logs(self._home):
+        for session_id, status in _logs(self._home):
             there.add(session_id)
             seen = self._files.get(session_id)
             if seen is None or (seen.inode, seen.length, seen.mtime) != _print_of(status):
-                yield from self._fold_session(db, session_id, log, seen)
+                yield from self._fold_session(db, session_id, seen)
         for session_id in self._files.keys() - there:
             yield self._forget(db, session_id)
 
@@ -123,8 +123,9 @@ class SessionIndex:
             return attrs.evolve(row, closed=record.ts) if row else None
         return None
 
-    def _fold_session(self, db: sqlite3.Connection, session_id: str, log: Path, seen: FileRow | None) -> list[Change]:
+    def _fold_session(self, db: sqlite3.Connection, session_id: str, seen: FileRow | None) -> list[Change]:
         """What cannot be read is left out until it changes, and logged: there are other sessions."""
+        log = self._home.sessions_path / session_id / LOG_NAME
         try:
             with log.open("rb") as file:
                 status = os.fstat(file.fileno())
@@ -295,19 +296,19 @@ class SessionIndex:
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
-def _logs(home: Home) -> Iterator[tuple[str, Path, os.stat_result]]:
-    """Of every session its log. Raises StoreFailed."""
+def _logs(home: Home) -> Iterator[tuple[str, os.stat_result]]:
+    """The status of every session's log, by the session's id. Raises StoreFailed."""
+    root = str(home.sessions_path)
     try:
-        names = os.listdir(home.sessions_path)  # noqa: PTH208  # a thousand Paths would cost more than their stats
+        names = os.listdir(root)  # noqa: PTH208  # a thousand Paths would cost more than their stats
     except FileNotFoundError:
         return
     except OSError as exc:
-        raise StoreFailed(f"cannot read {home.sessions_path}: {exc.strerror}") from exc
+        raise StoreFailed(f"cannot read {root}: {exc.strerror}") from exc
     for name in names:
         if _UUID.fullmatch(name):
-            log = home.sessions_path / name / LOG_NAME
             try:
-                yield name, log, log.stat()
+                yield name, os.stat(f"{root}/{name}/{LOG_NAME}")  # noqa: PTH116
             except OSError:  # it is being made, or removed
                 continue
 

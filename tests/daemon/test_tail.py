@@ -110,7 +110,7 @@ async def test_an_executor_tells_when_there_is_more(tmp_path: Path, monkeypatch:
 async def test_streams_carry_positions(session: SessionDir) -> None:
     append(session, note("one"))
     async with tailing(session) as tail:
-        frames = LogFrames(tail, frozenset({"notice"}), 1)
+        frames = LogFrames(tail, frozenset({"notice"}))
         raw, at = frames.read(0)
         [(name, position, record)] = events(raw)
         assert (name, position, record["data"]["text"], at) == ("record", "2", "one", 2)
@@ -129,7 +129,7 @@ async def test_much_that_is_not_wanted_is_passed_over_in_turns(
     monkeypatch.setattr(tail_module, "SCAN_BYTES", 100)
     append(session, *(note("x" * 50) for _ in range(5)), *job_entries())
     async with tailing(session) as tail:
-        frames = LogFrames(tail, frozenset({"message"}), 1)
+        frames = LogFrames(tail, frozenset({"message"}))
         seen, at = b"", 0
         monkeypatch.setattr(tail_module, "FRAME_BYTES", 150)
         while (step := frames.read(at))[0]:
@@ -153,7 +153,7 @@ async def test_a_cursor_of_what_a_reboot_took_back_gets_a_reset(
         assert not tail.can_resume(Cursor(3, 1))
         page = tail.page(Cursor(3, 1), 10)
         assert (page.reset, str(page.at)) == (True, "3.2")
-        raw, at = LogFrames(tail, frozenset(), 2).read(RESET)
+        raw, at = LogFrames(tail).read(RESET)
         assert (events(raw)[0][0], at) == ("reset", 0)
 
 
@@ -164,8 +164,7 @@ async def test_who_reads_while_a_log_is_cut_is_told_and_begins_anew(
     append(session, note("lost"))
     async with tailing(session) as tail:
         feed = tail.feed()
-        frames = LogFrames(tail, frozenset(), 1)
-        tail._feeds[frozenset()] = frames, feed
+        frames = LogFrames(tail)
         raw = session.log_path.read_bytes()
         session.log_path.write_bytes(b"".join(raw.splitlines(keepends=True)[:2]))
         reboot()
@@ -174,6 +173,17 @@ async def test_who_reads_while_a_log_is_cut_is_told_and_begins_anew(
         raw, at = frames.read(3)
         assert (events(raw)[0][0], at, frames.ended(at)) == ("reset", OVER, True)
         assert tail.feed() is not feed
+
+
+async def test_who_has_seen_what_a_full_disk_took_back_begins_anew(session: SessionDir) -> None:
+    append(session, note("one"))
+    async with tailing(session) as tail:
+        frames = LogFrames(tail)
+        session.log_path.write_bytes(session.log_path.read_bytes().splitlines(keepends=True)[0])
+        tail.look()
+        raw, at = frames.read(2)
+        assert (events(raw)[0][0], at) == ("reset", OVER)
+        assert events(LogFrames(tail).read(0)[0])[0][1] == "1"
 
 
 async def test_streams_end_with_their_session(session: SessionDir) -> None:

@@ -71,6 +71,7 @@ class App:
     recovered: trio.Event = attrs.field(factory=trio.Event)  # those are all
     differences: Differences = attrs.field(factory=Differences)
     since: int = attrs.field(factory=epoch_ms)
+    _owners: dict[str, str] = attrs.field(factory=dict)  # of sessions that others heard of: they hear of their end
 
     def mount(self, prefix: str = PREFIX) -> Mount:
         return Mount(
@@ -107,8 +108,10 @@ class App:
             change, found = each.change, each.found
             if found is None:
                 gone = {"id": change.id, "session_id": change.session, "gone": True}
-                self.events.publish(change.kind, gone, None)
+                self.events.publish(change.kind, gone, self._owners.pop(change.session, None))
             else:
+                if found.owner is not None:
+                    self._owners[change.session] = found.owner
                 self.events.publish(change.kind, views.of(change.kind, found, self.executor_state), found.owner)
 
     def tell_seat(self, seat: Seat) -> None:

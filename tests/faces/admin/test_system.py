@@ -83,6 +83,10 @@ async def test_changes_are_streamed_to_who_may_see_them(tmp_path: Path, monkeypa
                 while (event := await anext(events)).name != "ask":
                     continue
                 assert json.loads(event.data)["state"] == "open"
+                assert (await api.ask("DELETE", f"/sessions/{mine.id}"))[0] == 204
+                while not json.loads((event := await anext(events)).data).get("gone"):
+                    continue
+                assert json.loads(event.data)["id"] == mine.id
 
 
 async def test_executors_are_among_the_changes(tmp_path: Path) -> None:
