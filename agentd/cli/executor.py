@@ -235,6 +235,7 @@ async def serve_supervised(settings: Settings, hello: Hello, containment: Contai
                 catalog,
                 containment=containment,
                 is_repository=session.state.isolation == "worktree" or None,
+                home=directory.path.parent.parent,
             ) as bench,
             open_engine(bench, sessions) as engine,
         ):
@@ -250,7 +251,7 @@ async def serve_supervised(settings: Settings, hello: Hello, containment: Contai
                 if lease.left <= 0:
                     signal.alarm(LEASE_GRACE)  # it may be overdue: then another one has the session
                 public.ready = False
-                await engine.close()
+                await engine.close(interrupt=True)
                 public.close_feeds()
                 inside.feed.close()
         nursery.cancel_scope.cancel()
@@ -298,16 +299,17 @@ async def open_bench(
     *,
     containment: Containment | None = None,
     is_repository: bool | None = None,
+    home: Path | None = None,
 ) -> AsyncIterator[Bench]:
-    """What jobs work with here. What is None is found out. Raises InvalidRequest for an alias or a role that leads
-    nowhere."""
+    """What jobs work with here. What is None is found out; *home* is the user's data directory, which no tool may see.
+    Raises InvalidRequest for an alias or a role that leads nowhere."""
     if containment is None:
         containment = await probe()
     if is_repository is None:
         is_repository = await repository_root(workspace) is not None
     tools: dict[str, Tool] = {tool.name: tool for tool in built_in(containment)}
     defaults = Models(code=settings.text("default-code-model"), scan=settings.text("default-scan-model"))
-    off_limits = tuple({state_dir, data_dir(None, os.environ), *map(Path, catalog.files)})
+    off_limits = tuple({state_dir, home or data_dir(None, os.environ), *map(Path, catalog.files)})
     symbols = Symbols(workspace, cache_dir / "symbols", off_limits=off_limits)
     with open_providers(catalog, os.environ) as providers:
         yield Bench(

@@ -271,13 +271,17 @@ class Engine:
             return
         context.sweep(session)
 
-    async def close(self) -> None:
-        """Cancel the running job and wait until its end is written."""
+    async def close(self, *, interrupt: bool = False) -> None:
+        """Cancel the running job and wait until its end is written. *interrupt*: it ends as interrupted, which says
+        that nobody asked for its end."""
         self._backlog.clear()
         self._slot_taken = True
         if self._run is not None:
             run = self._run
-            run.cancel()
+            if interrupt:
+                run.interrupt()
+            else:
+                run.cancel()
             with trio.move_on_after(STOP_SECONDS, shield=True):
                 await run.done.wait()
 

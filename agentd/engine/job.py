@@ -81,9 +81,13 @@ class JobRun:
         self.cancelling = True
         self._scope.cancel()
 
+    def interrupt(self) -> None:
+        """End it because the executor ends. Nobody asked for that, so it is not cancelled."""
+        self._scope.cancel()
+
     async def run(self) -> None:
         """Do the job and write its end. Raises nothing but Cancelled."""
-        ending = Ending(JobState.INTERRUPTED, "interrupted", error=_problem("INTERRUPTED", "the executor was stopped"))
+        ending = _interrupted()
         diff: dict[str, Any] | None = None
         try:
             ending = await self._attempt()
@@ -104,7 +108,7 @@ class JobRun:
             return Ending.failed("timeout", "TIME_LIMIT", text)
         except Exception as exc:
             return self._failure(only_cause(exc))
-        return Ending(JobState.CANCELLED, "cancelled")
+        return Ending(JobState.CANCELLED, "cancelled") if self.cancelling else _interrupted()
 
     def _failure(self, exc: Exception) -> Ending:
         match exc:
@@ -230,6 +234,11 @@ class JobRun:
             "duration_ms": round((time.monotonic() - self._started) * 1000),
             "diff": diff,
         }
+
+
+def _interrupted() -> Ending:
+    problem = _problem("INTERRUPTED", "the executor stopped while this job was at work")
+    return Ending(JobState.INTERRUPTED, "interrupted", error=problem)
 
 
 def _problem(code: str, message: str) -> dict[str, str]:

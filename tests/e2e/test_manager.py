@@ -26,6 +26,7 @@ from tests.witness import until
 SECONDS = 30.0
 READERS = 100
 JOB = {"taskInput": "echo one", "plannerModel": "gpt-5", "codeModel": "gpt-5"}
+SLOW = JOB | {"plannerModel": "slow", "tags": {"mode": "ASK"}}
 
 
 @attrs.define
@@ -139,6 +140,16 @@ def test_sessions_tokens_and_jobs_are_there_after_a_restart(place: Place) -> Non
         )
 
 
+def test_a_job_at_work_when_the_manager_ends_was_interrupted_and_not_cancelled(place: Place) -> None:
+    with place.manager():
+        made = place.create()
+        job = place.ask("POST", "/v1/jobs", made["token"], SLOW)[1]["jobId"]
+    with place.manager():
+        told = place.finish(job, made["token"])
+        assert told["state"] == "FAILED"
+        assert told["error"].startswith("EXECUTOR_RESTARTED")
+
+
 def test_a_crashed_executor_is_launched_again_until_it_has_crashed_three_times(place: Place) -> None:
     with place.manager():
         made = place.create()
@@ -157,7 +168,7 @@ def test_a_session_at_work_is_not_idle_and_one_that_nobody_uses_is_closed(place:
         made = place.create()
         path = f"/v1/sessions/{made['sessionId']}"
         began = time.monotonic()
-        job = place.ask("POST", "/v1/jobs", made["token"], JOB | {"plannerModel": "slow", "tags": {"mode": "ASK"}})
+        job = place.ask("POST", "/v1/jobs", made["token"], SLOW)
         assert job[0] == 201
         assert until(lambda: place.ask("GET", path)[0] == 404, SECONDS)
         assert time.monotonic() - began > 1.5
@@ -169,8 +180,7 @@ def test_a_hundred_readers_of_one_job_get_every_event_live(place: Place) -> None
     streams: list[bytes] = []
     with place.manager():
         made = place.create()
-        spec = JOB | {"plannerModel": "slow", "tags": {"mode": "ASK"}}
-        job = place.ask("POST", "/v1/jobs", made["token"], spec)[1]["jobId"]
+        job = place.ask("POST", "/v1/jobs", made["token"], SLOW)[1]["jobId"]
         path = f"/v1/jobs/{job}/events?format=sse"
         readers = [
             threading.Thread(target=lambda: streams.append(place.fetch("GET", path, made["token"])[1]))

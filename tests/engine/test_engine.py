@@ -229,6 +229,18 @@ async def test_a_cancelled_job_ends_at_once_and_its_open_call_is_closed(workshop
         assert accepted.session.state.history.unanswered == ()
 
 
+@pytest.mark.parametrize(("interrupt", "state"), [(True, JobState.INTERRUPTED), (False, JobState.CANCELLED)])
+async def test_a_job_that_is_at_work_when_its_engine_closes_ends_as_that_wants(
+    workshop: Workshop, interrupt: bool, state: JobState
+) -> None:
+    workshop.says(reply(call("Sleep")))
+    async with workshop.open() as engine:
+        accepted = await engine.accept(spec())
+        await until(accepted.session, lambda: "tool.output" in types(list(accepted.session.view.records())))
+        await engine.close(interrupt=interrupt)
+        assert accepted.job.state is state
+
+
 async def test_a_limit_of_turns_lets_the_last_calls_run_and_then_stops(workshop: Workshop) -> None:
     workshop.says(reply(call("Read", about="a")), "never asked for")
     job, records = await workshop.do(limits=Limits(turns=1))
