@@ -11,6 +11,7 @@ TOPICS = {
     "permissions": "what an agent may do unasked, and how it asks",
     "exit-codes": "what `agentd run` tells a script",
     "files": "where data lives",
+    "admin": "the admin API: sessions, logs, asks, executors, disk and tokens, with curl",
     "scale-out": "executors on other machines: Slurm, ssh, podman, Kubernetes",
     "environment": "variables that agentd reads, and those that commands see",
 }  # besides one for each verb
