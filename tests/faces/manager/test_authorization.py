@@ -10,7 +10,8 @@ import pytest
 
 from agentd.daemon.tokens import SessionTokens
 from agentd.faces.manager.routes import routes
-from agentd.wire.routing import ANY, Route
+from agentd.wire.messages import Request
+from agentd.wire.routing import ANY, Route, respond
 from tests.managerapi import Manager, head, open_fake_manager, read_answer
 from tests.managerpool import MASTER
 
@@ -176,8 +177,6 @@ async def test_a_token_of_a_session_that_is_gone_gets_404_and_not_401(manager: M
 
 
 async def test_who_has_a_mount_under_a_prefix_needs_the_same_tokens(manager: Manager) -> None:
-    from agentd.wire.messages import Request
-    from agentd.wire.routing import respond
 
     mounts = [manager.app.mount("/manager")]
     for path, status in (("/manager/v1/sessions", 401), ("/manager/health/live", 200), ("/manager/v1/jobs", 401)):

@@ -11,6 +11,8 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from agentd.errors import ExecutorFailed
+from agentd.wire.messages import ChunkedResponse, Request
+from agentd.wire.routing import respond
 from tests.managerapi import Asked, Manager, Talk, head, read_answer
 from tests.managerpool import INTERNAL, FakeSeat, Gate
 
@@ -143,8 +145,6 @@ async def test_head_and_204_pass_without_a_body_and_the_connection_goes_on(manag
 
 
 async def test_a_mount_under_a_prefix_relays_the_rest_of_the_path(manager: Manager) -> None:
-    from agentd.wire.messages import ChunkedResponse, Request
-    from agentd.wire.routing import respond
 
     _, token = await manager.create()
     request = Request("GET", "/manager/v1/jobs/a%2Fb?x=%20", {"authorization": f"Bearer {token}"})
