@@ -34,7 +34,8 @@ class Session:
     held: Counter[str] = attrs.field(factory=Counter)  # transient blobs that are about to be named by a record
     _log: SessionLog | None = None
     _reader: LogReader | None = None
-    _idle: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+    _idle: trio.CancelScope = attrs.field(factory=trio.CancelScope)  # cancelled: the log is being closed
+    _closed: trio.Event = attrs.field(factory=trio.Event)
     _owed: list[Entry] = attrs.field(factory=list)  # what the disk did not take, and must
     _refused: trio.Event = attrs.field(factory=trio.Event)
 
@@ -97,12 +98,15 @@ class Session:
                     logger.warning("session %s: %s", self.id, repair)
                 self.state.apply_all(log.records(self.state.pos))
                 self._log, self._reader, self._idle, is_open = log, None, trio.CancelScope(), True
+                self._closed = trio.Event()
                 task_status.started()
                 await self._look_after(log)
         except StoreFailed as exc:
             if not is_open:
                 raise
             logger.error("session %s: %s", self.id, exc)  # of its last records some may not survive a power cut
+        finally:
+            self._closed.set()
 
     async def _look_after(self, log: SessionLog) -> None:
         try:
@@ -202,6 +206,8 @@ class Sessions:
 
     async def open(self, session: Session) -> None:
         """Take the session's lock and make it writable; nothing happens if it is. Raises Locked, StoreFailed."""
+        if session._log is not None and session._idle.cancel_called:
+            await session._closed.wait()
         if session._log is None:
             await self._nursery.start(session._keep_log)
         else:

@@ -70,6 +70,23 @@ async def test_while_a_job_runs_the_active_session_and_its_tasks_stay(workshop: 
             assert code(await api.ask("POST", path, body)) == (409, "JOB_IN_PROGRESS")
 
 
+async def test_the_session_that_a_body_names_is_used_however_its_id_is_written(workshop: Workshop) -> None:
+    workshop.says("Done.")
+    async with serving(workshop) as api:
+        named, _ = [
+            json.loads((await api.ask("POST", "/v1/sessions", {"name": name})).body)["sessionId"] for name in "ab"
+        ]
+        assert json.loads((await api.start(sessionId=named.upper())).body)["sessionId"] == named
+
+
+async def test_a_session_that_is_left_and_taken_up_again_at_once_can_be_written(workshop: Workshop) -> None:
+    async with serving(workshop) as api:
+        two = [json.loads((await api.ask("POST", "/v1/sessions", {"name": name})).body)["sessionId"] for name in "ab"]
+        for session in two * 3:
+            assert (await api.ask("POST", "/v1/sessions/switch", {"sessionId": session})).status == 200
+            assert (await api.ask("POST", "/v1/context/text", {"text": "note"})).status == 200
+
+
 async def test_a_session_made_while_a_job_is_accepted_does_not_take_its_log_away(workshop: Workshop) -> None:
     workshop.says("Hello.", "Hello.")
     async with serving(workshop) as api:
