@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal
 
@@ -262,12 +263,17 @@ def _shortened(exc: InvalidRequest) -> str:
 
 def _native(archive: Unpacked, texts: Blobs) -> tuple[int, list[Entry]]:
     context = _read(archive, CONTEXT, ContextPart) if CONTEXT in archive else ContextPart([])
-    tasks = _read(archive, TASKS, TasksPart).tasks if TASKS in archive else []
     staged = [_staged("history.imported", {"entry": entry}) for entry in _read_history(archive)]
-    if tasks:
-        staged.append(_staged("tasks", {"tasks": [attrs.asdict(task) for task in tasks]}))
+    staged += _tasks(archive)
     staged += _fragments(archive, context, texts)
     return max(context.fragmentsMade, *(int(each.id) for each in context.fragments), 0), staged
+
+
+def _tasks(archive: Unpacked) -> list[Entry]:
+    tasks: list[TaskPart] = _read(archive, TASKS, TasksPart).tasks if TASKS in archive else []
+    if len({task.id for task in tasks}) < len(tasks) or not all(task.id and task.title for task in tasks):
+        raise refused(f"{TASKS}: a task has an id of its own, and a title")
+    return [_staged("tasks", {"tasks": [attrs.asdict(task) for task in tasks]})] if tasks else []
 
 
 def _staged(kind: str, data: dict[str, Any]) -> Entry:
@@ -363,10 +369,6 @@ def _foreign(archive: Unpacked, texts: Blobs) -> tuple[int, list[Entry]]:
     made = 0
     for made, part in enumerate(foreign_parts(archive), 1):
         staged += _fragment(str(made), part.kind, part.name or f"Text {made}", part.text, texts, pinned=part.pinned)
-    try:
-        tasks = _read(archive, TASKS, TasksPart).tasks if TASKS in archive else []
-    except InvalidRequest:
-        tasks = []
-    if tasks:
-        staged.append(_staged("tasks", {"tasks": [attrs.asdict(task) for task in tasks]}))
+    with suppress(InvalidRequest):
+        staged += _tasks(archive)
     return made, staged

@@ -60,6 +60,7 @@ def bomb() -> bytes:
     return bytes(raw)
 
 
+TASK = {"id": "1", "title": "T", "text": "x"}
 HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
     "nothing": (lambda: b"", "it is empty"),
     "text": (lambda: b"hello" * 100, "it is no zip"),
@@ -92,6 +93,8 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
     "no name": (lambda: native(context__json=fragment(name="")), "empty or too long"),
     "made": (lambda: native(context__json=fragment() | {"fragmentsMade": -1}), "ids up to"),
     "tasks": (lambda: native(tasklist__json={"tasks": [{"title": 5}]}), "tasklist.json"),
+    "task ids": (lambda: native(tasklist__json={"tasks": [TASK, TASK]}), "tasklist.json"),
+    "task without title": (lambda: native(tasklist__json={"tasks": [TASK | {"title": ""}]}), "tasklist.json"),
     "history": (lambda: native(history__jsonl=b"{}\n"), "history.jsonl, line 1"),
     "history twice": (lambda: native(history__jsonl=job_line() * 2), "line 2: there was a job"),
     "history deep": (

@@ -27,7 +27,7 @@ async def create_job(app: App, request: Request) -> Response:
         key=requests.key_hash(key),
         payload=requests.payload_hash(request.body),
         session_id=named,
-        session_hint=asked.sessionId,
+        session_hint=requests.session_hint(asked),
     )
     state = "RUNNING" if accepted.new else _state(app, accepted.job)  # a job may end as soon as it has begun
     body: dict[str, Any] = {"jobId": accepted.job.id, "state": state, "sessionId": accepted.session.id}

@@ -239,11 +239,19 @@ def session_header(request: Request) -> str | None:
     return _uuid(request.headers["x-session-id"], "X-Session-Id must be a UUID")
 
 
+def session_hint(asked: CreateJob) -> str | None:
+    """The session that the body names, if that can be one."""
+    try:
+        return str(UUID(asked.sessionId or ""))
+    except ValueError:
+        return None
+
+
 def events_form(request: Request) -> Literal["array", "envelope", "sse"]:
     form = request.query.get("format", "")
     if form == "envelope":
         return "envelope"
-    if form == "sse" or (not form and "text/event-stream" in request.headers.get("accept")):
+    if form == "sse" or (not form and "text/event-stream" in request.headers.get("accept").lower()):
         return "sse"
     if form:
         raise InvalidRequest(["format must be envelope or sse, or be left out for an array"])
