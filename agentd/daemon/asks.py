@@ -54,12 +54,12 @@ class Asks:
         """The answer is on the disk when it returns. Raises AskSettled, with the decision that stands; InvalidRequest
         for an answer that this ask does not take; Locked: `agentd run` has the session; ExecutorFailed, HttpFailed,
         StoreFailed."""
-        if found.row.decision is not None:
-            raise AskSettled(found.row.id, found.row.decision)
         if answer.decision not in (options := options_of(found.row)):
             raise InvalidRequest([f"this ask takes {', '.join(options)} @ $.decision"])
         session_id = found.session.id
         async with self._sessions.lock(session_id):
+            if (stands := (await self.find(found.row.id)).row.decision) is not None:
+                raise AskSettled(found.row.id, stands)
             seat = self._sessions.seat(session_id)
             if seat is None or seat.state == "absent":
                 decide = partial(settled, found.row.id, answer)

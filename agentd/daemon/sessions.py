@@ -183,8 +183,9 @@ class Sessions:
     async def relaunch(self, session_id: str) -> None:
         """Have the session's executor go on with what its log says. That it cannot be launched is logged."""
         try:
-            place = await self.place(await self.find(session_id))
-            await place.up()
+            async with self.lock(session_id):  # nobody writes to its log meanwhile: the executor would not get its lock
+                place = await self.place(await self.find(session_id))
+                await place.up()
         except AgentdError as exc:
             logger.warning("its executor is not launched: %s", exc, extra={"session": session_id})
 
