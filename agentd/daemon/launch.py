@@ -307,7 +307,8 @@ class _Process:
 
     async def keep_lease(self, lease: HeldLease) -> None:
         """Set *ended* at the end of its lease."""
-        self._silent = await lease.keep()
+        silence = await lease.keep()
+        self._silent = None if lease.has_ended else silence
         self.ended.set()
 
 

@@ -32,6 +32,7 @@ class HeldLease:
         self._headers = [("Authorization", f"Bearer {token}")]
         self._seconds = seconds
         self.started: float | None = None
+        self.has_ended = False
         self._contact = -math.inf  # when it was renewed last, or later than that
         self._address: Address | None = None
         self._same_kernel = False
@@ -42,7 +43,7 @@ class HeldLease:
 
     def end(self) -> None:
         """The executor says that it has stopped."""
-        self._contact = -math.inf
+        self.has_ended = True
 
     async def meet(self, ready: Ready) -> None:
         """Learn where it is. Raises ExecutorFailed: that address does not lead there."""
@@ -75,7 +76,7 @@ class HeldLease:
 
     @property
     def _over(self) -> float:
-        return self._contact + self._seconds + GRACE_SECONDS
+        return -math.inf if self.has_ended else self._contact + self._seconds + GRACE_SECONDS
 
     async def _ask(self, method: str, path: str) -> None:
         if self._address is None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from agentd.daemon.launchers import LOCAL, Launcher
-from agentd.errors import InvalidSetting
+from agentd.daemon.launchers import LOCAL, Launcher, launcher_command, launcher_environment
+from agentd.errors import InvalidSetting, NotStarted
 
 ARGV = ["python3", "my agentd.pyz", "executor"]
 
@@ -44,3 +44,25 @@ def test_a_value_that_looks_like_a_name_is_left_as_it_is() -> None:
 def test_a_template_that_cannot_work_is_refused(template: str, problem: str) -> None:
     with pytest.raises(InvalidSetting, match=problem):
         Launcher(template)
+
+
+def test_a_name_without_a_value_is_told() -> None:
+    with pytest.raises(NotStarted, match="callback"):
+        Launcher("srun {argv} --callback {callback}").command(ARGV, {"session": "s"})
+
+
+def test_a_launcher_is_looked_for_where_it_will_be_run() -> None:
+    with pytest.raises(NotStarted, match="sh could not be started: there is no such program"):
+        launcher_command(Launcher("sh -c {cmd}"), ARGV, {}, {"PATH": "/nowhere"})
+
+
+def test_a_launcher_gets_what_leads_to_its_site_and_no_job_that_we_are_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("SSH_AUTH_SOCK", "SLURM_CONF", "SLURM_JOB_ID", "SLURM_STEP_ID", "OPENAI_API_KEY"):
+        monkeypatch.setenv(name, "x")
+    found = launcher_environment({"PATH": "/bin", "SLURM_CONF": "mine"})
+    assert {name: found.get(name) for name in ("SSH_AUTH_SOCK", "SLURM_CONF", "PATH")} == {
+        "SSH_AUTH_SOCK": "x",
+        "SLURM_CONF": "mine",
+        "PATH": "/bin",
+    }
+    assert not {"SLURM_JOB_ID", "SLURM_STEP_ID", "OPENAI_API_KEY"} & set(found)

@@ -128,7 +128,7 @@ def open_cluster(root: Path, count: int = 2, *, slurmd_seconds: int = 10, networ
 
 
 def write_config(root: Path, head: str, names: Sequence[str], addresses: Sequence[str], slurmd_seconds: int) -> None:
-    host = socket.gethostname()
+    host = socket.gethostname().split(".")[0]  # as slurmctld calls it
     [port, *ports] = free_ports(1 + len(names))
     lines = [CONFIG.format(root=root, host=host, head=head, port=port, slurmd_seconds=slurmd_seconds)]
     for name, address, one in zip(names, addresses, ports, strict=True):
