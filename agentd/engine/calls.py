@@ -127,29 +127,26 @@ class Calls:
     async def _run(self, tool: Tool, call: ToolUse) -> None:
         started = time.monotonic()
         artifacts: list[str] = []
-        outcome = await self._outcome(tool, call, artifacts)
+        outcome = await self._outcome(tool, call, self._context(call, artifacts))
         if tool.tool_class in ACTS and not outcome.is_error:
             self.around.acted.append(tool.name)
         self._finish(call, outcome, round((time.monotonic() - started) * 1000), artifacts[0] if artifacts else None)
 
-    async def _outcome(self, tool: Tool, call: ToolUse, artifacts: list[str]) -> ToolOutcome:
+    def _context(self, call: ToolUse, artifacts: list[str]) -> ToolContext:
+        """*artifacts*: where the names of what the call keeps go."""
+        around = self.around
+
         def on_output(text: str) -> None:
             self.branch.append("tool.output", call=call.id, text=text)
 
         def keep(path: Path) -> str:
-            sha256 = self.around.blobs.put_file(path)
-            self.branch.append(
-                "artifact",
-                sha256=sha256,
-                size=path.stat().st_size,
-                media_type="text/plain; charset=utf-8",
-                call=call.id,
-            )
+            sha256, size = around.blobs.put_file(path), path.stat().st_size
+            kind = "text/plain; charset=utf-8"
+            self.branch.append("artifact", sha256=sha256, size=size, media_type=kind, call=call.id)
             artifacts.append(sha256)
-            return str(self.around.blobs.path(sha256))
+            return str(around.blobs.path(sha256))
 
-        around = self.around
-        context = ToolContext(
+        return ToolContext(
             around.workspace,
             around.state,
             around.env,
@@ -157,9 +154,11 @@ class Calls:
             on_output,
             keep,
             around.background,
-            call=call.id,
-            symbols=around.symbols,
+            around.symbols,
+            call.id,
         )
+
+    async def _outcome(self, tool: Tool, call: ToolUse, context: ToolContext) -> ToolOutcome:
         seconds = float("inf") if tool.tool_class in OWN_TIME else TOOL_SECONDS
         try:
             with trio.fail_after(seconds):

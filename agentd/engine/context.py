@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import attrs
 import trio
@@ -27,6 +27,9 @@ from agentd.store.fold import Fragment
 from agentd.workspace.files import open_for_reading
 from agentd.workspace.paths import resolve
 from agentd.workspace.text import PROBE_BYTES, printable, sniff
+
+if TYPE_CHECKING:
+    from agentd.workspace.symbols.query import Symbols
 
 MOST_NAMES = 1000  # in one request
 MOST_FRAGMENTS = 10_000  # in one session
@@ -40,19 +43,6 @@ CHARS_PER_TOKEN = 4  # roughly, of code and English
 
 Named = Literal["file", "class", "method"]
 logger = logging.getLogger(__name__)
-
-
-class Symbols(Protocol):
-    """Definitions by qualified name; None where there is none of the kind."""
-
-    async def find(self, name: str) -> Sequence[Any]:
-        """All of that name, of any kind."""
-
-    async def summary(self, name: str) -> str | None:
-        """Declaration, fields and signatures of every class of that name."""
-
-    async def sources(self, name: str) -> str | None:
-        """The source of every function or method of that name."""
 
 
 class Sources(Protocol):

@@ -24,6 +24,11 @@ class Ending:
     result: str | None = None
     error: Mapping[str, str] | None = None
 
+    @property
+    def is_regular(self) -> bool:
+        """Whether the work was done, and not stopped by a limit."""
+        return self.outcome is JobState.COMPLETED and self.stop_reason == "completed"
+
     @classmethod
     def failed(cls, stop_reason: str, code: str, message: str, result: str | None = None) -> Ending:
         return cls(JobState.FAILED, stop_reason, result, {"code": code, "message": message})

@@ -24,9 +24,7 @@ from agentd.providers.registry import Role
 from agentd.store.fold import Task
 from agentd.tools.base import Tool
 
-OF_MODES = frozenset(
-    {CODE_TOOL, TASK_TOOL}
-)  # tools of some modes, always allowed: what is done by them is decided call by call
+OF_MODES = frozenset({CODE_TOOL, TASK_TOOL})  # tools that some modes always have: what they lead to is decided there
 MOST_LISTS = 10  # that a planner may make: one that goes on making new ones never stops of itself
 REASON_CHARS = 240  # of an answer, as the reason why nothing was done
 
@@ -87,7 +85,7 @@ class Work:
         for number, task in enumerate(tasks, 1):
             if not task.done:
                 ending = await self._task(number, len(tasks), task)
-                if ending.outcome is not JobState.COMPLETED or ending.stop_reason != "completed":
+                if not ending.is_regular:
                     return ending
                 results.append(f"{number}. {task.title}\n{ending.result or ''}".strip())
         return Ending(JobState.COMPLETED, "completed", "\n\n".join(results))
@@ -109,16 +107,15 @@ class Work:
         self._phase("plan", 0, 0, 0, self.spec.prompt)
         tool = TaskList(keep)
         ending = await self._conversation(PLAN, tool).run()
-        if ending.outcome is not JobState.COMPLETED or ending.stop_reason != "completed":
+        if not ending.is_regular:
             return ending
         if not lists and tool.refused:
             text = f"there is no plan: the model's task list could not be taken. {tool.refused[-1]}"
             return Ending.failed("failed", "NO_PLAN", text)
-        made = lists[-1] if lists else ()
-        if not made:
+        if not lists or not lists[-1]:
             self.branch.notice("info", "NO_TASKS", "the plan has no tasks, so nothing was done")
             return ending
-        self._phase("planned", 0, len(made), 0, "")
+        self._phase("planned", 0, len(lists[-1]), 0, "")
         return None
 
     async def _task(self, number: int, count: int, task: Task) -> Ending:
@@ -129,7 +126,7 @@ class Work:
             heading = f"Task {number} of {count} of the list. Do this one alone; the others have their turn."
             self._say(self.branch, heading, task.text)
         ending = await self._converse(self._conversation(MODES[Mode.LUTZ].recipe))
-        if ending.outcome is JobState.COMPLETED and ending.stop_reason == "completed":
+        if ending.is_regular:
             if self.spec.auto_commit:
                 await self.changes.commit(task.title)
             self._keep_list([attrs.evolve(each, done=each.done or each.id == task.id) for each in self._list])
