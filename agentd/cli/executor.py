@@ -196,6 +196,8 @@ def serve_forks(parent: int) -> int:
     """Be the fork server of *parent*, a daemon: its children are supervised executors."""
     from agentd.cli.warm import warm_up
 
+    if not forkserver.die_with(parent):
+        return 1
     warm_up()
     probed = forkserver.aside(lambda: json.dumps(attrs.asdict(trio.run(probe))))
     known = structure(json.loads(probed), Containment) if probed else None

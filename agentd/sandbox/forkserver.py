@@ -47,10 +47,15 @@ def decode_answer(data: bytes) -> int:
     return int(answer["pid"])
 
 
+def die_with(parent: int) -> bool:
+    """To be called first of all: getting ready takes a while, in which the parent may be killed. False: it is dead."""
+    guard.prctl(guard.PR_SET_PDEATHSIG, signal.SIGKILL)
+    return os.getppid() == parent  # if it died before the line above, that signal will never come
+
+
 def serve(main: Callable[[list[str]], int], parent: int) -> int:
     """Fork processes that run *main* with the words of an order, for *parent*, until that lets go. The exit code."""
-    guard.prctl(guard.PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it died before the line above: that signal will never come
+    if not die_with(parent):
         return 1
     channel = socket.socket(fileno=os.dup(CHANNEL))
     gc.collect()
