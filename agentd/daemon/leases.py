@@ -22,6 +22,7 @@ from agentd.wire.failure import HttpFailed
 LEASE_SECONDS = 15.0
 BEATS = 3  # requests in the time of a lease
 GRACE_SECONDS = 5.0  # beyond the lease: the executor kills itself 4 s after its end, if it has not ended by then
+STOP_SECONDS = 30.0  # for it to write its job's end
 ASK_AGAIN_SECONDS = 0.5
 
 
@@ -68,11 +69,12 @@ class HeldLease:
 
     async def wait_over(self) -> None:
         """The launcher has ended, and the executor, if it had started, did not say that it stopped: return when it must
-        have. It is told to."""
-        while trio.current_time() < self._over and not await self._is_gone():
-            with suppress(HttpFailed):
-                await self._ask("POST", "/_/shutdown")
-            await trio.sleep(ASK_AGAIN_SECONDS)
+        have. It is told to; one that goes on answering is not waited for without end."""
+        with trio.move_on_after(self._seconds + GRACE_SECONDS + STOP_SECONDS):
+            while trio.current_time() < self._over and not await self._is_gone():
+                with suppress(HttpFailed):
+                    await self._ask("POST", "/_/shutdown")
+                await trio.sleep(ASK_AGAIN_SECONDS)
 
     @property
     def _over(self) -> float:
