@@ -29,6 +29,7 @@ class App:
     token: str
     ready: bool = True
     _indexes: OrderedDict[str, tuple[JobEvents, Feed]] = attrs.field(factory=OrderedDict)
+    _last_seqs: dict[str, tuple[int, int]] = attrs.field(factory=dict)  # by job: position of its last record, and this
 
     @property
     def is_free(self) -> bool:
@@ -45,6 +46,13 @@ class App:
         while len(self._indexes) > INDEXES_KEPT:
             self._indexes.popitem(last=False)
         return self._indexes[job.id]
+
+    def last_seq(self, job_id: str) -> int:
+        """The number of the job's last event until now. Raises JobNotFound."""
+        session, job = self.engine.find_job(job_id)
+        if self._last_seqs.get(job.id, (0, 0))[0] != job.last:
+            self._last_seqs[job.id] = (job.last, JobEvents(session, job.id).count)
+        return self._last_seqs[job.id][1]
 
     def close_feeds(self) -> None:
         """End the streams of events: the server is stopping."""

@@ -81,7 +81,7 @@ class JobEvents:
     def _cover_new_records(self) -> None:
         until = self._job.last
         while self._folded < until:
-            for record in self._session.view.read(self._folded, BATCH_RECORDS):
+            for record in self._session.view.read(self._folded, min(until - self._folded, BATCH_RECORDS)):
                 self._folded = record.pos
                 if record.job == self._job.id:
                     self._cover(record)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import trio
+
 from agentd.errors import InvalidRequest, NotARepository
 from agentd.faces.executor import requests
 from agentd.faces.executor.answers import RETRY_MS, problem
@@ -40,7 +42,11 @@ async def create_job(app: App, request: Request) -> Response:
 async def list_jobs(app: App, request: Request) -> Response:
     """Every job of every session, newest first."""
     jobs = sorted((job for s in app.engine.sessions for job in s.state.jobs.values()), key=lambda j: -j.created)
-    return json_response(200, {"jobs": [_status(app, job.id) for job in jobs]})
+    told = []
+    for job in jobs:
+        told.append(_status(app, job.id))
+        await trio.lowlevel.checkpoint()  # each may have a log to be gone through
+    return json_response(200, {"jobs": told})
 
 
 @routes.get("/v1/jobs/status")
@@ -104,7 +110,7 @@ async def job_events(app: App, request: Request, job_id: str) -> Answer:
 
 def _status(app: App, job_id: str) -> dict[str, Any]:
     _, job = app.engine.find_job(job_id)
-    last_seq = app.events(job_id)[0].count if job.state.terminal else 0
+    last_seq = app.last_seq(job_id) if job.state.terminal else 0
     return status(job, _state(app, job), last_seq=last_seq) | {"executorReady": app.is_free}
 
 

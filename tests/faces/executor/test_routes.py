@@ -230,6 +230,35 @@ async def test_a_path_without_the_id_of_a_job_is_told_so(workshop: Workshop, pat
         assert code(await api.ask("GET", f"/v1/jobs/{uuid.uuid4()}/nothing")) == (404, "NOT_FOUND")
 
 
+async def test_each_job_of_the_list_tells_the_number_of_its_last_event(workshop: Workshop) -> None:
+    workshop.says("One.", "Two.")
+    async with serving(workshop) as api:
+        for key in "ab":
+            await api.finish(json.loads((await api.start(key)).body)["jobId"])
+        jobs = (await api.get("/v1/jobs"))["jobs"]
+        pages = [await api.get(f"/v1/jobs/{job['jobId']}/events") for job in jobs]
+    assert [job["metadata"]["lastSeq"] for job in jobs] == [str(page[-1]["seq"]) for page in pages]
+
+
+async def test_a_long_list_of_jobs_leaves_others_their_turn(workshop: Workshop) -> None:
+    workshop.says(*["Done."] * 5)
+    turns = 0
+
+    async def other() -> None:
+        nonlocal turns
+        while True:
+            await trio.lowlevel.checkpoint()
+            turns += 1
+
+    async with serving(workshop) as api, trio.open_nursery() as nursery:
+        for key in "abcde":
+            await api.finish(json.loads((await api.start(key)).body)["jobId"])
+        nursery.start_soon(other)
+        await api.get("/v1/jobs")
+        nursery.cancel_scope.cancel()
+    assert turns >= 3
+
+
 async def test_a_client_can_ask_whether_a_job_would_be_taken(workshop: Workshop) -> None:
     workshop.says(reply(Hang()))
     async with serving(workshop) as api:
