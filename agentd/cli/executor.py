@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
@@ -291,6 +291,12 @@ def _cache_dir(session: Session, workspace: Path) -> Path:
     return session.dir.path.parent.parent / "workspaces" / str(name)
 
 
+def _off_limits(workspace: Path, ours: Iterable[Path]) -> tuple[Path, ...]:
+    """What file tools must not touch. Not what the workspace itself is in, as worktrees are in a daemon's data
+    directory: of that, no tool reaches anything but the workspace."""
+    return tuple(path for path in ours if not workspace.is_relative_to(path.resolve()))
+
+
 @asynccontextmanager
 async def open_bench(
     settings: Settings,
@@ -311,7 +317,7 @@ async def open_bench(
         is_repository = await repository_root(workspace) is not None
     tools: dict[str, Tool] = {tool.name: tool for tool in built_in(containment)}
     defaults = Models(code=settings.text("default-code-model"), scan=settings.text("default-scan-model"))
-    off_limits = tuple({state_dir, home or data_dir(None, os.environ), *map(Path, catalog.files)})
+    off_limits = _off_limits(workspace, {state_dir, home or data_dir(None, os.environ), *map(Path, catalog.files)})
     symbols = Symbols(workspace, cache_dir / "symbols", off_limits=off_limits)
     with open_providers(catalog, os.environ) as providers:
         yield Bench(

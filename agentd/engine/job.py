@@ -67,6 +67,7 @@ class JobRun:
     cancelling: bool = False
     begun: trio.Event = attrs.field(factory=trio.Event)
     done: trio.Event = attrs.field(factory=trio.Event)
+    _leaving: bool = False
     _scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     _started: float = attrs.field(factory=time.monotonic)
     _branch: Branch = attrs.field(init=False)
@@ -82,7 +83,9 @@ class JobRun:
         self._scope.cancel()
 
     def interrupt(self) -> None:
-        """End it because the executor ends. Nobody asked for that, so it is not cancelled."""
+        """End it because the executor ends. Nobody asked for that, so it is not cancelled; one that waits for an ask goes
+        on waiting, for the next executor."""
+        self._leaving = True
         self._scope.cancel()
 
     async def run(self) -> None:
@@ -91,12 +94,22 @@ class JobRun:
         diff: dict[str, Any] | None = None
         try:
             ending = await self._attempt()
+            if self._stays:
+                return
             with trio.move_on_after(GOODBYE_SECONDS, shield=True):
                 diff = await self._changes.diff()
         except StoreFailed as exc:
             logger.error("what job %s changed could not be kept: %s", self.job.id, exc)
         finally:
-            self._finish(ending, diff)
+            if not self._stays:
+                self._finish(ending, diff)
+            self.begun.set()
+            self.done.set()
+
+    @property
+    def _stays(self) -> bool:
+        """Whether the log leaves it where another executor takes it up: nothing is in flight but the ask."""
+        return self._leaving and self.job.state is JobState.WAITING and self.job.at_rest
 
     async def _attempt(self) -> Ending:
         """The job's work; every way it can go wrong has become an Ending."""
@@ -135,7 +148,8 @@ class JobRun:
             try:
                 return await self._mode(callers, background, await self._material(callers)).run()
             finally:
-                self._tell_of(background.running)
+                if not self._leaving:
+                    self._tell_of(background.running)
 
     async def _material(self, callers: Mapping[Role, Caller]) -> Material:
         """What the client put into the context, as far as the smallest model has room for it."""
@@ -219,8 +233,6 @@ class JobRun:
             told = self._told(ending if failed else Ending.failed("error", exc.code, str(exc)), diff)
             self.session.owe(Entry("job.finished", told, self.job.id))
             self.job.state, self.job.ended, self.job.finished = JobState.FAILED, int(time.time() * 1000), told
-        self.begun.set()
-        self.done.set()
 
     def _told(self, ending: Ending, diff: Mapping[str, Any] | None) -> dict[str, Any]:
         """What job.finished says."""

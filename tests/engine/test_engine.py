@@ -214,6 +214,31 @@ async def test_an_open_ask_outlives_the_engine_and_its_call_runs_when_it_is_sett
     assert results(list(session.view.records())) == ["saw a", "saw b"]
 
 
+async def test_a_job_that_waits_for_an_ask_stays_when_its_executor_is_ended(workshop: Workshop) -> None:
+    policy = ToolPolicy(permission_mode=PermissionMode.DEFAULT, ask_seconds=None)
+    workshop.says(reply(call("Write", about="b")))
+    async with workshop.open() as engine:
+        accepted = await engine.accept(spec(tools=policy))
+        await until(accepted.session, lambda: accepted.job.state is JobState.WAITING)
+        await engine.close(interrupt=True)
+        assert types(list(accepted.session.view.records()))[-1] == "ask.opened"
+    workshop.says(reply("Done.", expect=["saw b"]))
+    async with workshop.open() as engine:
+        session, job = engine.find_job(accepted.job.id)
+        await engine.settle(session.state.open_asks()[0].id, Settlement("allow", "", "client"))
+        await ended(session, job)
+    assert job.state is JobState.COMPLETED
+
+
+async def test_a_job_at_work_is_interrupted_when_its_executor_is_ended(workshop: Workshop) -> None:
+    workshop.says(reply(call("LS")))
+    async with workshop.open() as engine:
+        accepted = await engine.accept(spec())
+        await until(accepted.session, lambda: "tool.started" in types(list(accepted.session.view.records())))
+        await engine.close(interrupt=True)
+    assert accepted.job.state is JobState.INTERRUPTED
+
+
 # --- Ends ---------------------------------------------------------------------------------------------------------
 
 
