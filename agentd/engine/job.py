@@ -83,8 +83,8 @@ class JobRun:
         self._scope.cancel()
 
     def interrupt(self) -> None:
-        """End it because the executor ends. Nobody asked for that, so it is not cancelled; one that waits for an ask goes
-        on waiting, for the next executor."""
+        """End it because the executor ends. Nobody asked for that, so it is not cancelled; and one that waits for an
+        ask goes on waiting, for the next executor."""
         self._leaving = True
         self._scope.cancel()
 
