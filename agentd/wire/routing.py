@@ -135,9 +135,14 @@ class Routes:
 def default_answer_error(exc: Exception) -> Response:
     """For a mount that has no shape of its own. A bug is logged, and the client learns no more than that."""
     if isinstance(exc, AgentdError):
-        return json_response(_status(exc), {"code": exc.code, "message": str(exc)})
+        return _problem(_status(exc), exc.code, str(exc))
     logger.error("unhandled error", exc_info=exc)
-    return json_response(500, {"code": "INTERNAL_ERROR", "message": "internal error"})
+    return _problem(500, "INTERNAL_ERROR", "internal error")
+
+
+def _problem(status: int, code: str, message: str) -> Response:
+    """With all three keys, as the faces have them whose errors are not their own."""
+    return json_response(status, {"code": code, "message": message, "details": None})
 
 
 def _status(exc: AgentdError) -> int:
@@ -147,11 +152,11 @@ def _status(exc: AgentdError) -> int:
 
 
 def default_not_found(request: Request) -> Answer:
-    return json_response(404, {"code": "NOT_FOUND", "message": "Not found"})
+    return _problem(404, "NOT_FOUND", "Not found")
 
 
 def default_method_not_allowed(request: Request) -> Answer:
-    return json_response(405, {"code": "METHOD_NOT_ALLOWED", "message": "Method not allowed"})
+    return _problem(405, "METHOD_NOT_ALLOWED", "Method not allowed")
 
 
 @attrs.frozen
