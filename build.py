@@ -44,6 +44,8 @@ OLDEST = (3, 11)  # the oldest Python that agentd runs on
 LARGEST = 3_000_000  # bytes of the finished file
 SHEBANG = b"#!/usr/bin/env python3\n"
 LOCK = "[tool.agentd.lock]\n"
+# Tests that mostly wait, for processes and for clocks: they run beside the others, which mostly compute.
+WAITING = ("build", "cli", "daemon", "e2e", "faults", "launchers")
 # Of what we vendor: nothing that runs imports it.
 LEFT_OUT = re.compile(
     r"(^|/)(_?tests|testing|_tools|preconf|strategies)/|^cattr/|^idna/(__main__|cli|codec)\.py$|"
@@ -282,7 +284,27 @@ def check(wheelhouse: Path | None, _: list[str]) -> None:
 def test(wheelhouse: Path | None, args: list[str]) -> None:
     python = development_python(wheelhouse)
     build(wheelhouse)
-    run_steps({**checks(python), "pytest": [python, "-m", "pytest", *args]})
+    run_steps(checks(python))
+    if args:
+        run_steps({"pytest": [python, "-m", "pytest", *args]})
+    else:
+        test_all([python, "-m", "pytest"])
+
+
+def test_all(pytest: list[str]) -> None:
+    """All tests, in two processes. Raises BuildError when one fails."""
+    began = time.monotonic()
+    waiting = [f"tests/{name}" for name in WAITING]
+    say(f"pytest, beside it {', '.join(waiting)}")
+    with tempfile.TemporaryFile() as told:
+        with subprocess.Popen([*pytest, *waiting], cwd=ROOT, stdout=told, stderr=subprocess.STDOUT) as beside:
+            rest = subprocess.run([*pytest, *(f"--ignore={path}" for path in waiting)], cwd=ROOT).returncode
+        told.seek(0)
+        sys.stdout.flush()
+        shutil.copyfileobj(told, sys.stdout.buffer)
+    if rest or beside.returncode:
+        raise BuildError(f"FAILED: pytest (exit codes {rest} and, beside it, {beside.returncode})")
+    say(f"passed: pytest, in {time.monotonic() - began:.0f} s")
 
 
 def faults(wheelhouse: Path | None, args: list[str]) -> None:
