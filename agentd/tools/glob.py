@@ -57,7 +57,8 @@ class Glob:
         if not base.is_dir():
             raise ToolFailed(f"{asked.path} is not a directory; path has to be one, the rest goes into pattern")
         found, cut = await trio.to_thread.run_sync(_find, top, wild, context)
-        return _outcome([shown(top / name, context.workspace) for name in found], cut, asked.pattern)
+        paths = [shown(top / name, context.workspace) for name in found[:MAX_FILES]]
+        return _outcome(paths, len(found), cut, asked.pattern)
 
 
 def split(pattern: str) -> tuple[str, str]:
@@ -87,12 +88,13 @@ def _changed(path: Path) -> int:
         return 0  # it has just gone
 
 
-def _outcome(paths: list[str], cut: bool, pattern: str) -> ToolOutcome:
-    lines = [printable(path) for path in paths[:MAX_FILES]] or [NOTHING]
-    if len(paths) > MAX_FILES:
-        lines.append(f"[{len(paths) - MAX_FILES} more files; a narrower pattern or path shows them]")
+def _outcome(paths: list[str], count: int, cut: bool, pattern: str) -> ToolOutcome:
+    """*paths*: the first of *count*."""
+    lines = [printable(path) for path in paths] or [NOTHING]
+    if count > len(paths):
+        lines.append(f"[{count - len(paths)} more files; a narrower pattern or path shows them]")
     if not paths and "/" not in pattern:
         lines.append(f"[{pattern} is looked for in the directory itself; **/{pattern} is at any depth]")
     if cut:
         lines.append("[the tree is too large to be searched whole; give a path]")
-    return ToolOutcome((Text("\n".join(lines)),), f"{len(paths)} file{'s'[: len(paths) != 1]}")
+    return ToolOutcome((Text("\n".join(lines)),), f"{count} file{'s'[: count != 1]}")

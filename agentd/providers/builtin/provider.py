@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 NAME = "builtin"
 NOTE = "offline, no language model: carries out spelled-out tasks, answers questions by searching; tokens are estimates"
 PIECE_CHARS = 48
-LONG_CHARS = 50_000  # of a request, from which on it is looked through beside the event loop
 CHARS_PER_TOKEN = 4  # of the estimate: there are no tokens here, but budgets and tables want a number
 
 
@@ -47,8 +46,7 @@ class BuiltinProvider:
     @asynccontextmanager
     async def stream(self, request: ModelRequest) -> AsyncGenerator[AsyncIterator[StreamEvent], None]:
         # What a search of a large tree found takes a while to look through, and others want to be served meanwhile.
-        is_long = _chars(request) > LONG_CHARS
-        move = await trio.to_thread.run_sync(next_move, request) if is_long else next_move(request)
+        move = await trio.to_thread.run_sync(next_move, request)
         async with aclosing(_play(request, move)) as events:
             yield events
 
