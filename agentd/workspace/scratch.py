@@ -68,6 +68,11 @@ class Scratch:
         """Run git on the user's own repository. For commands that look at no file of the working tree."""
         return await git(self.top, *args, input=input, env=env, settings=settings, ok=ok)
 
+    def unlock(self) -> None:
+        """Remove the locks of a git that was killed. For whoever works alone here."""
+        for lock in self.directory.glob("*.lock"):
+            lock.unlink(missing_ok=True)
+
     def copy_index(self, to: Path) -> None:
         """A copy of the user's index, with its time: git trusts no entry that is as young as the index itself."""
         half = to.with_name(f"{to.name}.half")  # a crash must not leave half an index where one is expected

@@ -47,6 +47,7 @@ class Snapshots:
         """The name of the tree that the workspace is now."""
         async with self._alone:
             scratch = await self._open()
+            scratch.unlock()  # a job that was cancelled may have killed the git of its snapshot
             changed, gone = await self._differences(scratch)
             if gone:
                 await scratch.git("update-index", "-z", "--force-remove", "--stdin", input=_joined(gone))

@@ -339,3 +339,10 @@ async def test_a_hostile_submodule_runs_nothing(repository: Repository, tmp_path
     assert not marker.exists()
     repository.git("status", check=False)
     assert marker.exists()
+
+
+async def test_the_lock_of_a_git_that_was_killed_is_in_nobodys_way(repository: Repository) -> None:
+    snapshots = repository.snapshots()
+    before = await snapshots.take()
+    (repository.scratch / "index.lock").touch()
+    assert await snapshots.take() == before
