@@ -3,11 +3,12 @@
 DESIGN: one JobSpec goes in, one vocabulary of records comes out. What a record's `data` holds, by type (all keys are
 always present unless marked `?`; sizes are bytes, durations milliseconds, times epoch milliseconds, money USD):
 
-    session.created   id, face, workspace, isolation, name, parent
-    session.changed   name?, status?, workspace?, permissions?: what is new ({"always": [tool names]})
-    job.created       spec (JobSpec as JSON), key, payload (SHA-256 hex or null), dialect (int)
+    session.created   id, face, workspace, isolation, name, parent (the session that it is a fork of, or null)
+    session.changed   name?, status?, workspace?, permission_mode?, permissions?: what is new ({"always": [tool names]})
+    job.created       spec (JobSpec as JSON; what is secret in it is in secrets.json), key, payload (SHA-256 hex or
+                      null), dialect (int)
     job.started       model, resolved_model, provider, tools, mcp_servers, permission_mode, containment, sandbox,
-                      history? (jobs that the session had before)
+                      history? (jobs that the session had before), cwd?
     phase             name, index, count, percent, title?
                       plan, planned (count: tasks), task (index of count begins), task.done, prescan, compact
     tasks             tasks: the session's whole task list from now on: [{id, title, text, done}]
@@ -25,21 +26,28 @@ always present unless marked `?`; sizes are bytes, durations milliseconds, times
     tool.started      call, name, input, subject       subject: what it is about, on one line, for people
     tool.output       call, text
     tool.finished     call, name, subject, ok, summary, duration_ms, content, artifact   content: what the model is told
-    ask.opened        id, kind, call, tool, input, question, options, deadline
-    ask.settled       id, decision, reason, by
+    ask.opened        id, kind (permission, question, plan), call, tool, input, question, options, deadline,
+                      questions? (of kind question: [{question, header, options: [{label, description}], multiSelect}])
+    ask.settled       id, decision (allow, deny, always, answer), reason, by, answer?, updated_input?
     context.added     id, kind (file, class, method, text), name, size, sha256 (of a text, which is a blob; else null);
                       with a job: gone when that job ends
     context.dropped   ids
     context.changed   id, pinned
     notice            level (info, warning, error), text, code
+    hook              event, url (scheme, host and port), call, decision (or null), reason, error (or null), duration_ms
+    history.cleared   (nothing): what was said before is forgotten
     usage             input_tokens, output_tokens, cached_tokens, written_tokens?, cost, model, provider, calls (made
                       until this reply came), salvaged (tool calls read from text), request_bytes and prefix_bytes (of
                       them, as many as the last request began with too; null where nothing is sent), first_ms,
                       duration_ms (of the reply)
-    checkpoint        id, tree
+    checkpoint        id, tree: what the workspace is at the beginning of a job or of a part of it, for its diff
+    files.saved       checkpoint, message (the user message that it is named by), files: [{path, kind (file, link,
+                      absent), sha256, size, mode}]: what they were before this job first touched them
+    files.rewound     checkpoint, undo, restored, removed, failed
     commit            sha, files, message
     artifact          sha256, size, media_type, call
-    job.finished      outcome, stop_reason, error ({code, message} or null), result, turns, cost, duration_ms, diff
+    job.finished      outcome, stop_reason, error ({code, message, details?} or null), result, turns, cost, duration_ms,
+                      diff, structured? (what the result says as JSON, where that was asked for)
 
 Results of tools are not repeated in a message: `tool.finished` holds them, and the history is folded from both, so that
 every tool_use has exactly one tool_result by construction.
@@ -77,6 +85,7 @@ class Mode(StrEnum):
     CODE = "code"
     ARCHITECT = "architect"  # the planner reasons, the code model edits
     LUTZ = "lutz"  # the planner makes a task list, and each task is done as ARCHITECT does it
+    QUERY = "query"  # what the client says, with the tools, prompts and permissions that it gives
 
 
 class PermissionMode(StrEnum):
@@ -93,7 +102,7 @@ class ToolClass(StrEnum):
     EDIT = "edit"
     EXEC = "exec"
     NET = "net"
-    AGENT = "agent"  # a conversation of its own with a model, whose calls are decided one by one
+    AGENT = "agent"  # a conversation of its own, with a model whose calls are decided one by one, or with a person
 
 
 # --- Messages -----------------------------------------------------------------------------------------------------
@@ -112,8 +121,11 @@ class Thinking:
 
 @attrs.frozen
 class Image:
+    """*data*: base64; in a log empty where it is the blob *sha256*."""
+
     media_type: str
-    data: str  # base64
+    data: str = attrs.field(default="", repr=False)
+    sha256: str | None = None
 
 
 @attrs.frozen
@@ -213,10 +225,20 @@ class Models:
 
 
 @attrs.frozen
+class Rules:
+    """Permission rules as settings files have them: `Tool`, or `Tool(pattern)`."""
+
+    allow: tuple[str, ...] = ()
+    ask: tuple[str, ...] = ()
+    deny: tuple[str, ...] = ()
+
+
+@attrs.frozen
 class ToolPolicy:
-    allowed: tuple[str, ...] = ()  # empty: every tool of the mode
+    allowed: tuple[str, ...] = ()  # empty: every tool of the mode; those named run without being asked for
     disallowed: tuple[str, ...] = ()
     permission_mode: PermissionMode = PermissionMode.DEFAULT
+    rules: Rules = Rules()
     ask_seconds: float | None = 600.0  # an ask that is open for longer is refused; None: never; 0: nobody is there
 
 
@@ -225,6 +247,41 @@ class Limits:
     turns: int | None = None
     usd: float | None = None
     seconds: float | None = None
+
+
+@attrs.frozen
+class ImagePart:
+    """An image that goes with the prompt: the blob *sha256* of the session, or what is to be fetched from *url*."""
+
+    media_type: str
+    sha256: str | None = None
+    url: str | None = None
+
+
+@attrs.frozen
+class SystemPrompt:
+    """*replace*: in the place of the mode's own; *append*: behind it."""
+
+    replace: str | None = None
+    append: str | None = None
+
+
+@attrs.frozen
+class Hook:
+    """A webhook. *matcher*: a regular expression that a tool's name has to begin with."""
+
+    url: str
+    timeout: float = 30.0  # seconds
+    headers: Mapping[str, str] = attrs.field(factory=dict, repr=False)
+    matcher: str | None = None
+
+
+@attrs.frozen
+class OutputFormat:
+    """What the last answer has to be. *schema*: JSON Schema; of type json it is advice."""
+
+    type: Literal["json", "json_schema"] = "json_schema"
+    schema: Mapping[str, Any] | None = None
 
 
 @attrs.frozen
@@ -240,6 +297,20 @@ class JobSpec:
     auto_compress: bool = False  # sum the conversation up after the job, or after each of its tasks
     pre_scan: bool = False  # ASK: the scan model looks for what matters first
     context_texts: tuple[str, ...] = attrs.field(default=(), repr=False)  # for this job alone; never in the log
+    images: tuple[ImagePart, ...] = ()
+    system: SystemPrompt = SystemPrompt()
+    env: Mapping[str, str] = attrs.field(factory=dict, repr=False)  # of commands; a secret, as headers of hooks are
+    directories: tuple[str, ...] = ()  # beside the workspace, in which edits are as free as there
+    hooks: Mapping[str, Hook] = attrs.field(factory=dict)  # by event: PreToolUse …
+    output: OutputFormat | None = None
+    checkpoints: bool = False  # keep what files were before the job touched them
+    thinking_tokens: int | None = None  # a hint to the service
+    user: str | None = None  # the end user, as the service is told
+    settings: str | None = None  # path of a settings file: permission rules, env, model
+    notices: tuple[str, ...] = ()  # what the job says at its beginning: of what was asked for and is not there
+    face: Mapping[str, Any] = attrs.field(
+        factory=dict
+    )  # what the face that asked wants to find again; its own business
 
 
 @attrs.frozen
