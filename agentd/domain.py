@@ -88,6 +88,9 @@ class Mode(StrEnum):
     QUERY = "query"  # what the client says, with the tools, prompts and permissions that it gives
 
 
+TASK_MODES = (Mode.ASK, Mode.SEARCH, Mode.CODE, Mode.ARCHITECT, Mode.LUTZ)  # that a task is given in; QUERY has a face
+
+
 class PermissionMode(StrEnum):
     DEFAULT = "default"
     ACCEPT_EDITS = "acceptEdits"

@@ -19,7 +19,7 @@ from agentd.cli.permission import ask_person
 from agentd.cli.terminal import DIM, RED, Screen
 from agentd.config import Option, Settings, data_dir, read_settings
 from agentd.daemon.launch import Launched, executor_environment, launch
-from agentd.domain import Hello, JobSpec, JobState, Limits, Mode, Models, PermissionMode, Record, ToolPolicy
+from agentd.domain import TASK_MODES, Hello, JobSpec, JobState, Limits, Mode, Models, PermissionMode, Record, ToolPolicy
 from agentd.errors import AgentdError, ExecutorFailed, InvalidSetting, SessionNotFound, only_cause
 from agentd.providers.settings import Catalog, load_catalog
 from agentd.sandbox.child import Child
@@ -131,7 +131,7 @@ def read_spec(settings: Settings, prompt: str, *, attended: bool) -> JobSpec:
     model = settings.text("model")
     permission_mode = _one_of(settings, "permission-mode", PermissionMode, PermissionMode.DEFAULT)
     return JobSpec(
-        mode=_one_of(settings, "mode", Mode, Mode.ASK),
+        mode=_mode(settings),
         prompt=prompt,
         models=Models(model, model, model, settings.text("fallback-model")),
         tools=ToolPolicy(permission_mode=permission_mode, ask_seconds=ASK_SECONDS if attended else 0.0),
@@ -142,6 +142,13 @@ def read_spec(settings: Settings, prompt: str, *, attended: bool) -> JobSpec:
         ),
         auto_commit=settings.switch("auto-commit"),
     )
+
+
+def _mode(settings: Settings) -> Mode:
+    mode = _one_of(settings, "mode", Mode, Mode.ASK)
+    if mode not in TASK_MODES:
+        raise InvalidSetting(f"--mode: {mode} is none of {', '.join(TASK_MODES)}")
+    return mode
 
 
 def _one_of(settings: Settings, name: str, kind: type[WORD], default: WORD) -> WORD:

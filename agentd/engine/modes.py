@@ -36,6 +36,11 @@ Do the task in this repository. Read a file before you edit it, change no more t
 is there, and check your work with the project's own commands where you can. End with one short paragraph that says
 what you changed and how you checked it."""
 
+QUERY_PROMPT = """\
+Do what the user asks: answer, look things up, change files, run commands. Read a file before you edit it, change no
+more than is asked for, and keep the style that is there. If a call is refused, take it as said: find another way, or
+say what you would need."""
+
 ARCHITECT_PROMPT = f"""\
 You lead the work on the task. Understand it and the code that it touches, decide how it is to be done, and have the
 edits made by calling {CODE_TOOL}: it hands instructions to an engineer who can edit files and run commands in this
@@ -67,6 +72,7 @@ ASK = Recipe("planner", ASK_PROMPT, READ_TOOLS)
 SEARCH = Recipe("scan", SEARCH_PROMPT, READ_TOOLS)
 SCAN = Recipe("scan", SCAN_PROMPT, READ_TOOLS)  # before a question is answered
 CODE = Recipe("code", CODE_PROMPT, None)
+QUERY = Recipe("planner", QUERY_PROMPT, None)
 ARCHITECT = Recipe("planner", ARCHITECT_PROMPT, (*READ_TOOLS, *COMMAND_TOOLS, CODE_TOOL))
 PLAN = Recipe("planner", PLAN_PROMPT, (*READ_TOOLS, TASK_TOOL))
 
@@ -84,6 +90,7 @@ MODES = {
     Mode.CODE: ModeRule(CODE, ("code",), writes=True),
     Mode.ARCHITECT: ModeRule(ARCHITECT, ("planner", "code"), writes=True),
     Mode.LUTZ: ModeRule(ARCHITECT, ("planner", "code"), writes=True),
+    Mode.QUERY: ModeRule(QUERY, ("planner",), writes=True),
 }
 
 

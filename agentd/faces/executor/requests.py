@@ -12,7 +12,7 @@ from uuid import UUID
 
 import attrs
 
-from agentd.domain import JobSpec, Mode, Models, PermissionMode, ToolPolicy
+from agentd.domain import TASK_MODES, JobSpec, Mode, Models, PermissionMode, ToolPolicy
 from agentd.engine.context import MOST_TEXT_BYTES
 from agentd.errors import InvalidRequest
 from agentd.store.fold import Task
@@ -20,7 +20,7 @@ from agentd.wire.messages import Request
 from agentd.wire.typed import decode
 
 NAME_CHARS = 200
-MODES = {mode.name: mode for mode in Mode}
+MODES = {mode.name: mode for mode in TASK_MODES}
 MOST_JOB_TEXTS = 100
 MOST_TASKS = 1000
 MOST_TASK_LIST_BYTES = 4 << 20
