@@ -39,6 +39,7 @@ class SessionNotFound(AgentdError):
 
     def __init__(self, session_id: str) -> None:
         super().__init__(f"no session {session_id}")
+        self.session_id = session_id
 
 
 class JobNotFound(AgentdError):
@@ -76,6 +77,16 @@ class JobInProgress(AgentdError):
     def __init__(self, state: str) -> None:
         super().__init__("a job is in progress; an executor runs one at a time. Try again when it has ended")
         self.state = state
+
+
+class InvalidCheckpoint(AgentdError):
+    """There is no such checkpoint, or it is one of another session."""
+
+    code = "INVALID_CHECKPOINT"
+
+    def __init__(self, checkpoint_id: str) -> None:
+        super().__init__(f"Checkpoint '{checkpoint_id}' is not valid for session")
+        self.checkpoint_id = checkpoint_id
 
 
 class IdempotencyKeyReused(AgentdError):
@@ -175,6 +186,16 @@ class CapacityExceeded(AgentdError):
 
     def __init__(self, size: int) -> None:
         super().__init__(f"all {size} slots are taken; close a session, or try again later")
+
+
+class Busy(AgentdError):
+    """As many executors live as there may be, and each is at work. *retry_after*: seconds."""
+
+    code = "BUSY"
+
+    def __init__(self, most: int, retry_after: int = 5) -> None:
+        super().__init__(f"all {most} executors are at work; try again later, or raise --max-executors")
+        self.retry_after = retry_after
 
 
 class ExecutorFailed(AgentdError):
