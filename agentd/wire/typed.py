@@ -28,6 +28,7 @@ Hook = Callable[[Any, Any], Any]
 
 MAX_INTEGER = 2**63  # what other programs, and SQLite, can hold
 
+_SPACE = " \t\r\n"  # JSON's
 _WORDS = {
     dict: "an object",
     list: "an array",
@@ -37,6 +38,14 @@ _WORDS = {
     float: "a number",
     NoneType: "null",
 }
+
+
+class NotJson(InvalidRequest):
+    """*offset*: the character that it is wrong at, where that is known, else 0. *reason*: repeats nothing of it."""
+
+    def __init__(self, offset: int, reason: str) -> None:
+        super().__init__(["not valid JSON @ $"])
+        self.offset, self.reason = offset, reason
 
 
 class Misfit(ValueError):
@@ -58,15 +67,19 @@ def structure(value: Any, kind: type[T], converter: Converter | None = None) -> 
 
 def parse(body: bytes) -> Any:
     """Strict JSON: UTF-8, finite numbers. Of members of one name the last counts. A lone surrogate, which would not go
-    into UTF-8 later, becomes U+FFFD. Raises InvalidRequest."""
+    into UTF-8 later, becomes U+FFFD. Raises NotJson, which is an InvalidRequest."""
     try:
-        text = body.removeprefix(BOM_UTF8).decode().strip(" \t\r\n")
-        value, end = _decoder.raw_decode(text)
-        if end < len(text):
-            raise ValueError("there is more than one value")
+        text = body.removeprefix(BOM_UTF8).decode()
+        value, end = _decoder.raw_decode(text, len(text) - len(text.lstrip(_SPACE)))
+        if rest := text[end:].lstrip(_SPACE):
+            raise NotJson(len(text) - len(rest), "Extra data")
         return _without_surrogates(value) if "\\ud" in text or "\\uD" in text else value
-    except (ValueError, RecursionError) as exc:
-        raise InvalidRequest(["not valid JSON @ $"]) from exc
+    except json.JSONDecodeError as exc:
+        raise NotJson(exc.pos, exc.msg) from exc
+    except UnicodeDecodeError as exc:
+        raise NotJson(exc.start, "Not UTF-8") from exc
+    except (ValueError, RecursionError) as exc:  # numbers that are none, or too long; nested too deeply
+        raise NotJson(0, "Not what JSON allows, or more than is read here") from exc
 
 
 def _no_number(name: str) -> Any:
