@@ -149,11 +149,11 @@ class WebFetch:
 
     def _settings(self) -> HttpSettings:
         from agentd.wire.http import HttpSettings
-        from agentd.wire.urlpolicy import UrlPolicy, checked
+        from agentd.wire.urlpolicy import UrlPolicy
 
         settings = HttpSettings.from_env(self._env)
-        resolve = checked(self._resolve or settings.resolve, UrlPolicy(self._policy))
-        return attrs.evolve(settings, resolve=resolve, user_agent=f"{settings.user_agent} (WebFetch)")
+        resolve, agent = self._resolve or settings.resolve, f"{settings.user_agent} (WebFetch)"
+        return attrs.evolve(settings, resolve=resolve, user_agent=agent).under(UrlPolicy(self._policy))
 
 
 async def _take(url: Url, answer: Answer) -> Fetched:

@@ -28,6 +28,7 @@ from agentd.wire.proxy import Proxies, Proxy
 from agentd.wire.redirects import Hop, location, next_hop
 from agentd.wire.resolve import Resolve, resolve
 from agentd.wire.tls import Trust
+from agentd.wire.urlpolicy import UrlPolicy, check, checked
 from agentd.wire.urls import Url, parse_url
 
 __all__ = ["Answer", "Deadlines", "HttpClient", "HttpFailed", "HttpSettings", "WholeAnswer"]
@@ -46,11 +47,17 @@ class HttpSettings:
     resolve_proxy: Resolve = resolve  # the same for proxies: those are the operator's choice, whatever is fetched
     pool: PoolLimits = attrs.field(factory=PoolLimits)
     user_agent: str = f"agentd/{__version__}"
+    policy: UrlPolicy | None = None  # that every URL is held to, also those of redirects; see under()
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> HttpSettings:
         """What the environment says of proxies and certificates. Never raises: what is wrong is told at its use."""
         return cls(Proxies.from_env(env), Trust.from_env(env))
+
+    def under(self, policy: UrlPolicy) -> HttpSettings:
+        """For URLs on somebody else's word. What *policy* does not let pass raises UrlRefused: by what is written, and
+        by the addresses that a name has, which are then the ones that are connected to."""
+        return attrs.evolve(self, policy=policy, resolve=checked(self.resolve, policy))
 
 
 class HttpClient:
@@ -89,7 +96,7 @@ class HttpClient:
         *url* may have a user and password in it; http+unix://%2Fpath%2Fto%2Fsocket/… goes to a socket file. *body*, if
         it is no bytes, is sent as it is made, in chunks unless *headers* has its Content-Length. *redirects* are
         followed at most, with what is safe to send on; the 3xx itself is the answer if that is 0. *decode*: ask for
-        compression, and take it off. Raises HttpFailed, InvalidUrl, and what the resolver raises.
+        compression, and take it off. Raises HttpFailed, InvalidUrl, UrlRefused, and what the resolver raises.
         """
         hop = Hop(method, parse_url(url), headers, body)
         watch = Watch(f"{method} {hop.url.site}", deadlines)
@@ -124,6 +131,8 @@ class HttpClient:
 
     @asynccontextmanager
     async def _exchange(self, hop: Hop, watch: Watch, decode: bool) -> AsyncIterator[Answer]:
+        if self._settings.policy is not None:
+            check(hop.url, self._settings.policy)  # a proxy would resolve the name: what is written is all we see
         proxy = self._settings.proxies.choose(hop.url)
         request = Outgoing(hop.method, _target(hop.url, proxy), self._fields(hop, proxy, decode), hop.body)
 

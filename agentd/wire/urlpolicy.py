@@ -43,10 +43,15 @@ class UrlRefused(AgentdError):
 def check_url(text: str, policy: UrlPolicy) -> Url:
     """What is written in *text*. Raises InvalidUrl, and UrlRefused."""
     url = parse_url(text)
+    check(url, policy)
+    return url
+
+
+def check(url: Url, policy: UrlPolicy) -> None:
+    """Raises UrlRefused."""
     if url.scheme == "http+unix":
         raise UrlRefused
     check_host(url.host, policy)
-    return url
 
 
 def check_host(host: str, policy: UrlPolicy) -> None:

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from agentd.wire.failure import HttpFailed
 from agentd.wire.http import HttpClient
 from agentd.wire.messages import Headers
+from agentd.wire.proxy import Proxies
 from agentd.wire.redirects import STATUSES, Hop, location, next_hop
+from agentd.wire.urlpolicy import UrlPolicy, UrlRefused
 from agentd.wire.urls import parse_url
 from tests.wire.stranger import OK, Link, Script, answering, names, stranger
 
@@ -163,3 +165,24 @@ def test_secrets_never_leave_their_origin(
         assert after.url.userinfo == ""
     becomes_get = status == 303 or (status in (301, 302) and method == "POST")
     assert (after.method, after.body) == (("GET", b"") if becomes_get else (method, b"body"))
+
+
+@pytest.mark.parametrize(
+    "target", ["http://169.254.169.254/", "http://metadata.test/", "http://metadata.google.internal/"]
+)
+async def test_no_redirect_leads_around_a_policy(target: str) -> None:
+    settings = names(metadata_test="169.254.169.254").under(UrlPolicy.LOCAL)
+    async with HttpClient(settings) as client, stranger(answering(redirect(target))) as server:
+        with pytest.raises(UrlRefused):
+            await client.request("GET", server.url, redirects=3)
+    assert len(server.seen) == 1
+
+
+async def test_nor_does_a_proxy() -> None:
+    async with stranger(answering(OK)) as proxy:
+        settings = attrs.evolve(names(), proxies=Proxies.from_env({"http_proxy": proxy.url})).under(UrlPolicy.LOCAL)
+        async with HttpClient(settings) as client:
+            for url in ("http://169.254.169.254/", "http+unix://%2Ftmp%2Fsocket/"):
+                with pytest.raises(UrlRefused):
+                    await client.request("GET", url)
+    assert proxy.connections == 0
