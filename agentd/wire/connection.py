@@ -16,10 +16,11 @@ import trio
 from agentd.errors import PayloadTooLarge
 from agentd.wire.answers import send_answer, send_whole
 from agentd.wire.feed import Hub
+from agentd.wire.frames import BadHandshake
 from agentd.wire.head import CONTINUE, Form
 from agentd.wire.hosts import ForeignRequest, HostCheck
 from agentd.wire.limits import Limits
-from agentd.wire.messages import Answer, BadMessage, Hangup, Request, Response
+from agentd.wire.messages import Answer, BadMessage, Hangup, Request, Response, Upgrade
 from agentd.wire.observer import Observer, current, id_of, new_id
 from agentd.wire.parser import Head, Parser
 from agentd.wire.routing import Mount, Route, default_answer_error, default_not_found, find_mount
@@ -69,6 +70,10 @@ class Connection:
     @property
     def hub(self) -> Hub:
         return self._service.hub
+
+    @property
+    def limits(self) -> Limits:
+        return self._service.limits
 
     def failed(self, exc: Exception) -> Answer:
         """An error as whoever is in charge shows it."""
@@ -161,11 +166,20 @@ class Connection:
         self.phase = Phase.ANSWER
         if type(answer) is Response:
             await send_whole(self.transport, answer, head)
+        elif type(answer) is Upgrade:
+            await self._switch(answer, head)
         else:
             await send_answer(self, answer, head)
         while head.keep_alive and self._parser.in_body and await self._read_body(None):
             pass
         return head.keep_alive
+
+    async def _switch(self, answer: Upgrade, head: Head) -> None:
+        from agentd.wire.websocket import serve_websocket  # 50 ms that a daemon without one need not spend
+
+        head.keep_alive = False
+        if await serve_websocket(self, answer, head.request_id, self._parser.release()):
+            await self._linger()
 
     async def _watched(self, observer: Observer, request: Request) -> Answer:
         began = trio.current_time()
@@ -193,7 +207,10 @@ class Connection:
                 await self._take_body(request, route)
         except (ForeignRequest, PayloadTooLarge) as exc:
             return mount.failed(exc)
-        return await mount.call(route, request)
+        answer = await mount.call(route, request)
+        if type(answer) is Upgrade and not self._head.modern:  # RFC 9110, 7.8
+            return mount.failed(BadHandshake(426, "a WebSocket needs HTTP/1.1"))
+        return answer
 
     async def _take_body(self, request: Request, route: Route) -> None:
         limit = route.limit if route.limit is not None or route.streamed else self._service.limits.body

@@ -21,7 +21,7 @@ from agentd.errors import InvalidRequest
 from agentd.wire.head import LAST_CHUNK, chunk
 from agentd.wire.messages import Request
 from agentd.wire.sse import KEEPALIVE
-from agentd.wire.transport import GONE, Bytes, Transport
+from agentd.wire.transport import GONE, Bytes
 
 logger = logging.getLogger(__name__)
 
@@ -44,12 +44,25 @@ class FeedFailed(Exception):
     """The source of a feed broke. Its readers are cut, so that they see that it is not the end."""
 
 
+class Socket(Protocol):
+    """A connection that lasts, and is looked after."""
+
+    def beat(self) -> None:
+        """Now and then: ask whether the client is there, and cut it off if it did not answer the last time."""
+
+    def go_away(self) -> None:
+        """The server ends."""
+
+
 class Hub:
-    """Where feeds run: a server's nursery for their flushers, and one tick for the keep-alive comments of all."""
+    """Where feeds run: a server's nursery for their flushers, and one tick for the keep-alive comments of all. And one
+    for the WebSockets."""
 
     def __init__(self, nursery: trio.Nursery) -> None:
         self._nursery = nursery
         self._feeds: set[Feed] = set()
+        self._sockets: set[Socket] = set()
+        self._ending = False
 
     def start(self, feed: Feed) -> None:
         self._nursery.start_soon(self._run, feed)
@@ -71,13 +84,41 @@ class Hub:
             for feed in tuple(self._feeds):
                 feed.keep_alive()
 
+    @contextmanager
+    def holding(self, socket: Socket) -> Iterator[None]:
+        self._sockets.add(socket)
+        if self._ending:
+            socket.go_away()
+        try:
+            yield
+        finally:
+            self._sockets.discard(socket)
+
+    async def beat_forever(self, seconds: float) -> None:
+        while True:
+            await trio.sleep(seconds)
+            for socket in tuple(self._sockets):
+                socket.beat()
+
+    def end_sockets(self) -> None:
+        self._ending = True
+        for socket in tuple(self._sockets):
+            socket.go_away()
+
+
+class Outlet(Protocol):
+    """Where a reader's frames go: a transport, or a share of one."""
+
+    def send_nowait(self, data: Bytes) -> int: ...
+    async def send_all(self, data: Bytes) -> None: ...
+
 
 class Reader:
     """One client of a feed, in its connection's task."""
 
     __slots__ = ("after", "chunked", "kicked", "rest", "send_nowait", "transport")
 
-    def __init__(self, transport: Transport, after: int, *, chunked: bool, head: bytes) -> None:
+    def __init__(self, transport: Outlet, after: int, *, chunked: bool, head: bytes) -> None:
         self.transport = transport
         self.send_nowait = transport.send_nowait  # looked up once: a flusher calls it for every event and reader
         self.after = after  # everything up to here was sent, or is in rest
@@ -276,7 +317,7 @@ def _framed(frames: bytes, chunked: bool) -> bytes:
     return chunk(frames) if frames and chunked else frames
 
 
-async def _send(transport: Transport, data: bytes) -> None:
+async def _send(transport: Outlet, data: bytes) -> None:
     sent = transport.send_nowait(data)
     if sent < len(data):
         await transport.send_all(memoryview(data)[sent:])

@@ -19,6 +19,7 @@ from agentd.errors import AgentdError, PayloadTooLarge
 if TYPE_CHECKING:
     from agentd.wire.feed import Feed
     from agentd.wire.routing import Route
+    from agentd.wire.websocket import WebSocket
 
 JSON_TYPE = "application/json; charset=UTF-8"
 TEXT_TYPE = "text/plain; charset=UTF-8"
@@ -214,7 +215,17 @@ class StreamResponse:
     status: int = 200
 
 
-Answer = Response | FileResponse | ChunkedResponse | StreamResponse
+@attrs.define
+class Upgrade:
+    """The connection becomes a WebSocket, which *handler* has until it returns. frames.upgrade() makes it."""
+
+    handler: Callable[[WebSocket], Awaitable[None]]
+    key: str  # of the client's handshake
+    headers: Fields = ()
+    status: int = 101
+
+
+Answer = Response | FileResponse | ChunkedResponse | StreamResponse | Upgrade
 
 
 def json_response(status: int, value: Any, headers: Fields = ()) -> Response:

@@ -138,6 +138,11 @@ class Parser:
             self.expects_continue = waits and "100-continue" in head.headers.tokens("expect")
         return head
 
+    def release(self) -> bytes:
+        """What came after the last request, which was read to its end: it is no HTTP any more."""
+        held, self._held = self._held, b""
+        return held
+
     def whole_body(self) -> bytes | None:
         """The body, if it has a length and all of it has come: as small ones have. Instead of next_chunk()."""
         if not 0 < self._left <= len(self._held):

@@ -15,6 +15,7 @@ from uuid import UUID
 import attrs
 
 from agentd.errors import AgentdError, InvalidRequest, PayloadTooLarge
+from agentd.wire.frames import BadHandshake
 from agentd.wire.hosts import ForeignRequest
 from agentd.wire.messages import Answer, BadMessage, Hangup, Request, Response, json_response
 
@@ -135,7 +136,9 @@ class Routes:
 def default_answer_error(exc: Exception) -> Response:
     """For a mount that has no shape of its own. A bug is logged, and the client learns no more than that."""
     if isinstance(exc, AgentdError):
-        return _problem(_status(exc), exc.code, str(exc))
+        answer = _problem(_status(exc), exc.code, str(exc))
+        answer.headers = exc.headers if isinstance(exc, BadHandshake) else ()
+        return answer
     logger.error("unhandled error", exc_info=exc)
     return _problem(500, "INTERNAL_ERROR", "internal error")
 
@@ -146,7 +149,7 @@ def _problem(status: int, code: str, message: str) -> Response:
 
 
 def _status(exc: AgentdError) -> int:
-    if isinstance(exc, BadMessage):
+    if isinstance(exc, (BadMessage, BadHandshake)):
         return exc.status
     return {InvalidRequest: 400, PayloadTooLarge: 413, ForeignRequest: 403}.get(type(exc), 500)
 

@@ -88,6 +88,7 @@ class Server:
                     self.observer.serving(self.load)
                 self._nursery.start_soon(self._reap_forever)
                 self._nursery.start_soon(self.hub.keep_alive_forever, self.limits.keepalive_seconds)
+                self._nursery.start_soon(self.hub.beat_forever, self.limits.ping_seconds)
                 task_status.started()
 
     def load(self) -> Load:
@@ -99,6 +100,7 @@ class Server:
             for connection in self._connections:
                 if connection.phase is Phase.IDLE:
                     connection.scope.cancel()
+            self.hub.end_sockets()
             if self._connections:
                 await self._empty.wait()
         self._nursery.cancel_scope.cancel()
