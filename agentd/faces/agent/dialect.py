@@ -177,7 +177,7 @@ class Dialect:
             return self._on_said(record, data)
         told = self._begin({}) + self._close_round(record.parent)
         if record.parent is None:
-            told += self._complete(data["id"], data["content"])
+            told += self._complete(data)
             self._turns += 1
             self._text = "".join(block["text"] for block in data["content"] if block["type"] == "text")
         calls = tuple(block["id"] for block in data["content"] if block["type"] == "tool_use")
@@ -283,19 +283,15 @@ class Dialect:
         self._streamed = Streamed()
         return told
 
-    def _complete(self, message: str, content: Sequence[Mapping[str, Any]]) -> Told:
+    def _complete(self, data: Mapping[str, Any]) -> Told:
         """What has not been told of the blocks of a message that is there now."""
         if not self.partials:
             return []
-        if self._streamed.message != message:
-            told = self._stop()
-            begun: frozenset[int] = frozenset()
-        else:
-            begun = self._streamed.begun
-            told = self._stop()
-        if begun and max(begun) >= len(content):  # it broke off, and is not what was streamed
+        begun = self._streamed.begun if self._streamed.message == data["id"] else frozenset()
+        told = self._stop()
+        if begun and data["usage"] is None:  # it broke off: what is kept of it has other blocks
             return told
-        for index, block in enumerate(content):
+        for index, block in enumerate(data["content"]):
             if index not in begun:
                 told += _whole(index, block)
         return told
