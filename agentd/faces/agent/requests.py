@@ -1,7 +1,7 @@
 """Bodies and queries of the agent API, read. The rules: the agent API contract, 1.3, 4 and 9; tables.py has them.
 
-Each function raises fields.Unprocessable with all that does not fit. They are pure but for one look at the disk, whether
-a query's cwd is a directory. One that brings megabytes of images takes its time: call it in a thread.
+Each function raises fields.Unprocessable with all that does not fit. They are pure but for one look at the disk: is a
+query's cwd a directory? One that brings megabytes of images takes its time: call it in a thread.
 """
 
 from __future__ import annotations
