@@ -18,6 +18,7 @@ from agentd.tools import notebook
 from agentd.tools.base import ToolContext, ToolOutcome
 from agentd.tools.schema import arg, input_schema, parse, subject
 from agentd.workspace.files import open_for_reading
+from agentd.workspace.filetypes import image_type
 from agentd.workspace.paths import resolve, shown
 from agentd.workspace.text import PROBE_BYTES, sniff
 
@@ -29,12 +30,6 @@ MAX_WHOLE_BYTES = 64 << 20  # of files that can only be read whole: notebooks an
 COUNTED_BYTES = 256 << 20  # how far on the lines after the last one shown are counted
 
 _CHUNK_BYTES = 1 << 18
-_IMAGES = (
-    (b"\x89PNG\r\n\x1a\n", "image/png"),
-    (b"\xff\xd8\xff", "image/jpeg"),
-    (b"GIF87a", "image/gif"),
-    (b"GIF89a", "image/gif"),
-)
 
 
 @attrs.frozen
@@ -69,17 +64,11 @@ def _read(path: Path, workspace: Path, asked: ReadInput) -> ToolOutcome:
     with open_for_reading(path, workspace) as raw:
         file = io.BufferedReader(raw, _CHUNK_BYTES)  # type: ignore[type-var]  # a FileIO, which typeshed calls BinaryIO
         head = file.peek(PROBE_BYTES)
-        media_type = _image_type(head)
+        media_type = image_type(head)
         if media_type:
             return _image(file, media_type, shown(path, workspace))
         text, note = _as_utf8(file, head, path, shown(path, workspace))
         return _numbered(text, max(asked.offset or 1, 1), asked.limit or DEFAULT_LINES, note)
-
-
-def _image_type(head: bytes) -> str | None:
-    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
-        return "image/webp"
-    return next((media_type for magic, media_type in _IMAGES if head.startswith(magic)), None)
 
 
 def _image(file: BinaryIO, media_type: str, name: str) -> ToolOutcome:

@@ -1,4 +1,5 @@
-"""What a file's name says of its language: the names and globs of ripgrep's types, as far as they are in common use."""
+"""What a file's name says of its language: the names and globs of ripgrep's types, as far as they are in common use.
+And what its first bytes say, of images that models take."""
 
 from __future__ import annotations
 
@@ -98,3 +99,19 @@ _OTHER_NAMES = {
 def globs_of(name: str) -> str | None:
     """Globs with commas between them, for globs.compile_filter(); None for a type that is not known."""
     return FILE_TYPES.get(_OTHER_NAMES.get(name, name))
+
+
+IMAGE_HEAD = 12  # bytes that tell an image's type
+_IMAGES = (
+    (b"\x89PNG\r\n\x1a\n", "image/png"),
+    (b"\xff\xd8\xff", "image/jpeg"),
+    (b"GIF87a", "image/gif"),
+    (b"GIF89a", "image/gif"),
+)
+
+
+def image_type(head: bytes) -> str | None:
+    """The media type of an image that begins with *head*: PNG, JPEG, GIF or WebP; None if it is none of them."""
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return "image/webp"
+    return next((media_type for magic, media_type in _IMAGES if head.startswith(magic)), None)
