@@ -14,9 +14,10 @@ from typing import Any, cast
 import attrs
 import trio
 
+from agentd.daemon.access import Access
 from agentd.daemon.executors import Seats
 from agentd.daemon.listing import open_listing
-from agentd.daemon.opening import Control
+from agentd.daemon.opening import Control, open_work
 from agentd.daemon.registry import Registry
 from agentd.domain import Entry, JobSpec, Mode, ToolPolicy
 from agentd.engine.engine import open_engine
@@ -250,9 +251,11 @@ async def serving(root: Path, *says: Reply | str) -> AsyncIterator[Api]:
         registry = Registry(home.root_log)
         registry.load()
         owned = Control(home, registry, cast("Seats", seats))
-        async with open_admin(owned, listing, ADMIN) as app:
-            seats.model = ScriptedProvider(says)
-            await app.recovered.wait()
+        access = Access(home.root_log, ADMIN)
+        access.load()
+        seats.model = ScriptedProvider(says)
+        async with open_work(owned, listing) as work, open_admin(owned, listing, work, access) as app:
+            await work.sessions.recovered.wait()
             yield Api(app, home, seats, workspace)
         for seat in seats:
             await seat.down()

@@ -7,14 +7,17 @@ import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
+import trio
+
 from agentd import __version__
 from agentd.cli.manager import open_executors, open_face, run
 from agentd.config import Settings, read_settings
+from agentd.daemon.access import Access
 from agentd.daemon.app import Daemon, main_mounts, open_daemon
 from agentd.daemon.figures import watch_lists
 from agentd.daemon.keys import Key, open_key
 from agentd.daemon.listing import Listing, open_listing
-from agentd.daemon.opening import Control
+from agentd.daemon.opening import Control, open_work
 from agentd.daemon.settings import (
     OFF,
     SERVE_OPTIONS,
@@ -87,9 +90,10 @@ async def open_faces(
             daemon.doors["manager"].mounts.append(manager.mount())
             main_door.mounts.append(manager.mount("/manager"))
         pool, report = (manager.pool, manager.report) if manager else (None, None)
-        admin = await stack.enter_async_context(
-            open_admin(control, listing, keys["admin"].text, pool=pool, report=report)
-        )
+        access = Access(daemon.home.root_log, keys["admin"].text)
+        await trio.to_thread.run_sync(access.load)
+        work = await stack.enter_async_context(open_work(control, listing, pool))
+        admin = await stack.enter_async_context(open_admin(control, listing, work, access, report=report))
         main_door.mounts[:0] = [*main_mounts(daemon, admin.access), admin.mount()]
         daemon.at_stop.append(admin.close_feeds)
         yield

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import attrs
 import trio
@@ -29,11 +29,21 @@ GRACE_SECONDS = 5.0  # after its deadline an ask is left to its executor
 logger = logging.getLogger(__name__)
 
 
+DECISIONS = {"question": ("answer", "deny"), "plan": ("allow", "deny", "answer")}  # of other kinds than permission
+
+
 @attrs.frozen
 class Answer:
-    decision: Literal["allow", "deny", "always"]
+    """*answer*: what a person says to a question. *updated_input*: what the call is to be given instead."""
+
+    decision: Literal["allow", "deny", "always", "answer"]
     reason: str = ""
     by: str = "client"
+    answer: str | None = None
+    updated_input: Mapping[str, Any] | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return {name: value for name, value in attrs.asdict(self).items() if value is not None}
 
 
 class Asks:
@@ -54,8 +64,10 @@ class Asks:
         """The answer is on the disk when it returns. Raises AskSettled, with the decision that stands; InvalidRequest
         for an answer that this ask does not take; Locked: `agentd run` has the session; ExecutorFailed, HttpFailed,
         StoreFailed."""
-        if answer.decision not in (options := options_of(found.row)):
-            raise InvalidRequest([f"this ask takes {', '.join(options)} @ $.decision"])
+        if answer.decision not in (decisions := decisions_of(found.row)):
+            raise InvalidRequest([f"this ask takes {', '.join(decisions)} @ $.decision"])
+        if answer.updated_input is not None and answer.decision not in ("allow", "always"):
+            raise InvalidRequest(["goes with a call that is allowed @ $.updated_input"])
         session_id = found.session.id
         async with self._sessions.lock(session_id):
             if (stands := (await self.find(found.row.id)).row.decision) is not None:
@@ -67,7 +79,7 @@ class Asks:
                 self._nursery.start_soon(self._sessions.relaunch, session_id)
             else:
                 try:
-                    await call(seat, "POST", f"/_/asks/{found.row.id}", attrs.asdict(answer))
+                    await call(seat, "POST", f"/_/asks/{found.row.id}", answer.to_json())
                 except AskSettled:
                     stands = (await self.find(found.row.id)).row.decision
                     raise AskSettled(found.row.id, stands or "deny") from None
@@ -94,6 +106,11 @@ class Asks:
                 logger.debug("an ask is not refused: %s", exc, extra={"session": found.session.id})
 
 
+def decisions_of(ask: AskRow) -> Sequence[str]:
+    """What it takes. The options of a question are what its answer may be, and what is said need not be one of them."""
+    return DECISIONS.get(ask.kind) or options_of(ask)
+
+
 def settled(ask_id: str, answer: Answer, state: SessionState) -> Sequence[Entry]:
     """The records that settle an open ask: the same as an executor writes. Raises AskNotFound, AskSettled."""
     ask = state.asks.get(ask_id)
@@ -101,7 +118,7 @@ def settled(ask_id: str, answer: Answer, state: SessionState) -> Sequence[Entry]
         raise AskNotFound(ask_id)
     if ask.settled is not None:
         raise AskSettled(ask_id, ask.settled["decision"])
-    entries = [Entry("ask.settled", {"id": ask_id} | attrs.asdict(answer), ask.job, ask.parent)]
+    entries = [Entry("ask.settled", {"id": ask_id} | answer.to_json(), ask.job, ask.parent)]
     if answer.decision == "always":
         always = sorted({*state.always, ask.data["tool"]})
         entries.append(Entry("session.changed", {"permissions": {"always": always}}))

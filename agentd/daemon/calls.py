@@ -12,6 +12,7 @@ from agentd.errors import (
     AskNotFound,
     AskSettled,
     ExecutorFailed,
+    InvalidCheckpoint,
     InvalidRequest,
     JobInProgress,
     JobNotFound,
@@ -49,7 +50,7 @@ class _Refusal:
 async def call(place: Place, method: str, path: str, value: Any = None) -> Any:
     """An executor's answer; it is launched if it does not live.
 
-    Raises AskNotFound, AskSettled (its decision is for the caller to find out), InvalidRequest, JobInProgress,
+    Raises AskNotFound, AskSettled and InvalidCheckpoint (which is for the caller to find out), InvalidRequest, JobInProgress,
     JobNotFound, StoreFailed, ExecutorFailed, HttpFailed."""
     launched = await place.up()
     headers = [("Authorization", f"Bearer {launched.token}")]
@@ -73,6 +74,8 @@ def _error(refusal: _Refusal, path: str) -> AgentdError:
         case "JOB_IN_PROGRESS":
             details = refusal.details if isinstance(refusal.details, dict) else {}
             return JobInProgress(str(details.get("activeJobState", "RUNNING")))
+        case "INVALID_CHECKPOINT":
+            return InvalidCheckpoint("")
         case "VALIDATION_ERROR":
             return InvalidRequest([refusal.message])
         case "STORE_FAILED":

@@ -7,7 +7,6 @@ Those of the session manager are not counted here: they have slots of their own.
 from __future__ import annotations
 
 import logging
-import math
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,6 +22,7 @@ from agentd.store.home import SessionDir
 
 IDLE_SECONDS = 30.0  # without a job, after which an executor is ended
 IDLE_LOOK_SECONDS = 5.0
+ROOM_SECONDS = 5.0  # to wait for room
 ROOM_LOOK_SECONDS = 0.25  # between two looks whether one has become idle, while somebody waits for its place
 MOST = max(8, 4 * (os.cpu_count() or 1))
 logger = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ class SeatMaker(Protocol):
 
 
 class InPlace:
-    """*lock*: of a session's id; who has it may decide whether its executor is needed. *nursery* owns what ends them."""
+    """*lock*: by a session's id; who has it may decide whether its executor is needed. *nursery* owns what ends it."""
 
     def __init__(self, seats: SeatMaker, most: int, lock: Callable[[str], trio.Lock], nursery: trio.Nursery) -> None:
         self.most = most
@@ -52,9 +52,9 @@ class InPlace:
         """Places that have an executor, or one that starts or stops."""
         return sum(seat.state != "absent" for seat in self._kept.values())
 
-    async def ready(self, session: SessionDir, workspace: Path, patience: float = math.inf) -> Seat:
+    async def ready(self, session: SessionDir, workspace: Path) -> Seat:
         """The session's seat, with room for an executor there: call up() before anything else happens. Whoever calls
-        this has the session's lock. *patience*: seconds to wait for room.
+        this has the session's lock.
 
         Raises Busy; Locked: `agentd run` is at work in it; ExecutorFailed: its directory is gone; StoreFailed."""
         seat = self._seats.seat(session, workspace)
@@ -63,7 +63,7 @@ class InPlace:
             if not await trio.to_thread.run_sync(workspace.is_dir):
                 raise ExecutorFailed(f"the session's directory {workspace} is not there")
             (await trio.to_thread.run_sync(hold, session)).release()
-            await self._make_room(patience)
+            await self._make_room()
         if session.id not in self._kept:
             self._kept[session.id] = seat
             self._nursery.start_soon(self._end_when_idle, seat)
@@ -88,11 +88,11 @@ class InPlace:
 
     # --- Room -----------------------------------------------------------------------------------------------------
 
-    async def _make_room(self, patience: float) -> None:
-        """Raises Busy."""
+    async def _make_room(self) -> None:
+        """Raises Busy, ROOM_SECONDS later."""
         if self.taken < self.most:
             return
-        with trio.move_on_after(patience):
+        with trio.move_on_after(ROOM_SECONDS):
             while self.taken >= self.most:
                 self._changed = changed = self._changed if not self._changed.is_set() else trio.Event()
                 if not await self._end_an_idle_one():

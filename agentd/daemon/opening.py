@@ -10,13 +10,18 @@ from pathlib import Path
 import attrs
 import trio
 
+from agentd.daemon.asks import Asks
 from agentd.daemon.eviction import Idleness, evict_forever
 from agentd.daemon.executors import Plan, Seats, open_seats
+from agentd.daemon.inplace import MOST
 from agentd.daemon.launchfile import Reaped, reap_leftovers
+from agentd.daemon.listing import Listing
 from agentd.daemon.pool import Pool
 from agentd.daemon.recovery import Report, recover, resume
 from agentd.daemon.registry import Registry
+from agentd.daemon.sessions import Sessions
 from agentd.daemon.worktrees import open_worktrees
+from agentd.errors import AgentdError
 from agentd.store.home import Home
 
 logger = logging.getLogger(__name__)
@@ -42,6 +47,39 @@ async def open_control(home: Home, plan: Plan) -> AsyncIterator[Control]:
     await trio.to_thread.run_sync(registry.load)
     async with open_seats(plan) as seats:
         yield Control(home, registry, seats, reaped)
+
+
+@attrs.frozen
+class Work:
+    """What is done in sessions, whatever their face, and what is asked there. There is one for a daemon."""
+
+    sessions: Sessions
+    asks: Asks
+
+
+@asynccontextmanager
+async def open_work(
+    control: Control, listing: Listing, pool: Pool | None = None, *, most: int = MOST
+) -> AsyncIterator[Work]:
+    """The sessions of *control*, and those of *pool*, if the session manager is on. *most*: executors of sessions in
+    place. What was left of sessions is looked after behind; `sessions.recovered` says when that is done."""
+    async with trio.open_nursery() as nursery:
+        sessions = Sessions(control.home, control.registry, control.seats, pool, listing, nursery, most)
+        work = Work(sessions, Asks(sessions, nursery))
+        nursery.start_soon(_recover, sessions)
+        nursery.start_soon(work.asks.expire_forever)
+        try:
+            yield work
+        finally:
+            sessions.tails.close()
+            nursery.cancel_scope.cancel()
+
+
+async def _recover(sessions: Sessions) -> None:
+    try:
+        await sessions.recover()
+    except AgentdError as exc:
+        logger.error("what was left of sessions is not looked at: %s", exc)
 
 
 @asynccontextmanager

@@ -1,49 +1,55 @@
-"""Sessions of every face, from outside of their executors: found, told to go on, stopped, removed.
+"""Sessions of every face, from outside of their executors: made, forked, told to go on, steered, stopped, removed.
 
-A session of the manager has its executor in the pool. Of the others, which work in place, the executors are launched
-here when there is something to do, and end when there has been nothing for a while. DESIGN, Executors, Lifetime.
+There is one of this for a daemon. A session of the manager has its executor in the pool; the others work in place, and
+their executors come and go as inplace.py says.
 """
 
 from __future__ import annotations
 
 import logging
+import uuid
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import attrs
 import trio
 
 from agentd.daemon.calls import Place, call
 from agentd.daemon.executors import Seat
+from agentd.daemon.forking import branch_off
+from agentd.daemon.inplace import MOST, InPlace, SeatMaker
 from agentd.daemon.listing import Listing
 from agentd.daemon.pool import Pool
-from agentd.daemon.registry import Registry
+from agentd.daemon.registry import Opened, Registry
 from agentd.daemon.tail import Tail, Tails
 from agentd.daemon.writer import append_alone, hold
 from agentd.domain import Entry, JobSpec, JobState, Mode, Models, PermissionMode, ToolPolicy
-from agentd.errors import AgentdError, ExecutorFailed, JobNotFound, Locked, SessionNotFound
+from agentd.errors import (
+    AgentdError,
+    Busy,
+    ExecutorFailed,
+    InvalidCheckpoint,
+    JobInProgress,
+    JobNotFound,
+    Locked,
+    SessionNotFound,
+)
 from agentd.store.fold import JobView, SessionState
 from agentd.store.home import Home, SessionDir
 from agentd.store.summary import SessionRow
 from agentd.store.tables import MANAGED, Found, Query
 from agentd.wire.typed import structure
 
-IDLE_SECONDS = 30.0  # without a job, after which an executor that works in place is ended
-IDLE_LOOK_SECONDS = 5.0
 MOST_AT_START = 500  # sessions that are looked at
+AGAIN_SECONDS = 0.1  # between two tries to start a job in a session that is at work
+RELAUNCH_SECONDS = 1.0  # between two tries to launch an executor where there is no room for it
 UNFINISHED = ("waiting", "running", "queued")
+Fill = Callable[[SessionDir], Sequence[Entry]]
 logger = logging.getLogger(__name__)
-
-
-class SeatMaker(Protocol):
-    """What is used of daemon.executors.Seats."""
-
-    def seat(self, session: SessionDir, workspace: Path) -> Seat: ...
-    def forget(self, session_id: str) -> None: ...
-    def __iter__(self) -> Iterator[Seat]: ...
 
 
 @attrs.frozen
@@ -67,12 +73,16 @@ class Sessions:
         pool: Pool | None,
         listing: Listing,
         nursery: trio.Nursery,
+        most: int = MOST,
     ) -> None:
+        """*most*: executors of sessions in place that live at a time."""
         self.home, self.registry, self.seats, self.pool, self.listing = home, registry, seats, pool, listing
         self.tails = Tails(nursery, self.seat)
+        self.in_place = InPlace(seats, most, self.lock, nursery)
+        self.interrupted: list[str] = []  # those in place whose job was at work at the start
+        self.recovered = trio.Event()  # those are all
         self._nursery = nursery
         self._locks: defaultdict[str, trio.Lock] = defaultdict(trio.Lock)
-        self._kept: set[str] = set()  # sessions whose executors are ended when they are idle
 
     # --- Looking --------------------------------------------------------------------------------------------------
 
@@ -98,19 +108,105 @@ class Sessions:
         """Who has it may decide whether the session's executor is needed."""
         return self._locks[session_id]
 
+    # --- Making ---------------------------------------------------------------------------------------------------
+
+    async def create(
+        self,
+        face: str,
+        name: str,
+        workspace: Path,
+        *,
+        owner: str | None,
+        parent: str | None = None,
+        fill: Fill | None = None,
+    ) -> SessionDir:
+        """A new session in place, durably: whose it is, and its log. *fill*: see Home.create_session. When this raises
+        or is cancelled, nothing is left of it. Raises Locked, StoreFailed."""
+        session_id = str(uuid.uuid4())
+        await self.registry.note_opened(Opened(session_id, face, name, str(workspace), owner=owner))
+        make = partial(self.home.create_session, face, workspace, name, parent=parent, session_id=session_id, fill=fill)
+        try:
+            return await trio.to_thread.run_sync(make)
+        except BaseException:
+            with trio.CancelScope(shield=True):
+                await self._remove(session_id, "undone")
+            raise
+
+    async def fork(
+        self, session_id: str, *, face: str, owner: str | None, name: str = "", workspace: Path | None = None
+    ) -> SessionDir:
+        """A session that knows what was said in this one up to its last whole exchange, also while it is at work, which
+        is not disturbed. *workspace*: another one than its own. Raises SessionNotFound, Locked, StoreFailed."""
+        parent = await self.find(session_id)
+        place, source = workspace or Path(parent.row.workspace), self.directory(parent.row.id)
+        return await self.create(face, name, place, owner=owner, parent=parent.row.id, fill=partial(branch_off, source))
+
     # --- Doing ----------------------------------------------------------------------------------------------------
 
-    async def follow_up(self, found: Found[SessionRow], asked: FollowUp) -> str:
-        """Start another job in the session; its id. Raises JobInProgress; Locked: `agentd run` is at work in it;
-        ExecutorFailed, HttpFailed, StoreFailed."""
-        session_id = found.row.id
-        async with self.lock(session_id):
-            spec = await self._next_spec(found, asked)
+    async def start(
+        self, session_id: str, spec: JobSpec, *, workspace: Path | None = None, patience: float = 0.0
+    ) -> str:
+        """Start a job; its id. *workspace*: where the session works from now on. *patience*: seconds to wait for the
+        end of the job that is at work now.
+
+        Raises SessionNotFound; JobInProgress; Locked: `agentd run` is at work in it; Busy; ExecutorFailed, HttpFailed,
+        StoreFailed."""
+        until = trio.current_time() + patience
+        while True:
+            try:
+                return await self._start(session_id, spec, workspace)
+            except (JobInProgress, Locked):
+                if trio.current_time() + AGAIN_SECONDS > until:
+                    raise
+            await trio.sleep(AGAIN_SECONDS)
+
+    async def _start(self, session_id: str, spec: JobSpec, workspace: Path | None) -> str:
+        found = await self.find(session_id)
+        async with self.lock(found.row.id):
+            if workspace is not None and str(workspace) != found.row.workspace:
+                found = await self._move(found, workspace)
             with self._in_use(found):
-                place = await self.place(found)
-                made = await call(place, "POST", "/_/jobs", spec)
-        self.tails.look(session_id)
+                made = await self._call(found, "POST", "/_/jobs", spec)
+        self.tails.look(found.row.id)
         return str(made["job"])
+
+    async def follow_up(self, found: Found[SessionRow], asked: FollowUp) -> str:
+        """Start another job as the last one was; its id. Raises what start() does."""
+        return await self.start(found.row.id, await self._next_spec(found, asked))
+
+    async def control(
+        self, session_id: str, *, permission_mode: PermissionMode | None = None, answer: str | None = None
+    ) -> None:
+        """Steer the job that is at work or waits; *answer*: for the question that it asks next, if it asks none now.
+
+        Raises JobNotFound: there is none; SessionNotFound; and what start() does."""
+        found = await self.find(session_id)
+        if found.row.status == "idle":
+            raise JobNotFound(found.row.last_job or "")
+        told = {"permission_mode": permission_mode, "answer": answer}
+        async with self.lock(found.row.id):
+            await self._call(
+                found, "POST", "/_/control", {name: value for name, value in told.items() if value is not None}
+            )
+        self.tails.look(found.row.id)
+
+    async def rewind(self, session_id: str, checkpoint: str, *, dry_run: bool = False) -> dict[str, Any]:
+        """Put files back to what they were at a checkpoint: {"checkpoint", "undo", "restored", "deleted", "failed"}.
+
+        Raises JobInProgress, InvalidCheckpoint, SessionNotFound; and what start() does."""
+        found = await self.find(session_id)
+        async with self.lock(found.row.id):
+            try:
+                told = await self._call(found, "POST", "/_/rewind", {"checkpoint": checkpoint, "dry_run": dry_run})
+            except InvalidCheckpoint:
+                raise InvalidCheckpoint(checkpoint) from None
+        self.tails.look(found.row.id)
+        return dict(told)
+
+    async def rename(self, found: Found[SessionRow], name: str) -> None:
+        """Raises JobInProgress; Locked, StoreFailed."""
+        async with self.lock(found.row.id):
+            await self._write(found, Entry("session.changed", {"name": name}))
 
     async def cancel(self, found: Found[SessionRow]) -> str | None:
         """Stop the job that is at work or waits; its id, None if there is none. Raises Locked, as follow_up() does."""
@@ -146,48 +242,68 @@ class Sessions:
 
     async def _delete_in_place(self, session_id: str) -> None:
         seat = self.seat(session_id)
-        if seat is not None and seat.state != "absent":
-            raise Locked(
-                f"session {session_id} has an executor; cancel its job first. "
-                f"Without a job it ends after {IDLE_SECONDS:g} s"
-            )
+        if seat is not None and not await self.in_place.end_if_idle(seat):
+            raise Locked(f"session {session_id} is at work; cancel its job first")
         session = self.directory(session_id)
         with await trio.to_thread.run_sync(hold, session):
-            if session_id in self.registry.open:
-                await self.registry.note_closed(session_id, "deleted")
-            await trio.to_thread.run_sync(self.home.remove_session, session_id)
+            await self._remove(session_id, "deleted")
+        self.seats.forget(session_id)
+
+    async def _remove(self, session_id: str, reason: str) -> None:
+        """Whatever there is of a session in place. Raises Locked, StoreFailed."""
+        if session_id in self.registry.open:
+            await self.registry.note_closed(session_id, reason)
+        await trio.to_thread.run_sync(self.home.remove_session, session_id)
         if session_id in self.registry.leaving:
             await self.registry.note_removed(session_id)
-        self.seats.forget(session_id)
 
     # --- Executors ------------------------------------------------------------------------------------------------
 
     async def place(self, found: Found[SessionRow]) -> Place:
-        """Where the session's executor is, or can be launched. Raises Locked, ExecutorFailed, StoreFailed."""
-        session_id = found.row.id
+        """Where the session's executor is, or can be launched: call up() before anything else happens. Whoever calls
+        this has the session's lock. Raises Busy, Locked, ExecutorFailed, StoreFailed."""
         if found.row.face == MANAGED:
             if self.pool is None:
                 raise ExecutorFailed("the session manager is off, and with it the executors of its sessions")
-            return self.pool.get(session_id).seat
-        workspace = Path(found.row.workspace)
-        seat = self.seats.seat(self.directory(session_id), workspace)
-        if seat.state == "absent":
-            if not await trio.to_thread.run_sync(workspace.is_dir):
-                raise ExecutorFailed(f"the session's directory {workspace} is not there")
-            (await trio.to_thread.run_sync(hold, self.directory(session_id))).release()
-        if session_id not in self._kept:
-            self._kept.add(session_id)
-            self._nursery.start_soon(self._end_when_idle, seat)
-        return seat
+            return self.pool.get(found.row.id).seat
+        return await self.in_place.ready(self.directory(found.row.id), Path(found.row.workspace))
 
     async def relaunch(self, session_id: str) -> None:
-        """Have the session's executor go on with what its log says. That it cannot be launched is logged."""
-        try:
-            async with self.lock(session_id):  # nobody writes to its log meanwhile: the executor would not get its lock
-                place = await self.place(await self.find(session_id))
-                await place.up()
-        except AgentdError as exc:
-            logger.warning("its executor is not launched: %s", exc, extra={"session": session_id})
+        """Have the session's executor go on with what its log says, as soon as there is room for it. That it cannot be
+        launched is logged."""
+        while True:
+            try:
+                await self._launch(session_id)
+                return
+            except Busy:
+                await trio.sleep(RELAUNCH_SECONDS)
+            except AgentdError as exc:
+                logger.warning("its executor is not launched: %s", exc, extra={"session": session_id})
+                return
+
+    async def _launch(self, session_id: str) -> None:
+        async with self.lock(session_id):  # nobody writes to its log meanwhile: the executor would not get its lock
+            place = await self.place(await self.find(session_id))
+            await place.up()
+
+    async def _call(self, found: Found[SessionRow], method: str, path: str, value: Any = None) -> Any:
+        """What its executor answers, which is launched if there is none. Whoever calls this has the session's lock."""
+        return await call(await self.place(found), method, path, value)
+
+    async def _write(self, found: Found[SessionRow], *entries: Entry) -> None:
+        """Append to its log, with no executor alive. Whoever calls this has the session's lock.
+
+        Raises JobInProgress, Locked, StoreFailed."""
+        seat = self.seat(found.row.id)
+        if seat is not None and not await self.in_place.end_if_idle(seat):
+            raise JobInProgress("RUNNING")
+        await trio.to_thread.run_sync(append_alone, self.directory(found.row.id), partial(_between_jobs, entries))
+        self.tails.look(found.row.id)
+
+    async def _move(self, found: Found[SessionRow], workspace: Path) -> Found[SessionRow]:
+        """Have the session work somewhere else: its next executor is launched there."""
+        await self._write(found, Entry("session.changed", {"workspace": str(workspace)}))
+        return attrs.evolve(found, row=attrs.evolve(found.row, workspace=str(workspace)))
 
     @contextmanager
     def _in_use(self, found: Found[SessionRow]) -> Iterator[None]:
@@ -196,52 +312,39 @@ class Sessions:
         with self.pool.calling(managed) if self.pool is not None and managed is not None else nullcontext():
             yield
 
-    async def _end_when_idle(self, seat: Seat) -> None:
-        idle_since = trio.current_time()
-        try:
-            while True:
-                await trio.sleep(IDLE_LOOK_SECONDS)
-                if seat.state == "absent" and trio.current_time() - idle_since > IDLE_SECONDS:
-                    return
-                if seat.state != "live" or await self._is_busy(seat):
-                    idle_since = trio.current_time() if seat.state != "absent" else idle_since
-                elif trio.current_time() - idle_since >= IDLE_SECONDS:
-                    async with self.lock(seat.session.id):
-                        if not await self._is_busy(seat):
-                            await seat.down()
-        finally:
-            self._kept.discard(seat.session.id)
-
-    async def _is_busy(self, seat: Seat) -> bool:
-        if seat.launched is None:
-            return False
-        try:
-            return (await call(seat, "GET", "/_/health"))["job"] is not None
-        except AgentdError as exc:
-            logger.debug("an executor does not say what it does: %s", exc, extra={"session": seat.session.id})
-            return False
-
     # --- Beginning ------------------------------------------------------------------------------------------------
 
-    async def recover(self) -> list[str]:
-        """What the last daemon, or an `agentd run`, left of sessions in place: jobs that were at work are interrupted,
-        what was accepted or settled goes on, what waits for an answer waits. The ids of those that were at work."""
+    async def recover(self) -> None:
+        """What the last daemon, or an `agentd run`, left of sessions in place: those half made or half removed go, jobs
+        that were at work are interrupted, what was accepted or settled goes on, what waits for an answer waits."""
+        try:
+            await self._forget_halves()
+            await self._take_up()
+        finally:
+            self.recovered.set()
+
+    async def _forget_halves(self) -> None:
+        for opened in (*self.registry.open.values(), *self.registry.leaving.values()):
+            log = SessionDir(self.home.sessions_path / opened.id).log_path
+            gone = opened.id in self.registry.leaving or not await trio.to_thread.run_sync(log.is_file)
+            if opened.worktree is None and gone:
+                await self._remove(opened.id, "lost")
+
+    async def _take_up(self) -> None:
         query = Query(states=UNFINISHED, limit=MOST_AT_START)
         left = (await self.listing.ask(lambda index: index.sessions(query))).items
-        interrupted = []
         for found in left:
             if found.row.face == MANAGED:
                 continue
             try:
                 if await self._interrupt(found.row.id):
-                    interrupted.append(found.row.id)
+                    self.interrupted.append(found.row.id)
                 elif found.row.status != "waiting":
-                    await self.relaunch(found.row.id)
+                    self._nursery.start_soon(self.relaunch, found.row.id)
             except (Locked, SessionNotFound):  # an `agentd run` is at work in it; or it is removed
                 continue
             except AgentdError as exc:
                 logger.warning("%s", exc, extra={"session": found.row.id})
-        return interrupted
 
     async def _interrupt(self, session_id: str) -> bool:
         """Whether there was a job at work without an executor. Raises Locked, SessionNotFound, StoreFailed."""
@@ -252,7 +355,7 @@ class Sessions:
             return bool(await trio.to_thread.run_sync(append_alone, self.directory(session_id), _interrupted))
 
     async def _next_spec(self, found: Found[SessionRow], asked: FollowUp) -> JobSpec:
-        spec = await self._last_spec(found) or _first_spec(found.row.face)
+        spec = await self.last_spec(found) or _first_spec(found.row.face)
         if asked.mode is not None:
             spec = attrs.evolve(spec, mode=asked.mode)
         if asked.model is not None:
@@ -262,7 +365,8 @@ class Sessions:
         tools = attrs.evolve(spec.tools, ask_seconds=ToolPolicy().ask_seconds)  # whoever sends this can be asked
         return attrs.evolve(spec, prompt=asked.text, tools=tools, context_texts=())
 
-    async def _last_spec(self, found: Found[SessionRow]) -> JobSpec | None:
+    async def last_spec(self, found: Found[SessionRow]) -> JobSpec | None:
+        """Of its last job, with what is secret in it; None: it has had none. Raises StoreFailed."""
         if found.row.last_job is None:
             return None
         last_job = found.row.last_job
@@ -279,6 +383,13 @@ def _first_spec(face: str) -> JobSpec:
     """The manager's jobs run without asking, since nobody is there; those of others ask."""
     permission = PermissionMode.BYPASS if face == MANAGED else PermissionMode.DEFAULT
     return JobSpec(Mode.CODE, "", tools=ToolPolicy(permission_mode=permission))
+
+
+def _between_jobs(entries: Sequence[Entry], state: SessionState) -> Sequence[Entry]:
+    """Raises JobInProgress."""
+    if any(not job.state.terminal for job in state.jobs.values()):
+        raise JobInProgress("WAITING")
+    return entries
 
 
 def _cancelled(state: SessionState) -> list[Entry]:

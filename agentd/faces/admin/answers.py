@@ -16,14 +16,9 @@ RETRY_SECONDS = 5
 logger = logging.getLogger(__name__)
 
 
-class NotBuilt(errors.AgentdError):
-    """This version cannot do that."""
-
-    code = "NOT_IMPLEMENTED"
-
-
 STATUS: dict[type[errors.AgentdError], int] = {
     errors.InvalidRequest: 400,
+    errors.InvalidCheckpoint: 400,
     errors.Forbidden: 403,
     ForeignRequest: 403,
     errors.SessionNotFound: 404,
@@ -39,10 +34,10 @@ STATUS: dict[type[errors.AgentdError], int] = {
     errors.PayloadTooLarge: 413,
     errors.CapacityExceeded: 429,
     errors.GitFailed: 500,
-    NotBuilt: 501,
     HttpFailed: 502,
     errors.ExecutorFailed: 503,
     errors.NotStarted: 503,
+    errors.Busy: 503,
     errors.WorktreeFailed: 503,
     errors.StoreFailed: 507,
 }

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import wraps
 from typing import Any
 
 import attrs
-import trio
 
 from agentd.daemon.access import Access, Need, Principal
 from agentd.daemon.asks import Asks
@@ -18,11 +16,11 @@ from agentd.daemon.events import Events
 from agentd.daemon.executors import Seat
 from agentd.daemon.inventory import described
 from agentd.daemon.listing import Listing, News
-from agentd.daemon.opening import Control
+from agentd.daemon.opening import Control, Work
 from agentd.daemon.pool import Pool
 from agentd.daemon.recovery import Report
 from agentd.daemon.sessions import Sessions
-from agentd.errors import Forbidden, SessionNotFound, StoreFailed
+from agentd.errors import Forbidden, SessionNotFound
 from agentd.faces.admin import views
 from agentd.faces.admin.answers import answer_error, method_not_allowed, not_found, unauthorized
 from agentd.store.create import epoch_ms
@@ -32,7 +30,6 @@ from agentd.wire.messages import Request, Response
 from agentd.wire.routing import Handler, Mount, Routes
 
 PREFIX = "/agentd/v1"
-logger = logging.getLogger(__name__)
 
 routes = Routes()
 NEEDS: dict[tuple[str, str], Need] = {}  # of every route, by method and pattern
@@ -67,8 +64,6 @@ class App:
     events: Events
     pool: Pool | None  # None: the session manager is off
     report: Report | None  # of the pool's start
-    interrupted: list[str] = attrs.field(factory=list)  # sessions in place whose job was at work at the start
-    recovered: trio.Event = attrs.field(factory=trio.Event)  # those are all
     differences: Differences = attrs.field(factory=Differences)
     since: int = attrs.field(factory=epoch_ms)
     _owners: dict[str, str] = attrs.field(factory=dict)  # of sessions that others heard of: they hear of their end
@@ -135,35 +130,21 @@ def check_owner(principal: Principal, need: Need, found: Found[Any]) -> None:
 async def open_admin(
     control: Control,
     listing: Listing,
-    admin_token: str,
+    work: Work,
+    access: Access,
     *,
-    pool: Pool | None = None,
     report: Report | None = None,
 ) -> AsyncIterator[App]:
     """The admin API over everything that *control* has. Serve its mount inside the block.
 
-    Call close_feeds() when serving is to end, and end serving before the block ends. Raises StoreFailed."""
-    access = Access(control.home.root_log, admin_token)
-    await trio.to_thread.run_sync(access.load)
-    async with trio.open_nursery() as nursery:
-        sessions = Sessions(control.home, control.registry, control.seats, pool, listing, nursery)
-        asks = Asks(sessions, nursery)
-        app = App(control, access, sessions, asks, listing, Events(listing.watch), pool, report)
-        listing.subscribe(app.tell)
-        unsubscribe = control.seats.subscribe(app.tell_seat)
-        nursery.start_soon(_recover, app)
-        nursery.start_soon(asks.expire_forever)
-        try:
-            yield app
-        finally:
-            unsubscribe()
-            app.close_feeds()
-            nursery.cancel_scope.cancel()
-
-
-async def _recover(app: App) -> None:
+    Call close_feeds() when serving is to end, and end serving before the block ends."""
+    sessions = work.sessions
+    events = Events(listing.watch)
+    app = App(control, access, sessions, work.asks, listing, events, sessions.pool, report)
+    listing.subscribe(app.tell)
+    unsubscribe = control.seats.subscribe(app.tell_seat)
     try:
-        app.interrupted.extend(await app.sessions.recover())
-    except StoreFailed as exc:
-        logger.error("what was left of sessions is not looked at: %s", exc)
-    app.recovered.set()
+        yield app
+    finally:
+        unsubscribe()
+        app.close_feeds()

@@ -113,6 +113,12 @@ class Message:
 
 
 @attrs.frozen
+class Rewind:
+    checkpoint: str
+    dry_run: bool = False
+
+
+@attrs.frozen
 class Collect:
     dry_run: bool = False
 
@@ -127,12 +133,17 @@ class NewToken:
 
 
 def answer(body: bytes) -> Answer:
+    """What is said of a decision is its reason; what answers a question is the answer."""
     asked = decode(body, Settle)
-    if asked.decision == "answer":
-        raise InvalidRequest(["this version asks no question that takes an answer; allow, deny or always @ $.decision"])
-    if asked.updated_input is not None:
-        raise InvalidRequest(["this version cannot change a call's input; deny it, and say why @ $.updated_input"])
-    return Answer(asked.decision, asked.text)
+    if asked.decision != "answer":
+        return Answer(asked.decision, asked.text, updated_input=asked.updated_input)
+    if not asked.text.strip():
+        raise InvalidRequest(["must not be blank @ $.text"])
+    return Answer("answer", answer=asked.text)
+
+
+def rewind(body: bytes) -> Rewind:
+    return decode(body, Rewind)
 
 
 def follow_up(body: bytes) -> FollowUp:

@@ -9,7 +9,6 @@ import trio
 
 from agentd.daemon.tail import RESET, Cursor
 from agentd.faces.admin import requests, transcript, views
-from agentd.faces.admin.answers import NotBuilt
 from agentd.faces.admin.app import App, route
 from agentd.store.view import LogReader
 from agentd.wire.messages import (
@@ -106,8 +105,13 @@ async def cancel(app: App, request: Request, session_id: str) -> Response:
 
 @route("POST", "/sessions/{session_id}/rewind", "act")
 async def rewind(app: App, request: Request, session_id: str) -> Response:
-    await app.session(request, session_id, "act")
-    raise NotBuilt("this version takes no checkpoints that a session could go back to; its changes are in …/diff")
+    """200 and what files were put back to what they were at a checkpoint, or with `dry_run` would be; 400 it has no such
+    checkpoint; 409 while a job is at work."""
+    found = await app.session(request, session_id, "act")
+    asked = requests.rewind(request.body)
+    request.principal.check_root(found.row.workspace)
+    rewound = await app.sessions.rewind(found.row.id, asked.checkpoint, dry_run=asked.dry_run)
+    return json_response(200, {"session_id": found.row.id, "dry_run": asked.dry_run, **rewound})
 
 
 class _InThread:

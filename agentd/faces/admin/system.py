@@ -62,8 +62,8 @@ async def read_recovery(app: App, request: Request) -> Response:
         "started": app.since,
         "executors": reaped,
         "manager": manager,
-        "interrupted": app.interrupted,
-        "finished": app.recovered.is_set(),
+        "interrupted": app.sessions.interrupted,
+        "finished": app.sessions.recovered.is_set(),
         "damaged_root_records": app.control.registry.damaged,
     }
     return json_response(200, found)

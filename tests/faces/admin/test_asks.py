@@ -92,7 +92,7 @@ async def test_what_is_always_allowed_is_remembered_by_the_session(tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    "body", [{}, {"decision": "perhaps"}, {"decision": "answer"}, {"decision": "allow", "updated_input": {}}, b"["]
+    "body", [{}, {"decision": "perhaps"}, {"decision": "answer"}, {"decision": "deny", "updated_input": {}}, b"["]
 )
 async def test_an_answer_that_an_ask_does_not_take_is_refused(tmp_path: Path, body: Any) -> None:
     async with serving(tmp_path) as api:

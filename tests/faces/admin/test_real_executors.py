@@ -9,8 +9,9 @@ from typing import Any
 
 import trio
 
+from agentd.daemon.access import Access
 from agentd.daemon.listing import open_listing
-from agentd.daemon.opening import open_control
+from agentd.daemon.opening import open_control, open_work
 from agentd.daemon.plan import Plan
 from agentd.faces.admin.routes import open_admin
 from agentd.store.home import make_home
@@ -55,7 +56,8 @@ async def test_sessions_in_place_are_worked_at_and_survive_their_executor(tmp_pa
     async with (
         open_control(home, Plan()) as control,
         open_listing(home) as listing,
-        open_admin(control, listing, ADMIN) as app,
+        open_work(control, listing) as work,
+        open_admin(control, listing, work, Access(home.root_log, ADMIN)) as app,
         over_a_socket(app) as client,
     ):
         with trio.fail_after(60):

@@ -229,29 +229,23 @@ async def test_deleting_removes_the_session_and_not_its_workspace(tmp_path: Path
         assert (await api.get("/sessions"))["items"] == []
 
 
-async def test_a_session_with_an_executor_is_not_deleted(tmp_path: Path) -> None:
+async def test_a_session_that_is_at_work_is_not_deleted(tmp_path: Path) -> None:
     async with serving(tmp_path) as api:
         session = api.session()
-        api.says("Done.")
+        api.says(reply(call("LS", about="a")))  # which hangs
         await api.ask("POST", f"/sessions/{session.id}/message", {"text": "go"})
         status, told = await api.ask("DELETE", f"/sessions/{session.id}")
         assert (status, told["error"]["code"]) == (409, "LOCKED")
-        await api.seats.seat(session, api.workspace).down()
+        await api.ask("POST", f"/sessions/{session.id}/cancel")
+        await api.job_in(session, "cancelled")
         assert (await api.ask("DELETE", f"/sessions/{session.id}"))[0] == 204
-
-
-async def test_rewinding_says_that_it_cannot(tmp_path: Path) -> None:
-    async with serving(tmp_path) as api:
-        session = api.session()
-        status, told = await api.ask("POST", f"/sessions/{session.id}/rewind", {"dry_run": True})
-        assert (status, told["error"]["code"]) == (501, "NOT_IMPLEMENTED")
 
 
 async def test_an_executor_without_a_job_is_ended_after_a_while(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agentd.daemon.sessions.IDLE_SECONDS", 0.05)
-    monkeypatch.setattr("agentd.daemon.sessions.IDLE_LOOK_SECONDS", 0.01)
+    monkeypatch.setattr("agentd.daemon.inplace.IDLE_SECONDS", 0.05)
+    monkeypatch.setattr("agentd.daemon.inplace.IDLE_LOOK_SECONDS", 0.01)
     async with serving(tmp_path) as api:
         session = api.session()
         api.says(reply(call("Sleep")), "Done.")
