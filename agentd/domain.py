@@ -13,7 +13,7 @@ always present unless marked `?`; sizes are bytes, durations milliseconds, times
                       plan, planned (count: tasks), task (index of count begins), task.done, prescan, compact
     tasks             tasks: the session's whole task list from now on: [{id, title, text, done}]
     text.delta        message, block, text               thinking.delta the same
-    input.delta       message, block, call, text         text: a piece of the call's JSON input
+    input.delta       message, block, call, name, text   text: a piece of the call's JSON input
     message           id, role, content, model, usage    one complete message; of role user what a person said, or what
                       a mode says in their place: a task of a list, the instructions for a subagent
     history.compacted dropped, left, text, task, before, after    the first *dropped* messages are now one that says

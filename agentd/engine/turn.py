@@ -61,8 +61,9 @@ class Deltas:
 
     def flush(self) -> None:
         if self._piece is not None and self._chars:
-            data = {"message": self.message, "block": self._piece.block, "text": "".join(self._texts)}
-            self.write(Entry(self._kind, data | ({"call": self._piece.call} if self._piece.call else {})))
+            piece = self._piece
+            data = {"message": self.message, "block": piece.block, "text": "".join(self._texts)}
+            self.write(Entry(self._kind, data | ({"call": piece.call, "name": piece.name} if piece.call else {})))
         self._texts.clear()
         self._chars = 0
 

@@ -48,10 +48,11 @@ _JSON_NAMES = {
 
 @attrs.frozen
 class Piece:
-    """Where an event went: the index of its block in the message and, for a call, the id it has there."""
+    """Where an event went: the index of its block in the message and, for a call, the id and the name it has there."""
 
     block: int
     call: str | None = None
+    name: str | None = attrs.field(default=None, eq=False)
 
 
 @attrs.define
@@ -150,7 +151,7 @@ class Assembler:
         if call_id not in self._calls:
             return self._begin(call_id, "")
         index = self._calls[call_id]
-        return Piece(index, self._blocks[index].id)
+        return Piece(index, self._blocks[index].id, self._blocks[index].name)
 
     def _begin(self, call_id: str, name: str) -> Piece:
         if not name:

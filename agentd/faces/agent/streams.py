@@ -271,17 +271,14 @@ class SharedFrames:
         self._known: OrderedDict[str, tuple[SessionFrames, Feed]] = OrderedDict()
 
     def of(self, tail: Tail) -> tuple[SessionFrames, Feed]:
-        frames, feed = self._known.pop(tail.session.id, None) or self._make(tail)
-        if not frames.is_of(tail):
-            frames, feed = self._make(tail)
-        self._known[tail.session.id] = frames, feed
+        known = self._known.get(tail.session.id)
+        if known is None or not known[0].is_of(tail):
+            frames = SessionFrames(tail)
+            known = self._known[tail.session.id] = frames, frames.feed()
+        self._known.move_to_end(tail.session.id)
         if len(self._known) > KEPT_SESSIONS:
             self._known.popitem(last=False)
-        return frames, feed
-
-    def _make(self, tail: Tail) -> tuple[SessionFrames, Feed]:
-        frames = SessionFrames(tail)
-        return frames, frames.feed()
+        return known
 
 
 async def run_events(tail: Tail, run: Run, partials: bool | None = None) -> AsyncGenerator[Event, None]:
