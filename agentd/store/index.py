@@ -178,9 +178,14 @@ class SessionIndex:
 
     def sessions(self, query: Query) -> Page[SessionRow]:
         """The latest first. Raises InvalidRequest for a cursor that is none, StoreFailed."""
-        where = Where().within(query).one_of("s.status", query.states).after("s.opened", "s.id", query.cursor)
-        where.words(query.words, "s.id", "s.name", "s.title", "s.workspace", "o.branch")
+        where = _sessions(query).after("s.opened", "s.id", query.cursor)
         return self._page(SessionRow, "s", "s.opened", where, query, lambda row: row.opened)
+
+    def count_sessions(self, query: Query) -> int:
+        """All that the query asks for, on whatever page. Raises StoreFailed."""
+        where = _sessions(query)
+        text = f"SELECT count(*) FROM {joined(SessionRow)} WHERE {where.text()}"
+        return int(self._use(lambda db: db.execute(text, where.values).fetchone())[0])
 
     def jobs(self, query: Query) -> Page[JobRow]:
         """The same for jobs."""
@@ -226,7 +231,8 @@ class SessionIndex:
     ) -> Page[R]:
         limit = max(1, min(query.limit, MOST_ITEMS))
         text = f"SELECT {columns(kind)} FROM {joined(kind)} WHERE {where.text()} ORDER BY {order} DESC, {table}.id DESC"
-        rows = self._use(lambda db: db.execute(f"{text} LIMIT {limit + 1}", where.values).fetchall())
+        text = f"{text} LIMIT {limit + 1} OFFSET {query.offset}"
+        rows = self._use(lambda db: db.execute(text, where.values).fetchall())
         items = [found(kind, row) for row in rows[:limit]]
         last: Any = items[-1].row if len(rows) > limit else None
         return Page(items, f"{key(last)}.{last.id}" if last is not None else None)
@@ -289,6 +295,12 @@ class SessionIndex:
         self._files, self._root_end = {}, 0
         for suffix in ("", "-wal", "-shm"):
             self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
+
+
+def _sessions(query: Query) -> Where:
+    where = Where().within(query).one_of("s.status", query.states).one_of("s.last_state", query.last_states)
+    where.words(query.words, "s.id", "s.name", "s.title", "s.workspace", "o.branch")
+    return where.title(query.title)
 
 
 # --- The logs -----------------------------------------------------------------------------------------------------

@@ -36,6 +36,9 @@ class SessionRow:
     model: str | None = None
     last_job: str | None = None
     last_state: str | None = None
+    asked_model: str | None = None  # of the last job, by the name that its client used
+    permission_mode: str | None = None  # that is in force, or was in the last job
+    user: str | None = None  # whom the last job was for, as its client said
     jobs: int = 0
     turns: int = 0
     input_tokens: int = 0
@@ -155,6 +158,7 @@ def _session_created(summary: Summary, record: Record, data: Mapping[str, Any]) 
 def _session_changed(summary: Summary, record: Record, data: Mapping[str, Any]) -> None:
     summary.session.name = data.get("name", summary.session.name)
     summary.session.workspace = data.get("workspace", summary.session.workspace)
+    summary.session.permission_mode = data.get("permission_mode", summary.session.permission_mode)
 
 
 def _session_imported(summary: Summary, record: Record, data: Mapping[str, Any]) -> None:
@@ -171,6 +175,9 @@ def _job_created(summary: Summary, record: Record, data: Mapping[str, Any]) -> N
     session.title = session.title or job.title
     session.jobs += 1
     session.last_job = job.id
+    session.asked_model = (spec.get("face") or {}).get("model") or job.model
+    session.permission_mode = (spec.get("tools") or {}).get("permission_mode")
+    session.user = spec.get("user")
     summary.jobs[job.id] = job
 
 

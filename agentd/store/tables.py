@@ -16,7 +16,7 @@ from agentd.store.summary import AskRow, JobRow, SessionRow, Summary
 if TYPE_CHECKING:
     import sqlite3
 
-VERSION = 1  # of the tables, and of what the folds make of records: an index of another one is made anew
+VERSION = 2  # of the tables, and of what the folds make of records: an index of another one is made anew
 MOST_ITEMS = 500  # of a page
 MANAGED = "manager"  # the face whose sessions exist only while root.ndjson says so
 ENDED = tuple(state.value for state in JobState if state.terminal)
@@ -71,7 +71,11 @@ class Query:
     words: str | None = None  # all that is listed has them in it, somewhere
     session: str | None = None
     owner: str | None = None  # whose sessions; "": nobody's are left out
+    last_states: Sequence[str] = ()  # of sessions: how their last job ended
+    title: str | None = None  # of sessions: what they are called has it in it
+    workspace: str | None = None
     limit: int = 100
+    offset: int = 0  # of sessions: so many are passed over
     cursor: str | None = None
 
 
@@ -169,19 +173,24 @@ class Where:
         return self
 
     def within(self, query: Query) -> Where:
-        for part, value in (("s.face = ?", query.face), ("s.id = ?", query.session), ("o.owner = ?", query.owner)):
+        wanted = {"s.face": query.face, "s.id": query.session, "o.owner": query.owner, "s.workspace": query.workspace}
+        for column, value in wanted.items():
             if value is not None:
-                self.add(part, value)
+                self.add(f"{column} = ?", value)
         return self
 
     def one_of(self, column: str, values: Sequence[str]) -> Where:
         return self.add(f"{column} IN ({', '.join('?' * len(values))})", *values) if values else self
 
+    def title(self, part: str | None) -> Where:
+        if part:
+            self.add("CASE s.name WHEN '' THEN s.title ELSE s.name END LIKE ? ESCAPE '\\'", f"%{_escaped(part)}%")
+        return self
+
     def words(self, words: str | None, *columns: str) -> None:
         for word in (words or "").split():
-            escaped = re.sub(r"([%_\\])", r"\\\1", word)
             either = " OR ".join(f"{column} LIKE ? ESCAPE '\\'" for column in columns)
-            self.add(f"({either})", *[f"%{escaped}%"] * len(columns))
+            self.add(f"({either})", *[f"%{_escaped(word)}%"] * len(columns))
 
     def after(self, time: str, name: str, cursor: str | None) -> Where:
         """What comes behind the row of *cursor*, which need not be there any more. Raises InvalidRequest."""
@@ -194,6 +203,11 @@ class Where:
 
     def text(self) -> str:
         return " AND ".join(self.parts)
+
+
+def _escaped(text: str) -> str:
+    """For LIKE."""
+    return re.sub(r"([%_\\])", r"\\\1", text)
 
 
 def load(db: sqlite3.Connection, session_id: str) -> Summary:
