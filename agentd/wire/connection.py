@@ -197,6 +197,9 @@ class Connection:
         mount = self._mount = find_mount(self._service.mounts, request.raw_path)
         if mount is None or request.target == "*":
             return Response(204, content_type=None) if request.target == "*" else default_not_found(request)
+        return mount.signed(request, await self._answer_of(mount, request))
+
+    async def _answer_of(self, mount: Mount, request: Request) -> Answer:
         try:
             if self._check is not None:
                 self._check.check(request.headers)
@@ -204,7 +207,7 @@ class Connection:
             if not isinstance(route, Route):
                 return route
             if self._parser.in_body:
-                await self._take_body(request, route)
+                await self._take_body(request, route, mount.body_limit)
         except (ForeignRequest, PayloadTooLarge) as exc:
             return mount.failed(exc)
         answer = await mount.call(route, request)
@@ -212,8 +215,11 @@ class Connection:
             return mount.failed(BadHandshake(426, "a WebSocket needs HTTP/1.1"))
         return answer
 
-    async def _take_body(self, request: Request, route: Route) -> None:
-        limit = route.limit if route.limit is not None or route.streamed else self._service.limits.body
+    async def _take_body(self, request: Request, route: Route, limit: int | None) -> None:
+        if route.limit is not None or route.streamed:
+            limit = route.limit
+        elif limit is None:
+            limit = self._service.limits.body
         if limit is not None and (self._head.length or 0) > limit:
             raise PayloadTooLarge(limit)
         if not route.streamed:

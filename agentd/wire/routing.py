@@ -17,7 +17,7 @@ import attrs
 from agentd.errors import AgentdError, InvalidRequest, PayloadTooLarge
 from agentd.wire.frames import BadHandshake
 from agentd.wire.hosts import ForeignRequest
-from agentd.wire.messages import Answer, BadMessage, Hangup, Request, Response, json_response
+from agentd.wire.messages import Answer, BadMessage, Fields, Hangup, Request, Response, json_response
 
 logger = logging.getLogger(__name__)
 
@@ -174,6 +174,13 @@ class Mount:
     answer_error: Callable[[Exception], Answer] = default_answer_error
     not_found: Callable[[Request], Answer] = default_not_found
     method_not_allowed: Callable[[Request], Answer] = default_method_not_allowed  # `Allow` is added to its answer
+    sign: Callable[[Request], Fields] | None = None  # header fields for each of its answers
+    body_limit: int | None = None  # in bytes, of routes that do not say; None: the server's
+
+    def signed(self, request: Request, answer: Answer) -> Answer:
+        if self.sign is not None:
+            answer.headers = [*answer.headers, *self.sign(request)]
+        return answer
 
     def admit(self, request: Request) -> Route | Answer:
         """What is decided before the body is read: the route to call(), or already the answer."""
@@ -235,7 +242,8 @@ async def respond(mounts: Iterable[Mount], request: Request) -> Answer:
     if mount is None:
         return default_not_found(request)
     admitted = mount.admit(request)
-    return await mount.call(admitted, request) if isinstance(admitted, Route) else admitted
+    answer = await mount.call(admitted, request) if isinstance(admitted, Route) else admitted
+    return mount.signed(request, answer)
 
 
 def _decimal(text: str) -> int:
