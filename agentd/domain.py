@@ -16,9 +16,11 @@ always present unless marked `?`; sizes are bytes, durations milliseconds, times
     input.delta       message, block, call, name, text   text: a piece of the call's JSON input
     message           id, role, content, model, usage    one complete message; of role user what a person said, or what
                       a mode says in their place: a task of a list, the instructions for a subagent
+    message.changed   id, content: what the message is to the model from now on
     history.compacted dropped, left, text, task, before, after    the first *dropped* messages are now one that says
                       *text*, and the *task* at hand if there is one; left: messages there are now; before and after:
                       estimated tokens of the conversation
+    history.cleared   (nothing): what was said before is forgotten
     history.imported  entry: what an imported session says of one of its jobs (engine/archive.py)
     import.staged     type, data: a record that takes effect with the session.imported behind it
     session.imported  sha256 (of the zip that the session now is, a blob), name, created, fragments_made, records (how
@@ -35,7 +37,6 @@ always present unless marked `?`; sizes are bytes, durations milliseconds, times
     context.changed   id, pinned
     notice            level (info, warning, error), text, code
     hook              event, url (scheme, host and port), call, decision (or null), reason, error (or null), duration_ms
-    history.cleared   (nothing): what was said before is forgotten
     usage             input_tokens, output_tokens, cached_tokens, written_tokens?, cost, model, provider, calls (made
                       until this reply came), salvaged (tool calls read from text), request_bytes and prefix_bytes (of
                       them, as many as the last request began with too; null where nothing is sent), first_ms,
@@ -47,7 +48,8 @@ always present unless marked `?`; sizes are bytes, durations milliseconds, times
     commit            sha, files, message
     artifact          sha256, size, media_type, call
     job.finished      outcome, stop_reason, error ({code, message, details?} or null), result, turns, cost, duration_ms,
-                      diff, structured? (what the result says as JSON, where that was asked for)
+                      diff, structured? (what the result says as JSON, where that was asked for), permission_mode?
+                      (the one in force at its end)
 
 Results of tools are not repeated in a message: `tool.finished` holds them, and the history is folded from both, so that
 every tool_use has exactly one tool_result by construction.
@@ -235,6 +237,9 @@ class Rules:
     ask: tuple[str, ...] = ()
     deny: tuple[str, ...] = ()
 
+    def __add__(self, other: Rules) -> Rules:
+        return Rules(self.allow + other.allow, self.ask + other.ask, self.deny + other.deny)
+
 
 @attrs.frozen
 class ToolPolicy:
@@ -353,6 +358,8 @@ class Hello:
     lease: float | None = None  # seconds without an authenticated request after which it ends; None: no such limit
     nonce_file: str = ""  # what is in it is told in Ready, as proof that both see the same files; made at launch
     parent: int | None = None  # the process to die with; None where a launcher is between the two
+    url_policy: str = "local"  # of hooks, images and pages: agent API contract, 12.5
+    hook_secret: str = attrs.field(default="", repr=False)  # by which deliveries are signed
     providers: Mapping[str, Any] = attrs.field(factory=dict, repr=False)  # a providers.settings.Catalog, with its keys
 
 

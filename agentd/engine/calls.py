@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import attrs
 import trio
 
-from agentd.domain import Text, ToolClass, ToolPolicy, ToolUse, block_to_json
-from agentd.engine.asks import Asks
+from agentd.domain import Text, ToolClass, ToolUse, block_to_json
+from agentd.engine.asks import Asks, Settlement, Subject
 from agentd.engine.branch import Branch
-from agentd.engine.permissions import ALLOW_FLAGS, Decision, Verdict, decide
-from agentd.errors import AgentdError, ProviderFailed
+from agentd.engine.hooks import Hooks
+from agentd.engine.permissions import ALLOW_FLAGS, Opinion, Permissions, Verdict
+from agentd.engine.questions import Asking
+from agentd.errors import AgentdError, ProviderFailed, ToolFailed
 from agentd.providers.assemble import unreadable_input
 from agentd.store.blobs import Blobs
 from agentd.tools.background import Background
@@ -36,6 +38,8 @@ class Surroundings:
     off_limits: tuple[Path, ...]
     blobs: Blobs
     background: Background
+    permissions: Permissions
+    hooks: Hooks
     symbols: Symbols | None = None
     acted: list[str] = attrs.field(factory=list)  # names of the tools that did something to the world, call by call
 
@@ -46,7 +50,6 @@ class Calls:
 
     branch: Branch
     tools: Mapping[str, Tool]
-    policy: ToolPolicy
     asks: Asks
     around: Surroundings
 
@@ -65,11 +68,17 @@ class Calls:
     def _leading_reads(self, calls: Sequence[ToolUse]) -> list[ToolUse]:
         reads: list[ToolUse] = []
         for call in calls:
-            tool = self.tools.get(call.name)
-            if tool is None or tool.tool_class is not ToolClass.READ:
+            if not self._is_plain_read(call):
                 break
             reads.append(call)
         return reads
+
+    def _is_plain_read(self, call: ToolUse) -> bool:
+        """Whether it can run beside others: there is nobody to be asked about it."""
+        tool = self.tools.get(call.name)
+        if tool is None or tool.tool_class is not ToolClass.READ or self.around.hooks.wants("PreToolUse", tool.name):
+            return False
+        return unreadable_input(call) is not None or self._permissions.decide(tool, call).verdict is Verdict.RUN
 
     async def _answer_reads(self, calls: Sequence[ToolUse]) -> None:
         limit = trio.CapacityLimiter(READS_AT_ONCE)
@@ -89,11 +98,14 @@ class Calls:
         if not self._admits(call):
             return
         tool = self.tools[call.name]
-        if (reason := await self._refusal(tool, call)) is not None:
-            self._refuse(call, reason)
+        permitted = await self._permitted(tool, call)
+        if isinstance(permitted, str):
+            self._refuse(call, permitted)
+        elif isinstance(tool, Asking):
+            await self._ask_person(tool, permitted)
         else:
-            self._start(tool, call)
-            await self._run(tool, call)
+            self._start(tool, permitted)
+            await self._run(tool, permitted)
 
     def _admits(self, call: ToolUse) -> bool:
         """Whether the call can be run at all; if not, it has its result."""
@@ -109,20 +121,72 @@ class Calls:
         about = tool.subject(call.input)
         self.branch.append("tool.started", call=call.id, name=call.name, input=dict(call.input), subject=about)
 
-    async def _refusal(self, tool: Tool, call: ToolUse) -> str | None:
-        decision = self._decide(tool)
-        if decision.verdict is not Verdict.ASK:
-            return decision.reason or None
-        seconds = self.policy.ask_seconds
-        settled = await self.asks.permission(self.branch, call, tool.subject(call.input), seconds)
-        if settled.allowed:
-            return None
-        hint = f" What would allow it: {ALLOW_FLAGS[tool.tool_class]}." if seconds == 0 else ""
-        return f"{call.name} was not executed: permission was refused ({settled.reason or 'no reason given'}).{hint}"
+    @property
+    def _permissions(self) -> Permissions:
+        return self.around.permissions
 
-    def _decide(self, tool: Tool) -> Decision:
-        approved: Collection[str] = {*self.policy.allowed, *self.branch.session.state.always}
-        return decide(tool.name, tool.tool_class, self.policy.permission_mode, approved)
+    async def _permitted(self, tool: Tool, call: ToolUse) -> ToolUse | str:
+        """The call as it may run, with the input that a hook or a person gave it; or why it may not."""
+        opinion: Opinion = None
+        asked = self.asks.about(self.branch.job.id, call)
+        if asked is not None:  # an earlier executor asked: what the hook said is in what it asked about
+            call, opinion = attrs.evolve(call, input=asked.data["input"]), "ask"
+        elif self.around.hooks.wants("PreToolUse", tool.name):
+            said = await self.around.hooks.before_tool(call, self.branch.parent)
+            if said.verdict == "deny":
+                return f"{tool.name} was not executed: {said.reason or 'the PreToolUse hook denies it'}"
+            if said.modified_input is not None:
+                call = attrs.evolve(call, input=said.modified_input)
+            opinion = said.verdict
+        if isinstance(tool, Asking):
+            return call
+        decision = self._permissions.decide(tool, call, opinion)
+        if decision.verdict is Verdict.ASK:
+            return await self._ask_permission(tool, call, opinion)
+        return decision.reason if decision.verdict is Verdict.REFUSE else call
+
+    async def _ask_permission(self, tool: Tool, call: ToolUse, opinion: Opinion) -> ToolUse | str:
+        about = Subject("permission", f"Allow {call.name}: {tool.subject(call.input)}?", ("allow", "deny", "always"))
+
+        def reconsider() -> Settlement | None:
+            decision = self._permissions.decide(tool, call, opinion)
+            if decision.verdict is Verdict.ASK:
+                return None
+            allowed = decision.verdict is Verdict.RUN
+            reason = f"the permission mode is {self._permissions.mode} now"
+            return Settlement("allow" if allowed else "deny", reason, "mode")
+
+        settled = await self._ask(call, about, reconsider)
+        if not settled.allowed:
+            hint = f" What would allow it: {ALLOW_FLAGS[tool.tool_class]}." if self._nobody_is_there(tool) else ""
+            why = settled.reason or "no reason given"
+            return f"{call.name} was not executed: permission was refused ({why}).{hint}"
+        return call if settled.updated_input is None else attrs.evolve(call, input=settled.updated_input)
+
+    def _nobody_is_there(self, tool: Tool) -> bool:
+        return self._permissions.policy.ask_seconds == 0 and tool.tool_class in ALLOW_FLAGS
+
+    async def _ask_person(self, tool: Asking, call: ToolUse) -> None:
+        """A call that is a question. It begins when it has been answered."""
+        try:
+            about = tool.asked(call.input)
+        except ToolFailed as exc:
+            self._refuse(call, str(exc))
+            return
+        settled = await self._ask(call, about)
+        self._start(self.tools[call.name], call)
+        self._finish(call, tool.answered(call.input, settled), 0, None)
+
+    async def _ask(
+        self, call: ToolUse, about: Subject, reconsider: Callable[[], Settlement | None] = lambda: None
+    ) -> Settlement:
+        seconds = self._permissions.policy.ask_seconds
+        async with trio.open_nursery() as nursery:
+            if seconds != 0 and self.around.hooks.wants("Notification"):
+                nursery.start_soon(self.around.hooks.waiting, about.question, about.kind)
+            settled = await self.asks.ask(self.branch, call, about, seconds, reconsider)
+            nursery.cancel_scope.cancel()
+        return settled
 
     async def _run(self, tool: Tool, call: ToolUse) -> None:
         started = time.monotonic()
@@ -130,7 +194,19 @@ class Calls:
         outcome = await self._outcome(tool, call, self._context(call, artifacts))
         if tool.tool_class in ACTS and not outcome.is_error:
             self.around.acted.append(tool.name)
-        self._finish(call, outcome, round((time.monotonic() - started) * 1000), artifacts[0] if artifacts else None)
+        duration_ms = round((time.monotonic() - started) * 1000)
+        outcome = await self._with_feedback(call, outcome, duration_ms)
+        self._finish(call, outcome, duration_ms, artifacts[0] if artifacts else None)
+
+    async def _with_feedback(self, call: ToolUse, outcome: ToolOutcome, duration_ms: int) -> ToolOutcome:
+        """What the model is told, with what the PostToolUse hook has to say of it."""
+        if not self.around.hooks.wants("PostToolUse", call.name):
+            return outcome
+        told = "".join(part.text for part in outcome.content if isinstance(part, Text))
+        said = await self.around.hooks.after_tool(call, told, outcome.is_error, duration_ms, self.branch.parent)
+        if said is None:
+            return outcome
+        return attrs.evolve(outcome, content=(*outcome.content, Text(f"\n[the PostToolUse hook says: {said}]")))
 
     def _context(self, call: ToolUse, artifacts: list[str]) -> ToolContext:
         """*artifacts*: where the names of what the call keeps go."""

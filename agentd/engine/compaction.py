@@ -8,12 +8,14 @@ than half of the context is not to be had, or it was made too often, the job end
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Literal
 
 import attrs
 
 from agentd.domain import Block, Message, Text, Thinking, ToolResult, ToolUse, Usage
 from agentd.engine.branch import Branch
 from agentd.engine.caller import Caller
+from agentd.engine.hooks import Hooks
 from agentd.engine.limits import Budget
 from agentd.errors import ContextFull, ProviderFailed
 from agentd.providers.protocol import ToolSchema
@@ -45,6 +47,7 @@ class Room:
     system: str
     tools: tuple[ToolSchema, ...]
     budget: Budget
+    hooks: Hooks
     material: int = 0  # characters of what stands in front of the conversation, and stays
     _times: int = 0
     _tokens_per_char: float = TOKENS_PER_CHAR
@@ -61,6 +64,7 @@ class Room:
 
     async def make(self, messages: Sequence[Message], overflow: ProviderFailed | None = None) -> None:
         """Shorten the conversation, which the service refused with *overflow*, or would soon. Raises ContextFull."""
+        await self.hooks.before_compact("auto")
         before = self._tokens(messages)
         limit = self.caller.model.info.context_tokens or before
         if overflow is not None:
@@ -76,10 +80,11 @@ class Room:
                 return
         raise ContextFull(self.caller.model.name, limit) from overflow
 
-    async def sum_up(self, messages: Sequence[Message]) -> None:
+    async def sum_up(self, messages: Sequence[Message], trigger: Literal["auto", "manual"]) -> None:
         """Put a summary in the place of all messages, if it is shorter. Raises ProviderFailed; then nothing changed."""
         if sum(map(_chars_of, messages)) <= WORTH_CHARS:
             return
+        await self.hooks.before_compact(trigger)
         summary = await self._ask_for_summary(messages, self.caller.model.info.context_tokens)
         if len(summary) < sum(map(_chars_of, messages)):
             self._replace(messages, 0, summary, task="")

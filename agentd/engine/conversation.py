@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import attrs
 
 from agentd.domain import JobState, Message, Text
+from agentd.engine import images
 from agentd.engine.branch import Branch
 from agentd.engine.caller import Caller
 from agentd.engine.calls import Calls
@@ -22,7 +24,8 @@ class Ending:
     outcome: JobState
     stop_reason: str
     result: str | None = None
-    error: Mapping[str, str] | None = None
+    error: Mapping[str, Any] | None = None
+    structured: Any = None  # what the result says, where JSON was asked for
 
     @property
     def is_regular(self) -> bool:
@@ -30,8 +33,11 @@ class Ending:
         return self.outcome is JobState.COMPLETED and self.stop_reason == "completed"
 
     @classmethod
-    def failed(cls, stop_reason: str, code: str, message: str, result: str | None = None) -> Ending:
-        return cls(JobState.FAILED, stop_reason, result, {"code": code, "message": message})
+    def failed(
+        cls, stop_reason: str, code: str, message: str, result: str | None = None, details: Any = None
+    ) -> Ending:
+        error = {"code": code, "message": message} | ({"details": details} if details is not None else {})
+        return cls(JobState.FAILED, stop_reason, result, error)
 
 
 @attrs.frozen
@@ -65,7 +71,8 @@ class Conversation:
 
     def __attrs_post_init__(self) -> None:
         material = sum(len(text.text) for text in self.material.texts)
-        self._room = Room(self.branch, self.caller, self.system, self._schemas, self.budget, material)
+        hooks = self.calls.around.hooks
+        self._room = Room(self.branch, self.caller, self.system, self._schemas, self.budget, hooks, material)
 
     async def run(self) -> Ending:
         """To the model's last word. Raises AgentdError."""
@@ -80,9 +87,9 @@ class Conversation:
                 return stuck
         return Ending(JobState.COMPLETED, reason, self._last_text())
 
-    async def sum_up(self) -> None:
+    async def sum_up(self, trigger: Literal["auto", "manual"] = "auto") -> None:
         """Put a summary in the place of the whole conversation. Raises ProviderFailed; then it is what it was."""
-        await self._room.sum_up(self.branch.history.view())
+        await self._room.sum_up(self.branch.history.view(), trigger)
 
     @property
     def _schemas(self) -> tuple[ToolSchema, ...]:
@@ -94,7 +101,7 @@ class Conversation:
         if self._room.is_short(history.view()):
             await self._room.make(history.view())
         while True:
-            messages = self.material.put_into(history.view())
+            messages = self.material.put_into(self._seen(history.view()))
             try:
                 turn, cost = await self.caller.take_turn(self.system, messages, self._schemas, self.branch.taken_ids)
             except ContextOverflow as overflow:
@@ -104,6 +111,10 @@ class Conversation:
             self.budget.add_turn(cost)
             self._room.measured(turn.usage, history.messages)
             return turn
+
+    def _seen(self, messages: tuple[Message, ...]) -> tuple[Message, ...]:
+        """With images as the model can take them."""
+        return images.for_model(messages, self.calls.around.blobs, True)
 
     def _ending_of(self, turn: Turn) -> Ending:
         text = turn.message.text

@@ -13,7 +13,7 @@ from typing import Any
 import attrs
 import trio
 
-from agentd.domain import DIALECT, Entry, JobSpec, JobState, Text, block_to_json
+from agentd.domain import DIALECT, Entry, Image, JobSpec, JobState, PermissionMode, Text, block_to_json
 from agentd.engine import context, transfer
 from agentd.engine.asks import Asks, Settlement
 from agentd.engine.branch import Branch
@@ -29,6 +29,7 @@ from agentd.errors import (
     Locked,
     StoreFailed,
 )
+from agentd.store import secrets
 from agentd.store.fold import REFUSED, JobView, Task
 
 STOP_SECONDS = 25.0  # for a cancelled job to write its end when the engine closes
@@ -224,6 +225,20 @@ class Engine:
             raise AskNotFound(ask_id)
         await self._asks_of(session).settle(ask_id, answer)
 
+    async def control(self, *, permission_mode: PermissionMode | None, answer: str | None) -> JobView:
+        """Steer the job that is at work: its permission mode from the next call on, also for a call that waits for a
+        permission; an answer for its next question. Raises JobNotFound where none is, StoreFailed."""
+        if self._run is None:
+            raise JobNotFound("that is at work")
+        session, job = self._run.session, self._run.job
+        asks = self._asks_of(session)
+        if permission_mode is not None:
+            await session.commit(Entry("session.changed", {"permission_mode": permission_mode}, job.id))
+            asks.look()
+        if answer is not None:
+            asks.answer_early(job.id, answer)
+        return job
+
     async def diff(self, job_id: str) -> bytes | None:
         """What the job changed, until now if it is at work; None where there is no repository. Raises JobNotFound."""
         session, job = self.find_job(job_id)
@@ -306,9 +321,14 @@ class Engine:
         self, session: Session, job: str, spec: JobSpec, key: str | None, payload: str | None
     ) -> tuple[str, ...]:
         """The ids of its texts, which are blobs: the log has no word of them."""
-        logged = attrs.asdict(attrs.evolve(spec, context_texts=()))
+        logged, secret = secrets.conceal(attrs.asdict(attrs.evolve(spec, context_texts=())))
+        unfinished = [each.id for each in session.state.jobs.values() if not each.state.terminal]
+        if secret or session.dir.secrets_path.exists():
+            await trio.to_thread.run_sync(secrets.keep, session.dir, job, secret, unfinished)
         created = Entry("job.created", {"spec": logged, "key": key, "payload": payload, "dialect": DIALECT}, job)
-        said = {"id": str(uuid.uuid4()), "role": "user", "content": [block_to_json(Text(spec.prompt))]}
+        kept = [Image(part.media_type, sha256=part.sha256) for part in spec.images if part.sha256 is not None]
+        content = [block_to_json(Text(spec.prompt)), *map(block_to_json, kept)]
+        said = {"id": str(uuid.uuid4()), "role": "user", "content": content}
         message = Entry("message", said | {"model": None, "usage": None}, job)
         texts = [text.encode() for text in spec.context_texts]
         async with context.held_texts(session, texts) as names:
@@ -359,7 +379,8 @@ class Engine:
                 self._slot_taken = False
                 raise
             self._backlog.popleft()
-            self._start(session, job, read_spec(job.spec))
+            spec = await trio.to_thread.run_sync(secrets.revealed, session.dir, job.id, job.spec)
+            self._start(session, job, read_spec(spec))
 
     def _asks_of(self, session: Session) -> Asks:
         return self._asks.setdefault(session.id, Asks(session))

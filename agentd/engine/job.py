@@ -12,18 +12,20 @@ import attrs
 import trio
 
 from agentd.config import PASS_ENV, tool_environment
-from agentd.domain import Entry, JobSpec, JobState, Mode
-from agentd.engine import context
+from agentd.domain import Entry, Image, JobSpec, JobState, Mode, Text, block_to_json
+from agentd.engine import context, images
 from agentd.engine.asks import Asks
 from agentd.engine.branch import Branch
 from agentd.engine.caller import Caller
 from agentd.engine.calls import Surroundings
 from agentd.engine.changes import Changes
 from agentd.engine.conversation import Ending, Material
+from agentd.engine.hooks import Hooks
 from agentd.engine.limits import Budget
 from agentd.engine.modes import MODES
+from agentd.engine.permissions import Permissions
 from agentd.engine.session import Session
-from agentd.engine.work import Work, offered
+from agentd.engine.work import Work
 from agentd.errors import AgentdError, ModelUnavailable, ProviderFailed, ReadOnly, StoreFailed, only_cause
 from agentd.providers.policy import Policy
 from agentd.providers.registry import Registry, Resolved, Role
@@ -31,6 +33,7 @@ from agentd.store.fold import JobView
 from agentd.tools.background import Background, Shell, open_background
 from agentd.tools.base import Tool, ToolState
 from agentd.wire.typed import structure
+from agentd.wire.urlpolicy import UrlPolicy
 from agentd.workspace.snapshot import Snapshots
 from agentd.workspace.symbols.query import Symbols
 
@@ -52,6 +55,8 @@ class Bench:
     read_only: bool  # jobs of modes that write fail at once
     snapshots: Snapshots | None  # None where the workspace is not in a git repository
     policy: Policy = attrs.field(factory=Policy)  # one for all calls of models
+    url_policy: UrlPolicy = UrlPolicy.LOCAL  # of hooks and images
+    hook_secret: str = attrs.field(default="", repr=False)  # by which deliveries are signed; empty: they are not
     symbols: Symbols | None = None  # what the workspace defines
 
 
@@ -72,11 +77,24 @@ class JobRun:
     _started: float = attrs.field(factory=time.monotonic)
     _branch: Branch = attrs.field(init=False)
     _changes: Changes = attrs.field(init=False)
+    _hooks: Hooks = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         taken = {call.id for message in self.session.state.history.messages for call in message.calls}
         self._branch = Branch(self.session, self.job, taken_ids=taken)
         self._changes = Changes(self._branch, self.bench.snapshots)
+        self._hooks = Hooks(
+            self.spec.hooks,
+            self._about,
+            lambda kind, data: self._branch.write(Entry(kind, data)),
+            secret=self.bench.hook_secret,
+            policy=self.bench.url_policy,
+        )
+
+    def _about(self) -> Mapping[str, Any]:
+        """What hooks are told with every event."""
+        mode = self.job.permission_mode or self.spec.tools.permission_mode
+        return {"session_id": self.session.id, "cwd": str(self.bench.workspace), "permission_mode": mode}
 
     def cancel(self) -> None:
         self.cancelling = True
@@ -115,13 +133,20 @@ class JobRun:
         """The job's work; every way it can go wrong has become an Ending."""
         try:
             with self._scope, trio.fail_after(self.spec.limits.seconds or float("inf")):
-                return await self._work()
+                ending = await self._outcome()
+                failed = ending.outcome is not JobState.COMPLETED
+                await self._hooks.stopped(failed, self._duration_ms, ending.result)
+                return ending
         except trio.TooSlowError:
             text = f"the job took longer than its limit of {self.spec.limits.seconds:g} s"
             return Ending.failed("timeout", "TIME_LIMIT", text)
+        return Ending(JobState.CANCELLED, "cancelled") if self.cancelling else _interrupted()
+
+    async def _outcome(self) -> Ending:
+        try:
+            return await self._work()
         except Exception as exc:
             return self._failure(only_cause(exc))
-        return Ending(JobState.CANCELLED, "cancelled") if self.cancelling else _interrupted()
 
     def _failure(self, exc: Exception) -> Ending:
         match exc:
@@ -139,17 +164,46 @@ class JobRun:
             self._branch.notice("warning", refusal.code, str(refusal))
             raise refusal
         callers = await self._callers(rule.roles)
-        if self.job.state is JobState.QUEUED:
-            self._begin(callers[rule.recipe.role].model, offered(rule.recipe, self.bench.tools, self.spec))
-        self.begun.set()
-        if rule.writes and self.job.start_tree is None:
-            await self._changes.begin(self.job.id)
         async with open_background(self._started_in_background()) as background:
+            work = self._bring_together(callers, background)
+            is_new = self.job.state is JobState.QUEUED
+            if is_new:
+                self._begin(callers[rule.recipe.role].model, work.on_offer)
+            self.begun.set()
+            if rule.writes and self.job.start_tree is None:
+                await self._changes.begin(self.job.id)
             try:
-                return await self._mode(callers, background, await self._material(callers)).run()
+                if is_new and (refused := await self._submit(work)) is not None:
+                    return refused
+                work.material = await self._material(callers)
+                return await work.run()
             finally:
                 if not self._leaving:
                     self._tell_of(background.running)
+
+    async def _submit(self, work: Work) -> Ending | None:
+        """Have the hook look at the prompt, and fetch its images; what the model gets is in the history afterwards. An
+        ending where the hook refuses. Raises AgentdError."""
+        said = await self._hooks.prompt_submitted(self.spec.prompt)
+        if said.verdict == "deny":
+            reason = said.reason or "the UserPromptSubmit hook denies it"
+            return Ending.failed("error", "HOOK_DENIED", reason)
+        prompt = (said.modified_input or {}).get("prompt", self.spec.prompt)
+        loaded: tuple[Image, ...] = ()
+        if self.spec.images:
+            loaded = await images.load_images(self.spec.images, self.session.dir.blobs, self.bench.url_policy)
+            self._tell_of_images(work)
+        if prompt != self.spec.prompt or loaded:
+            content = [block_to_json(Text(prompt)), *map(block_to_json, loaded)]
+            self._branch.append("message.changed", id=self.job.prompt, content=content)
+            self.spec = work.spec = attrs.evolve(self.spec, prompt=prompt)
+        return None
+
+    def _tell_of_images(self, work: Work) -> None:
+        model = work.callers[MODES[self.spec.mode].recipe.role].model
+        if model.name == "builtin":
+            text = f"{model.name} does not see images; it is told that there are some"
+            self._branch.notice("warning", "IMAGES_NOT_SEEN", text)
 
     async def _material(self, callers: Mapping[Role, Caller]) -> Material:
         """What the client put into the context, as far as the smallest model has room for it."""
@@ -159,14 +213,23 @@ class JobRun:
         most = min(chars, context.MATERIAL_CHARS)
         return Material(await context.material(self.bench, self.session, self.job.id, chars=most), self.job.prompt)
 
-    def _mode(self, callers: Mapping[Role, Caller], background: Background, material: Material) -> Work:
-        bench, blobs = self.bench, self.session.dir.blobs
-        env = tool_environment(PASS_ENV, {})
+    def _bring_together(self, callers: Mapping[Role, Caller], background: Background) -> Work:
+        bench, spec, blobs = self.bench, self.spec, self.session.dir.blobs
+        env, directories = dict(spec.env), [bench.workspace / directory for directory in spec.directories]
+        permissions = Permissions(spec.tools, self.session.state, self.job, bench.workspace, directories)
         around = Surroundings(
-            bench.workspace, bench.state, env, bench.off_limits, blobs, background, symbols=bench.symbols
+            bench.workspace,
+            bench.state,
+            tool_environment(PASS_ENV, env),
+            bench.off_limits,
+            blobs,
+            background,
+            permissions,
+            self._hooks,
+            symbols=bench.symbols,
         )
-        budget = Budget(self.spec.limits, self.job.turns, self.job.cost)
-        return Work(self._branch, self.spec, callers, bench.tools, around, self.asks, self._changes, budget, material)
+        budget = Budget(spec.limits, self.job.turns, self.job.cost)
+        return Work(self._branch, spec, callers, bench.tools, around, self.asks, self._changes, budget)
 
     async def _callers(self, roles: Sequence[Role]) -> dict[Role, Caller]:
         """For the models that the job asks for. All are looked for now: later there would be work to lose."""
@@ -208,7 +271,10 @@ class JobRun:
             containment=self.bench.containment,
             sandbox="off",
             history=len(self.session.state.imported_jobs) + len(self.session.state.jobs) - 1,
+            cwd=str(self.bench.workspace),
         )
+        for text in self.spec.notices:
+            self._branch.notice("info", "NOT_THERE", text)
 
     def _started_in_background(self) -> int:
         """How many commands the session has asked to run in the background, until now: their ids are taken."""
@@ -236,16 +302,22 @@ class JobRun:
 
     def _told(self, ending: Ending, diff: Mapping[str, Any] | None) -> dict[str, Any]:
         """What job.finished says."""
-        return {
+        structured = {} if self.spec.output is None else {"structured": ending.structured}
+        return structured | {
             "outcome": ending.outcome,
             "stop_reason": ending.stop_reason,
             "error": ending.error,
             "result": ending.result,
             "turns": self.job.turns,
             "cost": self.job.cost,
-            "duration_ms": round((time.monotonic() - self._started) * 1000),
+            "duration_ms": self._duration_ms,
             "diff": diff,
+            "permission_mode": self._about()["permission_mode"],
         }
+
+    @property
+    def _duration_ms(self) -> int:
+        return round((time.monotonic() - self._started) * 1000)
 
 
 def _interrupted() -> Ending:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import attrs
 
-from agentd.domain import Mode
+from agentd.domain import Mode, SystemPrompt
 from agentd.engine.delegate import CODE_TOOL
 from agentd.engine.tasklist import TASK_TOOL
 from agentd.providers.registry import Role
@@ -94,6 +94,10 @@ MODES = {
 }
 
 
-def system_prompt(recipe: Recipe, workspace: Path) -> str:
-    """The same bytes for every job of one mode in one workspace, so that a service's prompt cache holds."""
-    return f"{COMMON}\n\n{recipe.prompt}\n\nWorkspace: {workspace}\nPlatform: {platform.system().lower()}"
+def system_prompt(recipe: Recipe, workspace: Path, given: SystemPrompt, *behind: str) -> str:
+    """The same bytes for every job of one mode in one workspace, so that a service's prompt cache holds.
+
+    *given*: what a client puts in the place of the mode's own prompt, or behind it; *behind*: further instructions."""
+    own = given.replace if given.replace is not None else f"{COMMON}\n\n{recipe.prompt}"
+    facts = f"Workspace: {workspace}\nPlatform: {platform.system().lower()}"
+    return "\n\n".join(part for part in (own, given.append, facts, *behind) if part)

@@ -1,19 +1,24 @@
-"""Whether a tool call may run. Pure. The classes, the modes and the order: contract of the agent API, section 10."""
+"""Whether a tool call may run. The classes, the modes and the order: contract of the agent API, section 10."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Mapping, Sequence
 from enum import Enum
+from pathlib import Path
+from typing import Any, Literal
 
 import attrs
 
-from agentd.domain import PermissionMode, ToolClass
+from agentd.domain import PermissionMode, ToolClass, ToolPolicy, ToolUse
+from agentd.store.fold import JobView, SessionState
+from agentd.tools.base import Tool
 
 ALLOW_FLAGS = {
     ToolClass.EDIT: "--permission-mode acceptEdits (edits) or bypassPermissions (everything)",
     ToolClass.EXEC: "--permission-mode bypassPermissions",
     ToolClass.NET: "--permission-mode bypassPermissions",
 }
+Opinion = Literal["allow", "ask"] | None  # of a hook
 
 
 class Verdict(Enum):
@@ -41,11 +46,43 @@ _BY_MODE = {
 }
 
 
-def decide(name: str, tool_class: ToolClass, mode: PermissionMode, approved: Collection[str]) -> Decision:
-    """*approved*: tools that run without being asked for, by request or because a person said "always"."""
-    verdict = _BY_MODE[mode].get(tool_class, Verdict.ASK)
-    if verdict is Verdict.REFUSE:
-        return Decision(verdict, f"{name} was not executed: in plan mode nothing is changed. Go on planning.")
-    if verdict is Verdict.ASK and name in approved:
-        return Decision(Verdict.RUN)
-    return Decision(verdict)
+@attrs.frozen
+class Permissions:
+    """Those of one job. *directories*: beside the workspace, in which edits are as free as there."""
+
+    policy: ToolPolicy
+    session: SessionState
+    job: JobView
+    workspace: Path
+    directories: Sequence[Path] = ()
+
+    @property
+    def mode(self) -> PermissionMode:
+        """The one in force: a client may change it while the job is at work."""
+        return PermissionMode(self.job.permission_mode or self.policy.permission_mode)
+
+    def decide(self, tool: Tool, call: ToolUse, opinion: Opinion = None) -> Decision:
+        """*opinion*: what a hook says, which is no word against rules and modes that refuse."""
+        by_mode = self._by_mode(tool, call.input)
+        if by_mode is Verdict.REFUSE:
+            told = f"{tool.name} was not executed: in plan mode nothing is changed. Go on planning."
+            return Decision(by_mode, told)
+        if opinion == "ask":
+            return Decision(Verdict.ASK)
+        approved = tool.name in self.policy.allowed or tool.name in self.session.always
+        free = by_mode is Verdict.RUN or approved or opinion == "allow"
+        return Decision(Verdict.RUN if free else Verdict.ASK)
+
+    def _by_mode(self, tool: Tool, call_input: Mapping[str, Any]) -> Verdict:
+        verdict = _BY_MODE[self.mode].get(tool.tool_class, Verdict.ASK)
+        if verdict is Verdict.RUN and tool.tool_class is ToolClass.EDIT and self.mode is PermissionMode.ACCEPT_EDITS:
+            return verdict if self._is_inside(call_input) else Verdict.ASK
+        return verdict
+
+    def _is_inside(self, call_input: Mapping[str, Any]) -> bool:
+        """Whether the file of an edit is where edits were accepted, wherever symbolic links lead."""
+        named = call_input.get("file_path", call_input.get("notebook_path"))
+        if not isinstance(named, str) or "\0" in named:
+            return False
+        path = (self.workspace / Path(named).expanduser()).resolve()
+        return any(path.is_relative_to(place.resolve()) for place in (self.workspace, *self.directories))

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import attrs
 
-from agentd.domain import JobSpec, JobState, Mode, Text, block_to_json
+from agentd.domain import TASK_MODES, JobSpec, JobState, Mode, PermissionMode, Text, block_to_json
 from agentd.engine.asks import Asks
 from agentd.engine.branch import Branch
 from agentd.engine.caller import Caller
@@ -18,6 +18,7 @@ from agentd.engine.conversation import Conversation, Ending, Material
 from agentd.engine.delegate import CODE_TOOL, Code
 from agentd.engine.limits import Budget
 from agentd.engine.modes import CODE, MODES, PLAN, SCAN, Recipe, system_prompt
+from agentd.engine.questions import AskUserQuestion, ExitPlanMode
 from agentd.engine.tasklist import TASK_TOOL, TaskList
 from agentd.errors import ProviderFailed
 from agentd.providers.registry import Role
@@ -41,12 +42,19 @@ class Work:
     asks: Asks
     changes: Changes
     budget: Budget
-    material: Material
+    material: Material = attrs.field(factory=Material)
+
+    @property
+    def on_offer(self) -> dict[str, Tool]:
+        """The tools of the conversation that does the work."""
+        return self._offered(MODES[self.spec.mode].recipe, self._own_tools)
 
     async def run(self) -> Ending:
         """Raises AgentdError."""
         if self.spec.mode is Mode.LUTZ:
             return await self._tasks()
+        if self.spec.mode is Mode.QUERY:
+            return await self._query()
         if self.spec.pre_scan and self.spec.mode is Mode.ASK:
             await self._scan()
         rule = MODES[self.spec.mode]
@@ -61,7 +69,7 @@ class Work:
         ending = await conversation.run()
         if ending.outcome is not JobState.COMPLETED:
             return ending
-        if MODES[self.spec.mode].writes and len(self.around.acted) == acted:
+        if self.spec.mode in TASK_MODES and MODES[self.spec.mode].writes and len(self.around.acted) == acted:
             self.branch.notice("warning", "NO_EDIT", f"no edit was made: {_first_sentence(ending.result or '')}")
         if self.spec.auto_compress:
             await self._compress(conversation)
@@ -72,6 +80,36 @@ class Work:
             await conversation.sum_up()
         except ProviderFailed as exc:
             self.branch.notice("warning", "NOT_COMPRESSED", f"the history was not compressed: {exc}")
+
+    # --- QUERY: what the client says ------------------------------------------------------------------------------
+
+    async def _query(self) -> Ending:
+        match self.spec.prompt.strip():
+            case "/compact":
+                return await self._compact()
+            case "/clear":
+                return self._clear()
+        conversation = self._conversation(MODES[Mode.QUERY].recipe, *self._own_tools)
+        return await self._converse(conversation)
+
+    @property
+    def _own_tools(self) -> Sequence[Tool]:
+        if self.spec.mode is not Mode.QUERY:
+            return ()
+        plan = [ExitPlanMode(self._change_mode)] if self.around.permissions.mode is PermissionMode.PLAN else []
+        return (AskUserQuestion(), *plan)
+
+    def _change_mode(self, mode: PermissionMode) -> None:
+        self.branch.append("session.changed", permission_mode=mode)
+
+    async def _compact(self) -> Ending:
+        await self._conversation(MODES[Mode.QUERY].recipe).sum_up("manual")
+        return Ending(JobState.COMPLETED, "completed", "The conversation was summed up.")
+
+    def _clear(self) -> Ending:
+        self.branch.append("history.cleared")
+        self.branch.notice("info", "CLEARED", "what was said before is forgotten")
+        return Ending(JobState.COMPLETED, "completed", "What was said before is forgotten.")
 
     # --- LUTZ: a plan, then its tasks -----------------------------------------------------------------------------
 
@@ -174,8 +212,8 @@ class Work:
         self, recipe: Recipe, *own_tools: Tool, branch: Branch | None = None, material: Material | None = None
     ) -> Conversation:
         branch = branch or self.branch
-        system = system_prompt(recipe, self.around.workspace)
-        calls = Calls(branch, self._offered(recipe, own_tools), self.spec.tools, self.asks, self.around)
+        system = system_prompt(recipe, self.around.workspace, self.spec.system)
+        calls = Calls(branch, self._offered(recipe, own_tools), self.asks, self.around)
         caller = self.callers[recipe.role].writing_to(branch.write)
         return Conversation(branch, system, caller, calls, self.budget, material or self.material)
 

@@ -25,6 +25,7 @@ INTERRUPTED_CALL = "[interrupted: this call was stopped before it ended; it may 
 
 
 AT_REST = frozenset({"job.created", "context.added", "ask.opened", "ask.settled"})
+BESIDE = frozenset({"hook", "notice", "session.changed"})  # records that may come while a job waits
 
 
 @attrs.define
@@ -108,6 +109,7 @@ class JobView:
     phase: dict[str, Any] | None = None  # data of its latest phase
     start_tree: str | None = None
     tree: str | None = None  # of its latest checkpoint
+    permission_mode: str | None = None  # that it was changed to
     finished: dict[str, Any] | None = None
 
 
@@ -189,6 +191,8 @@ class SessionState:
 def _is_at_rest(record: Record, job: JobView) -> bool:
     if record.parent is not None:  # the call that it belongs to is in flight
         return False
+    if job.state is JobState.WAITING and record.type in BESIDE:
+        return job.at_rest
     return record.type in AT_REST or (record.type == "message" and job.state is JobState.QUEUED)
 
 
@@ -201,6 +205,8 @@ def _session_changed(state: SessionState, record: Record, data: Mapping[str, Any
     state.name = data.get("name", state.name)
     state.workspace = data.get("workspace", state.workspace)
     state.always = data.get("permissions", {}).get("always", state.always)
+    if (job := state.jobs.get(record.job or "")) is not None:
+        job.permission_mode = data.get("permission_mode", job.permission_mode)
 
 
 def _job_created(state: SessionState, record: Record, data: Mapping[str, Any]) -> None:
@@ -230,6 +236,18 @@ def _message(state: SessionState, record: Record, data: Mapping[str, Any]) -> No
         job.turns += 1
     elif not job.prompt:
         job.prompt = data["id"]
+
+
+def _message_changed(state: SessionState, record: Record, data: Mapping[str, Any]) -> None:
+    """As it is shown to the model; clients have seen what it was."""
+    messages = state.history_of(record.parent).messages
+    for index, message in enumerate(messages):
+        if message.id == data["id"]:
+            messages[index] = attrs.evolve(message, content=blocks_from_json(data["content"]))
+
+
+def _history_cleared(state: SessionState, record: Record, data: Mapping[str, Any]) -> None:
+    state.history, state.todos = History(), []
 
 
 def _tool_finished(state: SessionState, record: Record, data: Mapping[str, Any]) -> None:
@@ -342,12 +360,14 @@ _FOLDS: dict[str, Any] = {
     "job.started": _job_started,
     "phase": _phase,
     "message": _message,
+    "message.changed": _message_changed,
     "tool.finished": _tool_finished,
     "tasks": _tasks,
     "context.added": _context_added,
     "context.dropped": _context_dropped,
     "context.changed": _context_changed,
     "history.compacted": _compacted,
+    "history.cleared": _history_cleared,
     "history.imported": _history_imported,
     "import.staged": _import_staged,
     "session.imported": _session_imported,

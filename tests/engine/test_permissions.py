@@ -1,12 +1,19 @@
-"""Permissions: the table of the agent API's contract, section 10."""
+"""Permissions: the table and the order of the agent API's contract, section 10."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
 import pytest
 
-from agentd.domain import PermissionMode, ToolClass
-from agentd.engine.permissions import Verdict, decide
+from agentd.domain import PermissionMode, ToolClass, ToolPolicy, ToolUse
+from agentd.engine.permissions import Decision, Opinion, Permissions, Verdict
+from agentd.store.fold import JobView, SessionState
+from tests.workshop import TOOLS, FakeTool
 
+DEFAULT, ACCEPT, PLAN, BYPASS = PermissionMode
 TABLE = {
     ToolClass.READ: "run run run run",
     ToolClass.EDIT: "ask run refuse run",
@@ -16,17 +23,66 @@ TABLE = {
 }
 
 
+def decide(
+    tool_class: ToolClass,
+    mode: PermissionMode,
+    *,
+    name: str = "X",
+    allowed: Sequence[str] = (),
+    always: Sequence[str] = (),
+    opinion: Opinion = None,
+    changed_to: str | None = None,
+    workspace: Path = Path("/w"),
+    directories: Sequence[Path] = (),
+    **call_input: Any,
+) -> Decision:
+    job = JobView("j", {}, None, None, 1, 0, permission_mode=changed_to)
+    policy = ToolPolicy(allowed=tuple(allowed), permission_mode=mode)
+    state = SessionState(always=list(always))
+    permissions = Permissions(policy, state, job, workspace, directories)
+    tool = FakeTool(name, tool_class, TOOLS[0].work)
+    return permissions.decide(tool, ToolUse("c", name, {"file_path": "a", **call_input}), opinion)
+
+
 @pytest.mark.parametrize("tool_class", ToolClass)
 def test_a_mode_decides_by_the_class_of_the_tool(tool_class: ToolClass) -> None:
-    verdicts = [decide("X", tool_class, mode, ()).verdict.value for mode in PermissionMode]
+    verdicts = [decide(tool_class, mode).verdict.value for mode in PermissionMode]
     assert " ".join(verdicts) == TABLE[tool_class]
 
 
-def test_an_approved_tool_runs_without_being_asked_for() -> None:
-    assert decide("Bash", ToolClass.EXEC, PermissionMode.DEFAULT, {"Bash"}).verdict is Verdict.RUN
+def test_a_mode_that_was_changed_to_counts() -> None:
+    assert decide(ToolClass.EXEC, PLAN, changed_to="bypassPermissions").verdict is Verdict.RUN
 
 
-def test_plan_mode_refuses_even_what_is_approved_and_says_why() -> None:
-    decision = decide("Bash", ToolClass.EXEC, PermissionMode.PLAN, {"Bash"})
+@pytest.mark.parametrize("given", [{"allowed": ["X"]}, {"always": ["X"]}, {"opinion": "allow"}])
+def test_what_is_approved_runs_without_being_asked_for(given: dict[str, Any]) -> None:
+    assert decide(ToolClass.EXEC, DEFAULT, **given).verdict is Verdict.RUN
+
+
+@pytest.mark.parametrize("given", [{"allowed": ["X"]}, {"always": ["X"]}, {"opinion": "allow"}, {"opinion": "ask"}])
+def test_plan_mode_refuses_even_what_is_approved_and_says_why(given: dict[str, Any]) -> None:
+    decision = decide(ToolClass.EXEC, PLAN, **given)
     assert decision.verdict is Verdict.REFUSE
     assert "plan mode" in decision.reason
+
+
+@pytest.mark.parametrize("mode", PermissionMode)
+def test_a_hook_has_a_person_asked_in_every_mode_that_does_not_refuse(mode: PermissionMode) -> None:
+    assert decide(ToolClass.READ, mode, opinion="ask").verdict is Verdict.ASK
+
+
+def test_edits_are_accepted_where_the_work_is_and_nowhere_else(tmp_path: Path) -> None:
+    work, beside, out = (tmp_path / name for name in ("work", "beside", "out"))
+    for place in (work, beside, out):
+        place.mkdir()
+    (work / "link").symlink_to(out)
+
+    def verdict(path: str) -> Verdict:
+        return decide(
+            ToolClass.EDIT, ACCEPT, name="Write", workspace=work, directories=[beside], file_path=path
+        ).verdict
+
+    for path in ("a", "sub/a", str(work / "a"), str(beside / "a")):
+        assert verdict(path) is Verdict.RUN
+    for path in ("../out/a", str(out / "a"), "link/a", "/etc/hosts", "\0"):
+        assert verdict(path) is Verdict.ASK

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import attrs
 import trio
 
-from agentd.domain import JobSpec
+from agentd.domain import JobSpec, PermissionMode
 from agentd.engine.asks import Settlement
 from agentd.engine.engine import Engine
 from agentd.engine.session import Session
@@ -67,9 +67,17 @@ class RecordLines:
 
 @attrs.frozen
 class SettleAsk:
-    decision: Literal["allow", "deny", "always"]
+    decision: Literal["allow", "deny", "always", "answer"]
     reason: str = ""
     by: str = "client"
+    answer: str | None = None
+    updated_input: dict[str, Any] | None = None
+
+
+@attrs.frozen
+class Steer:
+    permission_mode: PermissionMode | None = None
+    answer: str | None = None
 
 
 @routes.get("/health")
@@ -97,8 +105,17 @@ async def log(control: Control, request: Request) -> Answer:
 async def settle_ask(control: Control, request: Request, ask_id: str) -> Response:
     """200; 404 no such ask; 409 it was settled before."""
     answer = decode(request.body, SettleAsk)
-    await control.engine.settle(ask_id, Settlement(answer.decision, answer.reason, answer.by))
+    settlement = Settlement(answer.decision, answer.reason, answer.by, answer.answer, answer.updated_input)
+    await control.engine.settle(ask_id, settlement)
     return json_response(200, {"id": ask_id, "decision": answer.decision})
+
+
+@routes.post("/control")
+async def steer(control: Control, request: Request) -> Response:
+    """Change what the job at work may do, or answer before it asks. 404 where none is at work."""
+    asked = decode(request.body, Steer)
+    job = await control.engine.control(permission_mode=asked.permission_mode, answer=asked.answer)
+    return json_response(200, {"job": job.id})
 
 
 @routes.post("/jobs/{job_id}/cancel")

@@ -1,0 +1,299 @@
+"""Queries: what the client says, with prompts, permissions, questions and formats of its own."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import trio
+
+from agentd.domain import (
+    Hook,
+    JobState,
+    Mode,
+    PermissionMode,
+    SystemPrompt,
+    ToolClass,
+    ToolPolicy,
+)
+from agentd.engine.asks import Settlement
+from agentd.engine.engine import Engine
+from agentd.engine.session import Session
+from agentd.errors import JobNotFound
+from agentd.providers.scripted import call, reply
+from agentd.store import secrets
+from agentd.store.fold import AskView, JobView
+from agentd.tools.base import ToolContext
+from tests.workshop import TOOLS, FakeTool, Workshop, ended, notices, only, spec, until
+
+DEFAULT, PLAN = ToolPolicy(permission_mode=PermissionMode.DEFAULT), ToolPolicy(permission_mode=PermissionMode.PLAN)
+ALONE = ToolPolicy(permission_mode=PermissionMode.DEFAULT, ask_seconds=0)
+QUESTION = {
+    "questions": [
+        {"question": "Which database?", "header": "Database", "options": [{"label": "SQLite"}, {"label": "Postgres"}]}
+    ]
+}
+
+
+def query(prompt: str = "do it", **fields: Any) -> Any:
+    return spec(prompt, Mode.QUERY, **fields)
+
+
+async def asked(engine: Engine, **fields: Any) -> tuple[Session, JobView, AskView]:
+    """A query that waits for an ask."""
+    accepted = await engine.accept(query(**fields))
+    await until(accepted.session, lambda: accepted.job.state is JobState.WAITING)
+    [ask] = accepted.session.state.open_asks()
+    return accepted.session, accepted.job, ask
+
+
+def answer(text: str) -> Settlement:
+    return Settlement("answer", "", "client", text)
+
+
+# --- Questions ----------------------------------------------------------------------------------------------------
+
+
+async def test_a_question_waits_for_its_answer_which_the_model_gets(workshop: Workshop) -> None:
+    workshop.says(reply(call("AskUserQuestion", **QUESTION)), reply("Good.", expect=["Postgres, please"]))
+    async with workshop.open() as engine:
+        session, job, ask = await asked(engine)
+        assert (ask.data["kind"], ask.data["question"]) == ("question", "Which database?")
+        assert ask.data["options"] == ["SQLite", "Postgres"]
+        assert ask.data["questions"][0]["header"] == "Database"
+        await engine.settle(ask.id, answer("Postgres, please"))
+        await ended(session, job)
+        kinds = [record.type for record in session.view.records()]
+    assert job.state is JobState.COMPLETED
+    assert kinds.index("ask.opened") < kinds.index("tool.started")  # nothing is in flight while it waits
+
+
+async def test_a_question_outlives_its_executor(workshop: Workshop) -> None:
+    workshop.says(reply(call("AskUserQuestion", **QUESTION)))
+    async with workshop.open() as engine:
+        _, job, _ = await asked(engine)
+        await engine.close(interrupt=True)
+    workshop.says(reply("Good.", expect=["SQLite"]))
+    async with workshop.open() as engine:
+        session, job = engine.find_job(job.id)
+        [ask] = session.state.open_asks()
+        await engine.settle(ask.id, answer("SQLite"))
+        await ended(session, job)
+    assert job.state is JobState.COMPLETED
+
+
+async def test_the_short_form_of_a_question_is_taken(workshop: Workshop) -> None:
+    workshop.says(reply(call("AskUserQuestion", question="Go on?", options=["Yes", "No"])), "Good.")
+    async with workshop.open() as engine:
+        session, job, ask = await asked(engine)
+        assert [option["label"] for option in ask.data["questions"][0]["options"]] == ["Yes", "No"]
+        await engine.settle(ask.id, answer("Yes"))
+        await ended(session, job)
+
+
+async def test_answers_by_question_are_told_a_line_each(workshop: Workshop) -> None:
+    told = "Which database?: Postgres\nWhich cloud?: none, really"
+    workshop.says(reply(call("AskUserQuestion", **QUESTION)), reply("Good.", expect=[told]))
+    async with workshop.open() as engine:
+        session, job, ask = await asked(engine)
+        given = json.dumps({"Which database?": "Postgres", "Which cloud?": ["none", "really"]})
+        await engine.settle(ask.id, answer(given))
+        await ended(session, job)
+    assert job.state is JobState.COMPLETED
+
+
+@pytest.mark.parametrize(
+    "given", [{}, {"questions": []}, {"question": " "}, {"questions": [{"question": 1}]}, {"questions": "a"}]
+)
+async def test_a_question_that_asks_nothing_is_refused_without_asking(workshop: Workshop, given: Any) -> None:
+    workshop.says(reply(call("AskUserQuestion", **given)), "I see.")
+    job, records = await workshop.do(mode=Mode.QUERY)
+    assert job.state is JobState.COMPLETED
+    assert only(records, "ask.opened") == []
+    assert not only(records, "tool.finished")[0]["ok"]
+
+
+async def test_where_nobody_is_there_a_question_has_no_answer(workshop: Workshop) -> None:
+    workshop.says(reply(call("AskUserQuestion", **QUESTION)), reply("Then not.", expect=["nobody is there"]))
+    job, _ = await workshop.do(mode=Mode.QUERY, tools=ALONE)
+    assert job.state is JobState.COMPLETED
+
+
+async def test_an_answer_that_comes_before_its_question_is_kept_for_it_and_not_for_a_permission(
+    workshop: Workshop,
+) -> None:
+    workshop.says(reply(call("Bash")), reply(call("AskUserQuestion", **QUESTION)), reply("Good.", expect=["Early"]))
+    async with workshop.open() as engine:
+        session, job, ask = await asked(engine, tools=DEFAULT)
+        await engine.control(permission_mode=None, answer="Late")
+        await engine.control(permission_mode=None, answer="Early")
+        assert ask.settled is None
+        await engine.settle(ask.id, Settlement("allow", "", "client"))
+        await ended(session, job)
+    assert job.state is JobState.COMPLETED
+
+
+# --- Permissions --------------------------------------------------------------------------------------------------
+
+
+async def test_an_approved_plan_ends_plan_mode(workshop: Workshop) -> None:
+    workshop.says(
+        reply(call("Write", about="a"), tools=["ExitPlanMode"]),
+        reply(call("ExitPlanMode", plan="1. Write a")),
+        reply(call("Bash", about="b")),
+        "Done.",
+    )
+    async with workshop.open() as engine:
+        session, job, ask = await asked(engine, tools=PLAN)
+        assert (ask.data["kind"], ask.data["question"]) == ("plan", "1. Write a")
+        await engine.settle(ask.id, Settlement("allow", "", "client"))
+        await until(session, lambda: job.state is JobState.WAITING)  # DEFAULT asks
+        await engine.settle(session.state.open_asks()[0].id, Settlement("allow", "", "client"))
+        await ended(session, job)
+        records = list(session.view.records())
+    assert [data["ok"] for data in only(records, "tool.finished")] == [False, True, True]
+    assert only(records, "job.finished")[0]["permission_mode"] == "default"
+
+
+async def test_a_plan_that_is_not_approved_leaves_plan_mode_on(workshop: Workshop) -> None:
+    workshop.says(
+        reply(call("ExitPlanMode", plan="1. Write a")), reply(call("Write", about="a"), expect=["too risky"]), "I see."
+    )
+    async with workshop.open() as engine:
+        session, job, ask = await asked(engine, tools=PLAN)
+        await engine.settle(ask.id, Settlement("deny", "too risky", "client"))
+        await ended(session, job)
+        assert [data["ok"] for data in only(session.view.records(), "tool.finished")] == [False, False]
+
+
+async def test_plan_mode_alone_has_the_tool_that_ends_it(workshop: Workshop) -> None:
+    workshop.says("Hello.")
+    _, records = await workshop.do(mode=Mode.QUERY)
+    offered = only(records, "job.started")[0]["tools"]
+    assert "AskUserQuestion" in offered
+    assert not {"ExitPlanMode", "Code", "TaskList"} & set(offered)
+
+
+async def test_a_change_of_mode_settles_what_waits_and_holds_for_what_comes(workshop: Workshop) -> None:
+    workshop.says(reply(call("Bash", about="a")), reply(call("Bash", about="b")), "Done.")
+    async with workshop.open() as engine:
+        session, job, ask = await asked(engine, tools=DEFAULT)
+        await engine.control(permission_mode=PermissionMode.BYPASS, answer=None)
+        await ended(session, job)
+        records = list(session.view.records())
+    assert ask.settled is not None
+    assert (ask.settled["decision"], ask.settled["by"]) == ("allow", "mode")
+    assert len(only(records, "ask.opened")) == 1
+    assert only(records, "job.finished")[0]["permission_mode"] == "bypassPermissions"
+
+
+async def test_plan_mode_refuses_what_waits_to_be_allowed(workshop: Workshop) -> None:
+    workshop.says(reply(call("Bash", about="a")), reply("I see.", expect=["the permission mode is plan now"]))
+    async with workshop.open() as engine:
+        session, job, _ = await asked(engine, tools=DEFAULT)
+        await engine.control(permission_mode=PermissionMode.PLAN, answer=None)
+        await ended(session, job)
+    assert job.state is JobState.COMPLETED
+
+
+async def test_a_call_runs_with_the_input_that_a_person_gave_it(workshop: Workshop) -> None:
+    workshop.says(reply(call("Bash", about="rm -rf /")), reply("Done.", expect=["saw ls"]))
+    async with workshop.open() as engine:
+        session, job, ask = await asked(engine, tools=DEFAULT)
+        await engine.settle(ask.id, Settlement("allow", "", "client", updated_input={"about": "ls"}))
+        await ended(session, job)
+        assert only(session.view.records(), "tool.started")[0]["input"] == {"about": "ls"}
+
+
+async def test_where_no_job_is_at_work_there_is_nothing_to_steer(workshop: Workshop) -> None:
+    async with workshop.open() as engine:
+        with pytest.raises(JobNotFound):
+            await engine.control(permission_mode=PermissionMode.PLAN, answer=None)
+
+
+# --- Prompts ------------------------------------------------------------------------------------------------------
+
+
+async def test_a_system_prompt_is_replaced_or_added_to(workshop: Workshop) -> None:
+    workshop.says("Arr.", "Hello.")
+    model = workshop.model
+    await workshop.do(mode=Mode.QUERY, system=SystemPrompt("You are a pirate.", "Be brief."))
+    await workshop.do(mode=Mode.QUERY, system=SystemPrompt(append="Be brief."))
+    replaced, appended = (request.system for request in model.requests)
+    assert replaced.startswith("You are a pirate.\n\nBe brief.\n\nWorkspace: ")
+    assert appended.startswith("You are agentd")
+    assert "\n\nBe brief.\n\n" in appended
+
+
+async def test_clear_forgets_what_was_said(workshop: Workshop) -> None:
+    workshop.says("I will remember 42.", "I know nothing.")
+    model = workshop.model
+    await workshop.do(mode=Mode.QUERY, prompt="Remember 42")
+    job, records = await workshop.do(mode=Mode.QUERY, prompt="/clear")
+    assert job.state is JobState.COMPLETED
+    assert "CLEARED" in notices(records)
+    await workshop.do(mode=Mode.QUERY, prompt="Which number?")
+    assert [message.text for message in model.requests[-1].messages] == ["Which number?"]
+
+
+async def test_compact_puts_a_summary_in_the_place_of_the_conversation(workshop: Workshop) -> None:
+    workshop.says("word " * 400, "It was about words.", "Good.")
+    model = workshop.model
+    await workshop.do(mode=Mode.QUERY)
+    await workshop.do(mode=Mode.QUERY, prompt="/compact")
+    await workshop.do(mode=Mode.QUERY, prompt="And now?")
+    assert "It was about words." in model.requests[-1].messages[0].text
+
+
+# --- What a client gives ------------------------------------------------------------------------------------------
+
+
+async def _tell_env(call_input: Any, context: ToolContext) -> str:
+    await trio.lowlevel.checkpoint()
+    return "it is there" if context.env.get("MY_VAR") == "s3cret-env" else "it is not there"
+
+
+async def test_secrets_reach_the_job_and_are_not_in_its_log(workshop: Workshop) -> None:
+    workshop.tools = (*TOOLS, FakeTool("Env", ToolClass.READ, _tell_env))
+    workshop.says(reply(call("Env")), reply("Done.", expect=["it is there"]))
+    given: dict[str, Any] = {
+        "env": {"MY_VAR": "s3cret-env"},
+        "hooks": {"SubagentStop": Hook("http://127.0.0.1:9/x", headers={"X-Key": "s3cret-hook"})},
+        "face": {"model": "sonnet", "secret": {"token": "s3cret-face"}},
+    }
+    async with workshop.open() as engine:
+        accepted = await engine.accept(query(**given))
+        await ended(accepted.session, accepted.job)
+    assert accepted.job.state is JobState.COMPLETED
+    session = accepted.session
+    assert b"s3cret" not in session.dir.log_path.read_bytes()
+    assert session.dir.secrets_path.stat().st_mode & 0o777 == 0o600
+    whole = secrets.revealed(session.dir, accepted.job.id, accepted.job.spec)
+    assert (whole["env"], whole["face"]) == (given["env"], given["face"])
+    assert whole["hooks"]["SubagentStop"]["headers"] == {"X-Key": "s3cret-hook"}
+
+
+async def test_the_secrets_of_earlier_jobs_are_forgotten(workshop: Workshop) -> None:
+    workshop.says("One.", "Two.")
+    async with workshop.open() as engine:
+        for env in ({"A": "s3cret"}, {}):
+            accepted = await engine.accept(query(env=env))
+            await ended(accepted.session, accepted.job)
+    assert accepted.session.dir.read_secrets() == {}
+
+
+async def test_what_is_not_there_yet_is_told_at_the_beginning(workshop: Workshop) -> None:
+    workshop.says("Hello.")
+    _, records = await workshop.do(mode=Mode.QUERY, notices=("plugins are not there yet",))
+    assert only(records, "notice")[0]["text"] == "plugins are not there yet"
+
+
+async def test_the_conversation_goes_on_from_job_to_job(workshop: Workshop) -> None:
+    workshop.says("I will remember 42.", "It was 42.")
+    model: Any = workshop.model
+    await workshop.do(mode=Mode.QUERY, prompt="Remember 42")
+    await workshop.do(mode=Mode.QUERY, prompt="Which number?")
+    assert [message.text for message in model.requests[-1].messages] == [
+        "Remember 42", "I will remember 42.", "Which number?"
+    ]  # fmt: skip
