@@ -138,6 +138,7 @@ def described(listed: Listed, roles: Sequence[str]) -> dict[str, Any]:
         "provider": listed.provider,
         "alias_of": listed.alias_of,
         "context_tokens": listed.info.context_tokens,
+        "vision": listed.info.vision,
         "usd_per_million_tokens": attrs.asdict(price) if price else None,
         "roles": list(roles),
         "note": listed.info.note,

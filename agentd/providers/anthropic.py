@@ -1,12 +1,13 @@
 """The Messages API, as spoken by Anthropic and by services that copy it: what is sent.
 
 anthropic_reply.py reads what comes back. The rules: platform.claude.com/docs, "Messages", "Prompt caching", "Structured
-outputs", "Preserved thinking" (signed thinking goes back unchanged, and what is before it too), "Handle tool calls"
-(the results first in a user message, directly after the calls).
+outputs", "Preserved thinking" (signed thinking goes back unchanged, and what is before it too), "Extended thinking" and
+"Adaptive thinking", "Handle tool calls" (the results first in a user message, directly after the calls).
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -16,7 +17,16 @@ from agentd.domain import Block, Image, Message, Text, Thinking, ToolResult, Too
 from agentd.providers.anthropic_reply import REDACTED, Decoder
 from agentd.providers.failures import Target
 from agentd.providers.protocol import ModelRequest, ToolSchema
-from agentd.providers.requestbody import CACHE_MARK, Encoded, dump, result_parts, safe_id, safe_name
+from agentd.providers.requestbody import (
+    CACHE_MARK,
+    Encoded,
+    dump,
+    effort,
+    result_parts,
+    safe_id,
+    safe_name,
+    user_tag,
+)
 from agentd.providers.service import Service
 
 PATH = "/v1/messages"
@@ -24,6 +34,10 @@ VERSION = "2023-06-01"
 MAX_TOKENS = 32_000  # of a reply, where nobody says; all models since 3.7 can do more
 _OLDER_MAX_TOKENS = (("claude-3-7-", MAX_TOKENS), ("claude-3-5-", 8192), ("claude-3-", 4096))
 LONGEST_NAME = 64
+LEAST_BUDGET = 1024  # tokens that a model may be told to think for
+ANSWER_TOKENS = 4096  # of a reply that are not for thinking: both count towards max_tokens
+_THOUGHTLESS = re.compile(r"claude-(?:2|instant|3-(?:opus|sonnet|haiku)|3[-.]5)")
+_BUDGETED = re.compile(r"claude-(?:3[-.]7|(?:opus|sonnet|haiku)-4(?![-.](?:[7-9]|\d\d)(?!\d)))")  # 3.7, 4 … 4.6
 
 
 @attrs.frozen
@@ -57,8 +71,11 @@ def encode_request(request: ModelRequest, options: AnthropicOptions) -> Encoded:
     limit = request.max_tokens or options.max_tokens or default_max_tokens(request.model)
     body: dict[str, Any] = {**options.extra, "model": request.model, "max_tokens": limit, "stream": True}
     if request.output_schema is not None:
-        form = {"type": "json_schema", "schema": request.output_schema}
-        body["output_config"] = {**options.extra.get("output_config", {}), "format": form}
+        _configure_output(body, format={"type": "json_schema", "schema": request.output_schema})
+    if request.thinking_tokens is not None:
+        _think(body, request.thinking_tokens, limit)
+    if request.user:
+        body["metadata"] = {"user_id": user_tag(request.user)}
     if request.stop:
         body["stop_sequences"] = list(request.stop)
     if request.tools:
@@ -69,6 +86,28 @@ def encode_request(request: ModelRequest, options: AnthropicOptions) -> Encoded:
     if options.cache:
         _mark(body)
     return Encoded(PATH, _headers(options), dump(body))
+
+
+def _configure_output(body: dict[str, Any], **said: Any) -> None:
+    body["output_config"] = {**body.get("output_config", {}), **said}
+
+
+def _think(body: dict[str, Any], tokens: int, limit: int) -> None:
+    """A number of tokens is refused by Claude since 4.7, and an effort is not known to Claude before 4.6, nor to the
+    services that copy the format."""
+    model = body["model"].lower()
+    if _THOUGHTLESS.search(model):
+        return
+    if "claude-" in model and not _BUDGETED.search(model):
+        body["thinking"] = {"type": "adaptive"}  # some of these cannot be kept from thinking
+        _configure_output(body, effort=effort(tokens))
+    elif tokens == 0:
+        body["thinking"] = {"type": "disabled"}
+    elif limit >= LEAST_BUDGET + ANSWER_TOKENS:
+        budget = min(max(tokens, LEAST_BUDGET), limit - ANSWER_TOKENS)
+        body["thinking"] = {"type": "enabled", "budget_tokens": budget}
+        for name in ("temperature", "top_k"):  # of the configuration: refused beside thinking
+            body.pop(name, None)
 
 
 def default_max_tokens(model: str) -> int:

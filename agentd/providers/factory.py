@@ -11,7 +11,7 @@ import attrs
 
 from agentd.domain import Models
 from agentd.providers.failures import Authentication, Target
-from agentd.providers.prices import KNOWN
+from agentd.providers.prices import KNOWN, sees
 from agentd.providers.protocol import ModelInfo, ModelRequest, Provider, StreamEvent
 from agentd.providers.registry import Registry
 from agentd.providers.service import DEADLINES, Client
@@ -56,7 +56,13 @@ class Configured:
         known, told = self._known.get(model, ModelInfo()), self._told.get(model, ModelInfo())
         said = self._models.get(model)
         context = (said and said.context_tokens) or known.context_tokens or told.context_tokens
-        return ModelInfo(context, (said and said.price) or known.price, self.settings.problem)
+        price = (said and said.price) or known.price
+        return ModelInfo(context, price, self.settings.problem, self._vision(said, told, model))
+
+    def _vision(self, said: ModelSettings | None, told: ModelInfo, model: str) -> bool | None:
+        """What the service told comes before what is known by name: a server may have the eyes of a model or not."""
+        asked = (said.vision if said else None, self.settings.vision, told.vision, sees(model))
+        return next((answer for answer in asked if answer is not None), None)
 
     @asynccontextmanager
     async def stream(self, request: ModelRequest) -> AsyncGenerator[AsyncIterator[StreamEvent], None]:

@@ -1,7 +1,8 @@
 """The list of models that a service gives of itself: GET /models of Chat Completions and of the Messages API alike.
 
 The rules: developers.openai.com/api/reference, "List models"; platform.claude.com/docs, "List Models". Only ids are
-certain; how much a model takes is told by some (vLLM, OpenRouter, LiteLLM, Anthropic), each in its own way.
+certain; how much a model takes is told by some (vLLM, OpenRouter, LiteLLM, Anthropic), each in its own way, and so is
+whether it takes images (OpenRouter and llama.cpp, Mistral, Anthropic).
 """
 
 from __future__ import annotations
@@ -96,7 +97,7 @@ def read_models(body: bytes, target: Target) -> Iterator[tuple[str, ModelInfo]]:
     for entry in entries:
         name = entry.get("id") if isinstance(entry, dict) else None
         if isinstance(name, str) and name and not _NO_CHAT.search(name):
-            yield name, ModelInfo(_context(entry))
+            yield name, ModelInfo(_context(entry), vision=_vision(entry))
 
 
 def _context(entry: Mapping[str, Any]) -> int | None:
@@ -104,3 +105,14 @@ def _context(entry: Mapping[str, Any]) -> int | None:
     told = [entry.get(key) for key in _CONTEXT]
     told.append(meta.get("n_ctx_train") if isinstance(meta, dict) else None)  # llama.cpp
     return next((value for value in told if type(value) is int and value > 0), None)
+
+
+def _vision(entry: Mapping[str, Any]) -> bool | None:
+    architecture, capabilities = entry.get("architecture"), entry.get("capabilities")
+    if isinstance(architecture, dict) and isinstance(inputs := architecture.get("input_modalities"), list):
+        return "image" in inputs
+    if not isinstance(capabilities, dict):
+        return None
+    told = capabilities.get("vision", capabilities.get("image_input"))
+    told = told.get("supported") if isinstance(told, dict) else told
+    return told if isinstance(told, bool) else None

@@ -8,6 +8,7 @@ Thinking is not sent back: the format has no place for it.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -17,12 +18,13 @@ from agentd.domain import Image, Message, Text, ToolResult, ToolUse
 from agentd.providers.failures import Target
 from agentd.providers.openai_reply import Decoder
 from agentd.providers.protocol import ModelRequest, ToolSchema
-from agentd.providers.requestbody import Encoded, dump, result_parts, safe_name
+from agentd.providers.requestbody import Encoded, dump, effort, result_parts, safe_name, user_tag
 from agentd.providers.service import Service
 
 PATH = "/chat/completions"
-NO_IMAGES = "[an image was left out: this model reads text only]"
 LONGEST_NAME = 64
+_THINKS = re.compile(r"(?:^|/)(?:o\d|gpt-5|gpt-oss)(?!.*-chat)")  # models that take an effort
+_NOT_WITH_TOOLS = re.compile(r"(?:^|/)gpt-5\.")  # and those that take it only where no tools are on offer
 
 
 @attrs.frozen
@@ -34,7 +36,6 @@ class OpenAIOptions:
     max_tokens: int | None = None  # where a request does not say; None: the service's own limit
     max_tokens_field: str = "max_tokens"  # OpenAI's own models want max_completion_tokens
     include_usage: bool = True  # ask for token counts, which a few old servers refuse
-    images: bool = True  # the model can see; else images are left out and it is told
     extra: Mapping[str, Any] = attrs.field(factory=dict)  # members of the body: temperature, reasoning_effort …
 
 
@@ -59,15 +60,25 @@ def encode_request(request: ModelRequest, options: OpenAIOptions) -> Encoded:
         body["stream_options"] = {"include_usage": True}
     if (limit := request.max_tokens or options.max_tokens) is not None:
         body[options.max_tokens_field] = limit
+    if request.thinking_tokens is not None and _takes_effort(request):
+        body["reasoning_effort"] = effort(request.thinking_tokens)
+    if request.user:
+        body["user"] = user_tag(request.user)
     if request.stop:
         body["stop"] = list(request.stop)
     if request.tools:
         body["tools"] = [_tool(tool) for tool in request.tools]
     if request.output_schema is not None:
         body["response_format"] = _response_format(request.output_schema)
-    body["messages"] = _messages(request, options)
+    body["messages"] = _messages(request)
     authorization = {"authorization": f"Bearer {options.key}"} if options.key else {}
     return Encoded(PATH, {**authorization, **options.headers}, dump(body))
+
+
+def _takes_effort(request: ModelRequest) -> bool:
+    """Whether it makes sense: elsewhere the member is ignored at best."""
+    model = request.model.lower()
+    return bool(_THINKS.search(model)) and not (request.tools and _NOT_WITH_TOOLS.search(model))
 
 
 def _tool(tool: ToolSchema) -> dict[str, Any]:
@@ -95,10 +106,10 @@ def _is_strict(schema: Any) -> bool:
     return all(_is_strict(each) for each in schema.values())
 
 
-def _messages(request: ModelRequest, options: OpenAIOptions) -> list[dict[str, Any]]:
+def _messages(request: ModelRequest) -> list[dict[str, Any]]:
     said: list[dict[str, Any]] = [{"role": "system", "content": request.system}] if request.system else []
     for message in request.messages:
-        for each in _assistant(message) if message.role == "assistant" else _user(message, options):
+        for each in _assistant(message) if message.role == "assistant" else _user(message):
             if each["role"] == "user" and said and said[-1]["role"] == "user":
                 said[-1]["content"] += each["content"]  # templates of many models want the roles to take turns
             else:
@@ -126,7 +137,7 @@ def _call(call: ToolUse) -> dict[str, Any]:
     }
 
 
-def _user(message: Message, options: OpenAIOptions) -> Iterator[dict[str, Any]]:
+def _user(message: Message) -> Iterator[dict[str, Any]]:
     """The results, each a message of its own right after the calls; then what else was said, and images of results,
     for which a result has no place. The content of a user message is a list of parts here."""
     parts: list[dict[str, Any]] = []
@@ -136,11 +147,11 @@ def _user(message: Message, options: OpenAIOptions) -> Iterator[dict[str, Any]]:
             images = [part for part in block.content if isinstance(part, Image)]
             if images:
                 parts.append(_text(f"Returned by the tool call {block.tool_use_id}:"))
-            parts += [_image(image, options) for image in images]
+            parts += map(_image, images)
         elif isinstance(block, Text):
             parts.append(_text(block.text))
         elif isinstance(block, Image):
-            parts.append(_image(block, options))
+            parts.append(_image(block))
     if parts:
         yield {"role": "user", "content": parts}
 
@@ -155,9 +166,7 @@ def _text(text: str) -> dict[str, Any]:
     return {"type": "text", "text": text}
 
 
-def _image(image: Image, options: OpenAIOptions) -> dict[str, Any]:
-    if not options.images:
-        return _text(NO_IMAGES)
+def _image(image: Image) -> dict[str, Any]:
     return {"type": "image_url", "image_url": {"url": f"data:{image.media_type};base64,{image.data}"}}
 
 

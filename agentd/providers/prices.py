@@ -1,5 +1,5 @@
-"""What is known of models by their names: list prices, and how long a conversation they take. Editable: what the
-configuration file says of a model comes before this.
+"""What is known of models by their names: list prices, how long a conversation they take, and whether they take images.
+Editable: what the configuration file says of a model comes before this.
 
 As the services published them in November 2026: platform.claude.com/docs/en/about-claude/pricing and
 developers.openai.com/api/docs/pricing; the standard rate, without surcharges for long prompts. A model whose price is
@@ -9,6 +9,7 @@ guess.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from agentd.providers.protocol import ModelInfo, Price
@@ -34,3 +35,28 @@ KNOWN: Mapping[str, Mapping[str, ModelInfo]] = {
         "gpt-4.1-mini": ModelInfo(1_000_000, Price(0.40, 1.60, 0.10)),
     },
 }
+
+_EYES = re.compile(
+    r"""vl(?![a-z]) | vision | llava | pixtral | omni | minicpm-[vo] | moondream | multimodal
+    | claude-(?!2|instant)
+    | chatgpt-4o | gpt-(?:4o|4\.[15]|4-turbo|5|6) | \bo1(?!-mini|-preview) | \bo3(?!-mini) | \bo4
+    | gemini | gemma-?[34](?!.*(?:\D1b|270m)) | grok-[4-9]
+    | llama-?4 | mistral-(?:small-?3\.[1-9]|medium-?3|large-?3) | qwen-?3\.[5-9] | kimi-k2\.[5-9] | glm-[45][\d.]*v
+    """,
+    re.VERBOSE,
+)
+_BLIND = re.compile(
+    r"""gpt-(?:3\.5|4(?![\d.])|oss) | \bo1-(?:mini|preview) | \bo3-mini
+    | gemma | codellama | llama-?[23] | mistral-(?:7b|nemo) | mixtral | codestral
+    | qwen-?[12] | qwen-?3(?!\.) | qwq | coder | deepseek | starcoder | phi-?[23] | kimi-k2 | glm-[45] | command-r
+    """,
+    re.VERBOSE,
+)
+
+
+def sees(model: str) -> bool | None:
+    """Whether a model of that name takes images, by its family; None where that cannot be said."""
+    name = model.lower()
+    if _EYES.search(name):
+        return True
+    return False if _BLIND.search(name) else None

@@ -19,6 +19,7 @@ from agentd.domain import Image, Text, ToolResult
 
 CACHE_MARK: Mapping[str, Any] = {"type": "ephemeral"}
 NO_OUTPUT = "(no output)"  # for a result without content, which some services refuse
+LONGEST_USER = 256
 
 
 @attrs.frozen
@@ -62,10 +63,21 @@ def safe_id(call_id: str) -> str:
     return call_id
 
 
+def user_tag(user: str) -> str:
+    """The end user as services take it: what is too long for that becomes a digest, so that users stay distinct."""
+    return user if len(user) <= LONGEST_USER else sha256(user.encode("utf-8", "replace")).hexdigest()
+
+
+def effort(thinking_tokens: int) -> str:
+    """In the words of models that are told how hard to think, and not for how long. All of those know these three."""
+    return next(word for least, word in _EFFORTS if thinking_tokens >= least)
+
+
 def result_parts(result: ToolResult) -> tuple[Text | Image, ...]:
     """What a result holds; never nothing."""
     parts = tuple(part for part in result.content if isinstance(part, Image) or part.text.strip())
     return parts or (Text(NO_OUTPUT),)
 
 
+_EFFORTS = ((16_384, "high"), (4096, "medium"), (0, "low"))
 _UNSAFE = re.compile(r"[^a-zA-Z0-9_-]")

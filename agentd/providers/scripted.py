@@ -118,10 +118,13 @@ def raw_call(tool: str, input_json: str, call_id: str | None = None) -> Scripted
 class ScriptedProvider:
     """Plays *replies*, one a request. `requests` holds what it got, `left` how many replies are still to come."""
 
-    def __init__(self, replies: Sequence[Reply | str], name: str = "scripted", price: Price = FREE) -> None:
+    def __init__(
+        self, replies: Sequence[Reply | str], name: str = "scripted", price: Price = FREE, *, vision: bool = False
+    ) -> None:
         self.requests: list[ModelRequest] = []
         self._name = name
         self._price = price
+        self._vision = vision
         self._replies = [reply(each) if isinstance(each, str) else each for each in replies]
         self._ids = itertools.count(1)
 
@@ -137,7 +140,8 @@ class ScriptedProvider:
         return (self._name,)
 
     def describe(self, model: str) -> ModelInfo:
-        return ModelInfo(price=self._price, note=f"plays a script; {self.left} replies left")
+        note = f"plays a script; {self.left} replies left"
+        return ModelInfo(price=self._price, note=note, vision=self._vision)
 
     @asynccontextmanager
     async def stream(self, request: ModelRequest) -> AsyncGenerator[AsyncIterator[StreamEvent], None]:

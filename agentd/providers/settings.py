@@ -4,6 +4,7 @@
     protocol = "openai"                     provider = "work"
     base_url = "https://llm.example/v1"     id = "qwen3-coder-480b"
     api_key_env = "WORK_KEY"                context_tokens = 262144
+                                            vision = true
                                             price = { input = 0.4, output = 1.6, cached = 0.1 }
     [aliases]                               [roles]
     gpt-5 = "coder"                         code = "coder"
@@ -31,10 +32,10 @@ from agentd.wire.urls import InvalidUrl, parse_url
 PROTOCOLS = ("openai", "anthropic")
 CALLS = ("native", "text")
 
-PROVIDER_KEYS = ("protocol", "base_url", "api_key", "api_key_env", "api_key_file", "headers", "models")
+PROVIDER_KEYS = ("protocol", "base_url", "api_key", "api_key_env", "api_key_file", "headers", "models", "vision")
 TLS_KEYS = ("ca_file", "client_certificate", "client_key")
 SECONDS_KEYS = ("connect_seconds", "first_byte_seconds", "between_bytes_seconds", "total_seconds")
-MODEL_KEYS = ("provider", "id", "context_tokens", "price")
+MODEL_KEYS = ("provider", "id", "context_tokens", "price", "vision")
 OPTION_KINDS: Mapping[
     str, Mapping[str, str]
 ] = {  # what may be said of a service or one model of it, and how it is read
@@ -42,7 +43,6 @@ OPTION_KINDS: Mapping[
         "max_tokens": "count",
         "max_tokens_field": "text",
         "include_usage": "switch",
-        "images": "switch",
         "extra": "json",
     },
     "anthropic": {
@@ -89,6 +89,7 @@ class ProviderSettings:
     options: Mapping[str, Any] = attrs.field(factory=dict, repr=False)  # fields of the protocol's options
     calls: Literal["native", "text"] = "native"
     salvage: bool = True  # read tool calls that a model wrote as text
+    vision: bool | None = None  # whether its models take images; None: as is known of each
     tls: Mapping[str, str] = attrs.field(factory=dict)  # by the names of TLS_KEYS
     seconds: Mapping[str, float] = attrs.field(factory=dict)  # deadlines, by the names of SECONDS_KEYS
     problem: str = ""  # why it cannot be used
@@ -106,6 +107,7 @@ class ModelSettings:
     options: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
     calls: Literal["native", "text"] | None = None
     salvage: bool | None = None
+    vision: bool | None = None
 
 
 @attrs.frozen
@@ -193,6 +195,7 @@ class _Reader:
             models=table.texts("models"),
             options={**(preset.options if preset and own else {}), **_options(table, protocol)},
             **{"salvage": not (preset and own and preset.needs_key), **_calls(table)},
+            vision=table.switch("vision"),
             tls={key: str(self._path(value)) for key in TLS_KEYS if (value := table.text(key))},
             seconds={key: seconds for key in SECONDS_KEYS if (seconds := table.number(key)) is not None},
             problem=problem,
@@ -255,6 +258,7 @@ class _Reader:
             context_tokens=table.count("context_tokens"),
             price=_price(table.table("price")) if "price" in table.values else None,
             options=_options(table, provider.protocol),
+            vision=table.switch("vision"),
             **_calls(table),
         )
 

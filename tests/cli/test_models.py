@@ -41,6 +41,7 @@ scan = "builtin"
         "provider": "work",
         "alias_of": None,
         "context_tokens": 1000,
+        "vision": None,
         "usd_per_million_tokens": {"input": 1.0, "output": 2.0, "cached": None, "written": None},
         "roles": ["planner", "code", "fallback"],
         "note": "",

@@ -211,3 +211,71 @@ def test_at_most_four_marks_are_set_and_each_call_marks_where_the_one_before_end
 def test_marks_can_be_switched_off() -> None:
     asked = request(*CONVERSATION, system="Be brief.", tools=(LS,))
     assert b"cache_control" not in encode_request(asked, AnthropicOptions(cache=False)).body
+
+
+def thinking(model: str, tokens: int | None, max_tokens: int | None = None, **extra: Any) -> Any:
+    asked = attrs.evolve(request(user("Hi")), model=model, thinking_tokens=tokens, max_tokens=max_tokens)
+    sent = body(asked, extra=extra)
+    return {key: sent[key] for key in ("thinking", "output_config", *extra) if key in sent}
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        "claude-3-7-sonnet-20250219",
+        "claude-opus-4-20250514",
+        "claude-opus-4-1-20250805",
+        "claude-sonnet-4-0",
+        "claude-haiku-4-5",
+        "anthropic/claude-sonnet-4.6",
+        "kimi-k2",
+    ],
+)
+def test_a_model_that_takes_a_number_of_tokens_gets_it(model: str) -> None:
+    assert thinking(model, 5000) == {"thinking": {"type": "enabled", "budget_tokens": 5000}}
+    assert thinking(model, 0) == {"thinking": {"type": "disabled"}}
+
+
+@pytest.mark.parametrize("model", ["claude-opus-4-7", "claude-opus-4.8", "claude-sonnet-5-5", "claude-haiku-5-5"])
+def test_a_model_that_takes_an_effort_gets_that(model: str) -> None:
+    adaptive = {"type": "adaptive"}
+    assert [thinking(model, tokens) for tokens in (0, 5000, 32_000)] == [
+        {"thinking": adaptive, "output_config": {"effort": effort}} for effort in ("low", "medium", "high")
+    ]
+
+
+@pytest.mark.parametrize("model", ["claude-3-5-haiku-latest", "claude-3-opus-20240229", "claude-2.1"])
+def test_a_model_that_does_not_think_is_told_nothing_of_it(model: str) -> None:
+    assert thinking(model, 5000) == {}
+
+
+@pytest.mark.parametrize(
+    ("tokens", "max_tokens", "budget"), [(1, None, 1024), (99_999, 10_000, 5904), (99_999, 5120, 1024), (9, 5119, None)]
+)
+def test_what_is_thought_leaves_room_for_an_answer(tokens: int, max_tokens: int | None, budget: int | None) -> None:
+    found = thinking("claude-haiku-4-5", tokens, max_tokens).get("thinking")
+    assert found == (None if budget is None else {"type": "enabled", "budget_tokens": budget})
+
+
+def test_what_is_refused_beside_thinking_is_left_out() -> None:
+    assert thinking("claude-haiku-4-5", 2000, temperature=0, top_k=5, top_p=0.99) == {
+        "thinking": {"type": "enabled", "budget_tokens": 2000},
+        "top_p": 0.99,
+    }
+
+
+def test_what_a_request_says_of_thinking_counts_before_what_is_configured() -> None:
+    extra: dict[str, Any] = {"thinking": {"type": "adaptive"}, "output_config": {"effort": "max", "x": 1}}
+    assert thinking("claude-opus-5-5", None, **extra) == extra
+    assert thinking("claude-opus-5-5", 0, **extra)["output_config"] == {"effort": "low", "x": 1}
+
+
+def test_a_schema_and_an_effort_stand_beside_each_other() -> None:
+    schema = {"type": "object"}
+    asked = attrs.evolve(request(user("Hi")), model="claude-opus-5-5", thinking_tokens=1, output_schema=schema)
+    assert body(asked)["output_config"] == {"format": {"type": "json_schema", "schema": schema}, "effort": "low"}
+
+
+def test_the_end_user_is_told() -> None:
+    assert body(attrs.evolve(request(user("Hi")), user="ann"))["metadata"] == {"user_id": "ann"}
+    assert "metadata" not in body(request(user("Hi")))

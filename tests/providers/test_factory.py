@@ -44,6 +44,7 @@ class Client:
     """Gives the list to a GET and the reply to a POST, and takes down what was sent."""
 
     reply: bytes = REPLY
+    listed: bytes = LIST
     sent: list[tuple[str, dict[str, str], bytes]] = attrs.field(factory=list)
     deadlines: list[Deadlines] = attrs.field(factory=list)
 
@@ -54,7 +55,7 @@ class Client:
         self.sent.append((url, {name.lower(): value for name, value in headers}, body))
         self.deadlines.append(deadlines)
         await trio.lowlevel.checkpoint()
-        yield Answer(LIST if method == "GET" else self.reply)
+        yield Answer(self.listed if method == "GET" else self.reply)
 
     @property
     def keys(self) -> list[str]:
@@ -138,7 +139,8 @@ async def test_a_service_that_cannot_be_used_says_why_and_is_not_called() -> Non
 def test_of_a_services_own_address_prices_and_sizes_are_known() -> None:
     provider = only(catalog(ANTHROPIC_API_KEY="k"), Client())
     assert provider.models() == tuple(KNOWN["anthropic"])
-    assert provider.describe("claude-haiku-4-5") == KNOWN["anthropic"]["claude-haiku-4-5"]
+    known = KNOWN["anthropic"]["claude-haiku-4-5"]
+    assert provider.describe("claude-haiku-4-5") == attrs.evolve(known, vision=True)
     assert provider.describe("claude-next").price is None
 
 
@@ -153,6 +155,23 @@ async def test_what_the_operator_says_of_a_model_counts_before_what_the_service_
     assert provider.describe("a").context_tokens == 4096
     assert provider.describe("a").price == Price(0.0, 0.0)
     assert (provider.describe("qwen").context_tokens, provider.describe("qwen").price) == (1000, Price(1.0, 2.0))
+
+
+async def test_whether_a_model_sees_is_first_for_the_operator_then_for_the_service_then_for_its_name_to_say() -> None:
+    client = Client()
+    provider = only(catalog(WORK + '[models.b]\nvision = false\n[models."gpt-4o"]\nvision = false\n'), client)
+    assert [provider.describe(name).vision for name in ("gpt-4o", "gpt-4.1", "a", "b")] == [False, True, None, False]
+    client.listed = b'{"data": [{"id": "gpt-4.1", "architecture": {"input_modalities": ["text"]}},' + (
+        b'{"id": "b", "capabilities": {"vision": true}}, {"id": "a", "capabilities": {"vision": true}}]}'
+    )
+    await provider.list_models()
+    assert [provider.describe(name).vision for name in ("gpt-4o", "gpt-4.1", "a", "b")] == [False, False, True, False]
+
+
+def test_a_whole_service_may_be_said_to_see_or_not() -> None:
+    text = WORK.replace('api_key = "k"', 'api_key = "k"\nvision = false') + "[models.b]\nvision = true\n"
+    provider = only(catalog(text), Client())
+    assert [provider.describe(name).vision for name in ("gpt-4o", "b")] == [False, True]
 
 
 # --- Calls as text ------------------------------------------------------------------------------------------------

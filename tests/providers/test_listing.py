@@ -106,6 +106,24 @@ def test_how_much_a_model_takes_is_read_where_it_is_told(entry: object, context:
     assert dict(read_models(models(entry), Target()))["a"].context_tokens == context
 
 
+@pytest.mark.parametrize(
+    ("entry", "vision"),
+    [
+        ({}, None),
+        ({"architecture": {"input_modalities": ["text", "image"]}}, True),  # OpenRouter, llama.cpp
+        ({"architecture": {"input_modalities": ["text"]}}, False),
+        ({"architecture": {"modality": "text->text"}}, None),
+        ({"capabilities": {"vision": False}}, False),  # Mistral
+        ({"capabilities": {"image_input": {"supported": True}}}, True),  # Anthropic
+        ({"capabilities": {"image_input": {"supported": "yes"}}}, None),
+        ({"capabilities": ["vision"], "architecture": "x"}, None),
+        ({"capabilities": {"vision": 1}}, None),
+    ],
+)
+def test_whether_a_model_takes_images_is_read_where_it_is_told(entry: dict[str, object], vision: bool | None) -> None:
+    assert dict(read_models(models({"id": "a", **entry}), Target()))["a"].vision is vision
+
+
 def test_what_holds_no_conversation_and_what_is_no_model_is_left_out() -> None:
     body = models({"id": "text-embedding-3-small"}, {"id": "whisper-1"}, {"id": ""}, {"name": "x"}, 7, {"id": "gpt-5"})
     assert list(dict(read_models(body, Target()))) == ["gpt-5"]

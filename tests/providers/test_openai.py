@@ -6,9 +6,10 @@ import json
 from typing import Any
 
 import attrs
+import pytest
 
 from agentd.domain import Image, Message, Text, Thinking, ToolResult, ToolUse
-from agentd.providers.openai import NO_IMAGES, OpenAIOptions, encode_request
+from agentd.providers.openai import OpenAIOptions, encode_request
 from agentd.providers.protocol import ModelRequest, ToolSchema
 from agentd.providers.requestbody import NO_OUTPUT, common_prefix
 
@@ -120,10 +121,6 @@ def test_images_of_results_follow_all_results() -> None:
     ]
 
 
-def test_a_model_that_cannot_see_is_told_of_images() -> None:
-    assert said(user("See", PICTURE), images=False) == [{"role": "user", "content": f"See\n\n{NO_IMAGES}"}]
-
-
 def test_users_that_follow_each_other_are_one() -> None:
     assert said(user("One", "Two"), user("Three"), assistant("Four")) == [
         {"role": "user", "content": "One\n\nTwo\n\nThree"},
@@ -213,3 +210,39 @@ def test_a_message_that_joins_the_last_changes_only_its_end() -> None:
         encode_request(request(*messages), OpenAIOptions()).body for messages in ((user("A"),), (user("A"), user("B")))
     )
     assert common_prefix(one, two) == len(one) - len('"}]}')
+
+
+@pytest.mark.parametrize(
+    ("model", "tokens", "with_tools", "effort"),
+    [
+        ("o3", 0, True, "low"),
+        ("o4-mini", 4095, True, "low"),
+        ("openai/gpt-oss-120b", 4096, True, "medium"),
+        ("gpt-5", 16_384, True, "high"),
+        ("gpt-5-mini", 99_999, False, "high"),
+        ("gpt-5.6-terra", 99_999, False, "high"),
+        ("gpt-5.6-terra", 99_999, True, None),  # Chat Completions refuses it beside tools
+        ("gpt-5-chat-latest", 99_999, False, None),
+        ("gpt-4.1", 99_999, False, None),
+        ("qwen3-coder", 99_999, False, None),
+        ("phi-o3", 99_999, False, None),
+        ("o3", None, False, None),
+    ],
+)
+def test_how_much_to_think_is_said_where_it_makes_sense(
+    model: str, tokens: int | None, with_tools: bool, effort: str | None
+) -> None:
+    asked = attrs.evolve(request(user("Hi")), model=model, thinking_tokens=tokens, tools=(LS,) if with_tools else ())
+    assert body(asked).get("reasoning_effort") == effort
+
+
+def test_what_a_request_says_of_thinking_counts_before_what_is_configured() -> None:
+    extra = {"reasoning_effort": "high"}
+    asked = attrs.evolve(request(user("Hi")), model="o3", thinking_tokens=0)
+    assert body(asked, extra=extra)["reasoning_effort"] == "low"
+    assert body(attrs.evolve(asked, thinking_tokens=None), extra=extra)["reasoning_effort"] == "high"
+
+
+def test_the_end_user_is_told() -> None:
+    assert body(attrs.evolve(request(user("Hi")), user="ann"))["user"] == "ann"
+    assert "user" not in body(request(user("Hi")))

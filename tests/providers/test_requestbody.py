@@ -9,12 +9,14 @@ from hypothesis import strategies as st
 from agentd.domain import Image, Text, ToolResult
 from agentd.providers.requestbody import (
     CACHE_MARK,
+    LONGEST_USER,
     NO_OUTPUT,
     common_prefix,
     dump,
     result_parts,
     safe_id,
     safe_name,
+    user_tag,
 )
 
 
@@ -67,3 +69,10 @@ def test_a_result_is_never_nothing() -> None:
 @given(st.text())
 def test_what_is_sent_is_utf8_and_json(text: str) -> None:
     assert json.loads(dump({"text": text}).decode()) == {"text": text}
+
+
+def test_a_user_that_is_too_long_for_services_stays_distinct() -> None:
+    longest, longer, other = "u" * LONGEST_USER, "u" * 300, "u" * 301 + "\ud800"
+    assert user_tag(longest) == longest
+    assert len({user_tag(longer), user_tag(other), longest}) == 3
+    assert len(user_tag(longer)) == len(user_tag(other)) == 64

@@ -200,10 +200,19 @@ def test_what_is_wrong_is_told_with_its_place(text: str, message: str) -> None:
 
 def test_a_model_belongs_to_the_service_that_it_names_or_to_the_files_only_one() -> None:
     [model] = read(
-        WORK + '[models.coder]\nid = "qwen3"\nprice = { input = 0.4, output = 1.6 }\nimages = false', XAI_API_KEY="k"
+        WORK + '[models.coder]\nid = "qwen3"\nprice = { input = 0.4, output = 1.6 }\ninclude_usage = false',
+        XAI_API_KEY="k",
     ).models
     assert (model.name, model.provider, model.id, model.price) == ("coder", "work", "qwen3", Price(0.4, 1.6))
-    assert model.options == {"images": False}
+    assert (model.options, model.vision) == ({"include_usage": False}, None)
+
+
+@pytest.mark.parametrize("protocol", ["openai", "anthropic"])
+def test_whether_models_see_is_said_of_a_service_or_a_model(protocol: str) -> None:
+    text = f'[providers.x]\nprotocol = "{protocol}"\nbase_url = "http://h"\nvision = false\n[models.a]\nvision = true'
+    catalog = read(text)
+    assert (only(catalog).vision, catalog.models[0].vision) == (False, True)
+    assert read(text.replace("vision = false", "")).providers[0].vision is None
 
 
 def test_aliases_and_roles_are_taken_as_they_are() -> None:
@@ -222,8 +231,10 @@ headers = { authorization = "t0ken" }
 betas = ["x"]
 extra = { thinking = { type = "adaptive" } }
 first_byte_seconds = 30
+vision = false
 [models.a]
 price = { input = 1, output = 2 }
+vision = true
 [aliases]
 b = "a"
 [roles]

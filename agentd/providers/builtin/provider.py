@@ -41,7 +41,7 @@ class BuiltinProvider:
         return (NAME,)
 
     def describe(self, model: str) -> ModelInfo:
-        return ModelInfo(price=FREE, note=NOTE)
+        return ModelInfo(price=FREE, note=NOTE, vision=False)
 
     @asynccontextmanager
     async def stream(self, request: ModelRequest) -> AsyncGenerator[AsyncIterator[StreamEvent], None]:
