@@ -14,9 +14,8 @@ from urllib.parse import unquote, urljoin
 import attrs
 
 MAX_SCHEMAS = 20_000
-ONE = frozenset(
-    "additionalProperties contains contentSchema else if items not propertyNames then unevaluatedItems "
-    "unevaluatedProperties additionalItems".split()
+ONE = frozenset(("additionalProperties", "contains", "contentSchema", "else", "if", "items", "not")) | frozenset(
+    ("propertyNames", "then", "unevaluatedItems", "unevaluatedProperties", "additionalItems")
 )
 SEVERAL = frozenset(("allOf", "anyOf", "oneOf", "prefixItems"))
 NAMED = frozenset(("$defs", "definitions", "dependentSchemas", "patternProperties", "properties"))
@@ -60,7 +59,8 @@ class Resources:
         pending = [located]
         while pending:
             found = self._learn(pending.pop())
-            pending += [attrs.evolve(inner, base=found.base) for inner in within(found)]
+            inside = [attrs.evolve(inner, base=found.base) for inner in within(found)]
+            pending += reversed(inside)  # of two that are wrong, the first is told
         return self._known[id(located.schema)]
 
     def _learn(self, located: Located) -> Located:

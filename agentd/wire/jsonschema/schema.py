@@ -20,7 +20,8 @@ class Validator:
         self._root = root
 
     def errors(self, value: Any) -> list[str]:
-        """What is wrong with parsed JSON, as "$.items[0].name: expected string, found 3"; at most 20. Empty: it fits."""
+        """What is wrong with parsed JSON, as "$.items[0].name: expected string, found 3"; at most 20. None: it
+        fits."""
         problems: list[str] = []
         try:
             apply(self._root, Visit(Run(), value, None, problems))
