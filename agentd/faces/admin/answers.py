@@ -17,7 +17,6 @@ logger = logging.getLogger(__name__)
 
 
 STATUS: dict[type[errors.AgentdError], int] = {
-    errors.InvalidRequest: 400,
     errors.InvalidCheckpoint: 400,
     errors.Forbidden: 403,
     ForeignRequest: 403,
@@ -58,6 +57,8 @@ def answer_error(exc: Exception) -> Response:
             return problem(409, exc.code, str(exc), {"decision": exc.decision})
         case errors.JobInProgress():
             return problem(409, exc.code, str(exc), {"state": exc.state.lower()}, _retry())
+        case errors.InvalidRequest():
+            return problem(400, exc.code, str(exc))
         case errors.AgentdError() if type(exc) in STATUS:
             status = STATUS[type(exc)]
             return problem(status, exc.code, str(exc), None, _retry() if status in (429, 503) else ())

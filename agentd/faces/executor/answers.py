@@ -14,7 +14,6 @@ RETRY_MS = 1000  # after which a client that was told to come back may do so
 logger = logging.getLogger(__name__)
 
 STATUS: dict[type[errors.AgentdError], int] = {
-    errors.InvalidRequest: 400,
     errors.JobNotFound: 404,
     errors.SessionNotFound: 404,
     errors.AskNotFound: 404,
@@ -48,6 +47,8 @@ def answer_error(exc: Exception) -> Response:
             return problem(exc.status, exc.code, str(exc))
         case errors.SessionNotFound():
             return problem(404, "NOT_FOUND", str(exc))
+        case errors.InvalidRequest():
+            return problem(400, exc.code, str(exc))
         case errors.AgentdError() if type(exc) in STATUS:
             return problem(STATUS[type(exc)], exc.code, str(exc))
     logger.error("unhandled error", exc_info=exc)  # our bug: the client learns its kind and no more

@@ -14,7 +14,6 @@ FULL_RETRY_SECONDS, SPAWN_RETRY_SECONDS = 30, 60
 logger = logging.getLogger(__name__)
 
 STATUS: dict[type[errors.AgentdError], int] = {
-    errors.InvalidRequest: 400,
     errors.Forbidden: 403,
     ForeignRequest: 403,
     errors.SessionNotFound: 404,
@@ -50,6 +49,8 @@ def answer_error(exc: Exception) -> Response:
             return problem(500, "INTERNAL_ERROR", INTERNAL[type(exc)], str(exc))
         case errors.AgentdError() if type(exc) in SPAWN:
             return problem(503, "SPAWN_FAILED", SPAWN[type(exc)], str(exc), _retry_after(SPAWN_RETRY_SECONDS))
+        case errors.InvalidRequest():
+            return problem(400, exc.code, str(exc))
         case errors.AgentdError() if type(exc) in STATUS:
             return problem(STATUS[type(exc)], exc.code, str(exc))
     logger.error("unhandled error", exc_info=exc)  # our bug: the client learns its kind and no more
