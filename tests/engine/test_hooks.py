@@ -15,10 +15,21 @@ import attrs
 import pytest
 import trio
 import trustme
+from hypothesis import given
+from hypothesis import strategies as st
 from trio.testing import MockClock
 
 from agentd.domain import Hook, ToolUse
-from agentd.engine.hooks import DEEPEST_ANSWER, LONGEST_ANSWER, Decision, Hooks, read_decision, sign
+from agentd.engine.hooks import (
+    DEEPEST_ANSWER,
+    LONGEST_ANSWER,
+    VERDICTS,
+    Decision,
+    HookFailed,
+    Hooks,
+    read_decision,
+    sign,
+)
 from agentd.wire.http import HttpSettings
 from agentd.wire.proxy import Proxies
 from agentd.wire.urlpolicy import UrlPolicy
@@ -542,3 +553,29 @@ async def test_a_webhook_may_speak_tls(tmp_path: Path) -> None:
 def test_a_lone_surrogate_in_a_reason_does_not_get_into_the_log() -> None:
     decision = read_decision("PreToolUse", b'{"decision": "deny", "reason": "\\ud800"}')
     assert decision.reason.encode() == "\ufffd".encode()
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.text(max_size=5) | st.sampled_from(VERDICTS),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["prompt", "x"]), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@given(
+    st.sampled_from(["PreToolUse", "PostToolUse", "UserPromptSubmit"]),
+    st.binary(max_size=30)
+    | st.fixed_dictionaries({}, optional={"decision": values, "reason": values, "modified_input": values}).map(
+        lambda answer: json.dumps(answer).encode()
+    ),
+)
+def test_whatever_a_webhook_says_is_a_decision_or_a_failure(event: str, body: bytes) -> None:
+    try:
+        decision = read_decision(event, body)
+    except HookFailed:
+        return
+    assert decision.verdict in (None, *VERDICTS)
+    assert decision.reason or decision.verdict != "deny"
+    if event == "UserPromptSubmit" and decision.modified_input is not None:
+        assert set(decision.modified_input) == {"prompt"}
+        assert isinstance(decision.modified_input["prompt"], str)

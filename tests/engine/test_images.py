@@ -13,6 +13,8 @@ from agentd.domain import Image, ImagePart, Message, Text, ToolResult, ToolUse
 from agentd.engine import images
 from agentd.engine.images import GONE, LARGEST, NOT_SEEN, ImageFetchFailed, for_model, load_images
 from agentd.errors import StoreFailed
+from agentd.providers import anthropic, openai
+from agentd.providers.protocol import ModelRequest
 from agentd.store.blobs import Blobs
 from agentd.wire.http import HttpSettings
 from agentd.wire.urlpolicy import UrlPolicy
@@ -223,3 +225,15 @@ def test_what_is_kept_in_memory_is_bounded(blobs: Blobs, monkeypatch: pytest.Mon
     assert all(isinstance(block, Image) and block.data for block in shown.content)
     kept = [block for block in again.content if isinstance(block, Image)]
     assert 0 < len(kept) * len(base64.b64encode(PNG)) <= 100
+
+
+def test_an_image_reaches_either_kind_of_service(blobs: Blobs) -> None:
+    said = conversation(Image("image/png", sha256=blobs.put(PNG)))
+    data, note = base64.b64encode(PNG), NOT_SEEN.format("image/png").encode()
+    for sees in (True, False):
+        request = ModelRequest("m", "", for_model(said, blobs, sees), ())
+        for body in (
+            openai.encode_request(request, openai.OpenAIOptions()).body,
+            anthropic.encode_request(request, anthropic.AnthropicOptions()).body,
+        ):
+            assert (body.count(data), body.count(note)) == ((2, 0) if sees else (0, 2))
