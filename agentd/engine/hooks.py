@@ -190,7 +190,7 @@ def read_decision(event: str, body: bytes) -> Decision:
     except InvalidRequest as exc:
         raise HookFailed("its answer is no JSON") from exc
     if not isinstance(answer, dict) or _is_deep(answer):
-        raise HookFailed("its answer is no JSON object of a sane depth")
+        raise HookFailed("its answer is no JSON object, or nested too deeply")
     verdict, reason, modified = (answer.get(key) for key in ("decision", "reason", "modified_input"))
     if verdict is not None and verdict not in VERDICTS:
         raise HookFailed("its decision is none of allow, deny and ask")

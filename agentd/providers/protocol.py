@@ -29,9 +29,7 @@ class ModelRequest:
     max_tokens: int | None = None  # of the reply; None: as the service is configured
     output_schema: Mapping[str, Any] | None = None  # JSON Schema of the reply's text, for services that hold to one
     stop: tuple[str, ...] = ()  # texts before which the reply ends; services take four
-    thinking_tokens: int | None = (
-        None  # a hint: how much to think, 0 for not at all; None: as the service is configured
-    )
+    thinking_tokens: int | None = None  # a hint: 0 for not at all; None: as the service is configured
     user: str | None = None  # the end user, for services that want to tell them apart
 
 
