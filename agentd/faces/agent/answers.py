@@ -1,5 +1,5 @@
-"""Errors as the agent API tells them: {"detail", "error": {"code", "message", "details"}}, and 422 with the list of what
-is wrong with a request. The rules: the agent API contract, 1.2 and 1.3."""
+"""Errors as the agent API tells them: {"detail", "error": {"code", "message", "details"}}, and 422 with a list of all
+that is wrong with a request. The rules: the agent API contract, 1.2 and 1.3."""
 
 from __future__ import annotations
 

@@ -343,8 +343,7 @@ FIELDS: dict[str, Field] = {
 QUERY = then(table(FIELDS, fill=False), _conflicts)
 FOLLOW_UP = then(
     table(
-        {name: field if field.required else _optional(field.kind) for name, field in FIELDS.items()},
-        fill=False,
+        {name: field if field.default is None else _optional(field.kind) for name, field in FIELDS.items()}, fill=False
     ),
     _conflicts,
 )
