@@ -129,6 +129,10 @@ class Access:
         token = authorization.removeprefix(SCHEME).strip().encode("latin-1", "replace")
         if self._admin and hmac.compare_digest(token, self._admin):
             return Principal(ADMIN_ID, frozenset({"admin"}))
+        return self.issued_to(token)
+
+    def issued_to(self, token: bytes) -> Principal | None:
+        """Who was issued *token*; None: nobody was, or it is good no longer."""
         issued = self._issued.get(hashlib.sha256(token).hexdigest())
         if issued is None or (issued.expires is not None and issued.expires <= self._clock()):
             return None

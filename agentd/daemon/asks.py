@@ -29,7 +29,7 @@ GRACE_SECONDS = 5.0  # after its deadline an ask is left to its executor
 logger = logging.getLogger(__name__)
 
 
-DECISIONS = {"question": ("answer", "deny"), "plan": ("allow", "deny", "answer")}  # of other kinds than permission
+QUESTION_DECISIONS = ("answer", "deny")
 
 
 @attrs.frozen
@@ -108,7 +108,7 @@ class Asks:
 
 def decisions_of(ask: AskRow) -> Sequence[str]:
     """What it takes. The options of a question are what its answer may be, and what is said need not be one of them."""
-    return DECISIONS.get(ask.kind) or options_of(ask)
+    return QUESTION_DECISIONS if ask.kind == "question" else options_of(ask)
 
 
 def settled(ask_id: str, answer: Answer, state: SessionState) -> Sequence[Entry]:

@@ -50,8 +50,8 @@ class _Refusal:
 async def call(place: Place, method: str, path: str, value: Any = None) -> Any:
     """An executor's answer; it is launched if it does not live.
 
-    Raises AskNotFound, AskSettled and InvalidCheckpoint (which is for the caller to find out), InvalidRequest, JobInProgress,
-    JobNotFound, StoreFailed, ExecutorFailed, HttpFailed."""
+    Raises AskNotFound, InvalidRequest, JobInProgress, JobNotFound, StoreFailed, ExecutorFailed, HttpFailed; AskSettled
+    and InvalidCheckpoint, whose decision and name are for the caller to find out."""
     launched = await place.up()
     headers = [("Authorization", f"Bearer {launched.token}")]
     body = to_json(value) if value is not None else b""

@@ -38,6 +38,7 @@ from agentd.errors import (
     Locked,
     SessionNotFound,
 )
+from agentd.store import secrets
 from agentd.store.fold import JobView, SessionState
 from agentd.store.home import Home, SessionDir
 from agentd.store.summary import SessionRow
@@ -208,13 +209,14 @@ class Sessions:
         async with self.lock(found.row.id):
             await self._write(found, Entry("session.changed", {"name": name}))
 
-    async def cancel(self, found: Found[SessionRow]) -> str | None:
-        """Stop the job that is at work or waits; its id, None if there is none. Raises Locked, as follow_up() does."""
+    async def cancel(self, found: Found[SessionRow], job: str | None = None) -> str | None:
+        """Stop the job that is at work or waits, unless *job* names another one; its id, None if nothing is stopped.
+        Raises Locked, as follow_up() does."""
         session_id = found.row.id
         async with self.lock(session_id):
             query = Query(session=session_id, states=UNFINISHED, limit=1)
             jobs = (await self.listing.ask(lambda index: index.jobs(query))).items
-            if not jobs:
+            if not jobs or job not in (None, jobs[0].row.id):
                 return None
             seat = self.seat(session_id)
             if seat is not None and seat.state != "absent":
@@ -366,17 +368,20 @@ class Sessions:
         return attrs.evolve(spec, prompt=asked.text, tools=tools, context_texts=())
 
     async def last_spec(self, found: Found[SessionRow]) -> JobSpec | None:
-        """Of its last job, with what is secret in it; None: it has had none. Raises StoreFailed."""
+        """Of its last job, with what is secret in it, and with the permission mode that it changed to since. None: it
+        has had none. Raises StoreFailed."""
         if found.row.last_job is None:
             return None
         last_job = found.row.last_job
         job = await self.listing.ask(lambda index: index.job(last_job))
         if job is None:
             return None
-        tail = await self.tail(found.row.id)
-        [record] = tail.reader.read(job.row.pos - 1, 1)
-        fields: Mapping[str, Any] = record.data.get("spec", {})
-        return structure(dict(fields), JobSpec)
+        [record] = (await self.tail(found.row.id)).reader.read(job.row.pos - 1, 1)
+        logged: Mapping[str, Any] = record.data.get("spec", {})
+        whole = await trio.to_thread.run_sync(secrets.revealed, self.directory(found.row.id), last_job, logged)
+        spec: JobSpec = structure(whole, JobSpec)
+        mode = PermissionMode(found.row.permission_mode or spec.tools.permission_mode)
+        return attrs.evolve(spec, tools=attrs.evolve(spec.tools, permission_mode=mode))
 
 
 def _first_spec(face: str) -> JobSpec:

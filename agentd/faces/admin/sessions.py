@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from functools import partial
-
-import trio
-
 from agentd.daemon.tail import RESET, Cursor
-from agentd.faces.admin import requests, transcript, views
+from agentd.daemon.transcript import transcript
+from agentd.faces.admin import requests, views
 from agentd.faces.admin.app import App, route
-from agentd.store.view import LogReader
 from agentd.wire.messages import (
     JSON_TYPE,
     TEXT_TYPE,
     Answer,
-    ChunkedResponse,
     Request,
     Response,
     StreamResponse,
     json_response,
     to_json,
 )
-
-MARKDOWN_TYPE = "text/markdown; charset=UTF-8"
-PIECES = 64  # of a transcript, made at a time
 
 
 @route("GET", "/sessions", "see")
@@ -79,12 +70,8 @@ async def read_diff(app: App, request: Request, session_id: str) -> Response:
 async def read_transcript(app: App, request: Request, session_id: str) -> Answer:
     """The conversation; ?format=json or md."""
     found = await app.session(request, session_id)
-    form = requests.transcript_format(request)
-    pieces = transcript.json_pieces if form == "json" else transcript.markdown_pieces
-    log = app.sessions.directory(found.row.id).log_path
-    reader = await trio.to_thread.run_sync(LogReader, log)
-    told = pieces(views.session(found, app.executor_state), reader.records())
-    return ChunkedResponse(_InThread(told, reader), JSON_TYPE if form == "json" else MARKDOWN_TYPE)
+    form, told = requests.transcript_format(request), views.session(found, app.executor_state)
+    return await transcript(app.sessions.directory(found.row.id), form, told)
 
 
 @route("POST", "/sessions/{session_id}/message", "act")
@@ -105,34 +92,10 @@ async def cancel(app: App, request: Request, session_id: str) -> Response:
 
 @route("POST", "/sessions/{session_id}/rewind", "act")
 async def rewind(app: App, request: Request, session_id: str) -> Response:
-    """200 and what files were put back to what they were at a checkpoint, or with `dry_run` would be; 400 it has no such
-    checkpoint; 409 while a job is at work."""
+    """200 and the files that were put back to what they were at a checkpoint, or with `dry_run` would be; 400 it has no
+    such checkpoint; 409 while a job is at work."""
     found = await app.session(request, session_id, "act")
     asked = requests.rewind(request.body)
     request.principal.check_root(found.row.workspace)
     rewound = await app.sessions.rewind(found.row.id, asked.checkpoint, dry_run=asked.dry_run)
     return json_response(200, {"session_id": found.row.id, "dry_run": asked.dry_run, **rewound})
-
-
-class _InThread:
-    """An iterator of pieces that reads files, a few of them at a time in a thread. It may be dropped in the middle."""
-
-    def __init__(self, pieces: Iterator[bytes], reader: LogReader) -> None:
-        self._pieces = pieces
-        self._reader = reader
-
-    def __aiter__(self) -> _InThread:
-        return self
-
-    async def __anext__(self) -> bytes:
-        if not (joined := await trio.to_thread.run_sync(partial(_some, self._pieces))):
-            raise StopAsyncIteration
-        return joined
-
-    async def aclose(self) -> None:
-        await trio.lowlevel.checkpoint_if_cancelled()
-        self._reader.close()
-
-
-def _some(pieces: Iterator[bytes]) -> bytes:
-    return b"".join(piece for _, piece in zip(range(PIECES), pieces, strict=False))

@@ -4,11 +4,56 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
-from agentd.domain import Record
+import trio
 
+from agentd.domain import Record
+from agentd.store.home import SessionDir
+from agentd.store.view import LogReader
+from agentd.wire.messages import JSON_TYPE, ChunkedResponse
+
+FORMATS = ("json", "md")
+MARKDOWN_TYPE = "text/markdown; charset=UTF-8"
 FENCE_CHARS = 20_000  # of a result, in Markdown
+PIECES = 64  # that are made at a time
+
+
+async def transcript(directory: SessionDir, form: str, session: Mapping[str, Any]) -> ChunkedResponse:
+    """In one of FORMATS. *session*: what is said of it, with `id`, `title` and `workspace`. Raises StoreFailed."""
+    reader = await trio.to_thread.run_sync(LogReader, directory.log_path)
+    pieces = json_pieces if form == "json" else markdown_pieces
+    return ChunkedResponse(
+        _InThread(pieces(session, reader.records()), reader), JSON_TYPE if form == "json" else MARKDOWN_TYPE
+    )
+
+
+class _InThread:
+    """An iterator of pieces that reads files, a few of them at a time in a thread. It may be dropped in the middle."""
+
+    def __init__(self, pieces: Iterator[bytes], reader: LogReader) -> None:
+        self._pieces = pieces
+        self._reader = reader
+
+    def __aiter__(self) -> _InThread:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if not (joined := await trio.to_thread.run_sync(partial(_some, self._pieces))):
+            raise StopAsyncIteration
+        return joined
+
+    async def aclose(self) -> None:
+        await trio.lowlevel.checkpoint_if_cancelled()
+        self._reader.close()
+
+
+def _some(pieces: Iterator[bytes]) -> bytes:
+    return b"".join(piece for _, piece in zip(range(PIECES), pieces, strict=False))
+
+
+# --- What was said ------------------------------------------------------------------------------------------------
 
 
 def items(records: Iterable[Record]) -> Iterator[dict[str, Any]]:
