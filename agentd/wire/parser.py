@@ -125,7 +125,7 @@ class Parser:
             raise _too_much()
         raw, self._raw = self._raw, b""
         rest = bytes(buffer)
-        if (fold := _FOLD.search(raw)) and fold.start() < len(raw) - len(rest):
+        if _FOLD.search(raw, 0, len(raw) - len(rest)):  # not into the body: that may begin with a space
             raise BadMessage(400, "folded header lines are not accepted")
         head = Head(event)
         if head.length is None:

@@ -103,6 +103,13 @@ def test_shapes_that_smuggle_requests_are_refused(fields: bytes) -> None:
     assert parse([b"POST / HTTP/1.1\r\nHost: x\r\n" + fields + b"\r\n\r\n0\r\n\r\n"]) in ([400], [501])
 
 
+@pytest.mark.parametrize("first", [b" ", b"\t"])
+def test_a_body_that_begins_with_a_space_is_no_folded_header(first: bytes) -> None:
+    assert parse([b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n" + first + b"x"]) == [
+        ("POST", "/", first + b"x")
+    ]
+
+
 @pytest.mark.parametrize("coding", [b"gzip", b"gzip, chunked", b"chunked, chunked", b"identity", b"xchunked"])
 def test_an_unknown_transfer_coding_is_not_implemented(coding: bytes) -> None:
     assert parse([b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: " + coding + b"\r\n\r\n0\r\n\r\n"]) == [501]
