@@ -10,12 +10,13 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from pathlib import Path
 
 import attrs
 import trio
 
+from agentd.workspace import marks
 from agentd.workspace.commit import Commit, commit_changes
 from agentd.workspace.scratch import Scratch, open_scratch
 
@@ -40,21 +41,28 @@ class Snapshots:
         self._workspace = workspace.resolve()
         self._directory = scratch_dir.resolve()
         self._scratch: Scratch | None = None
+        self._latest = ""  # the tree that our index is
+        self._left_out: dict[bytes, marks.Stamp] = {}  # of that tree
         self._opening = trio.Lock()
         self._alone = trio.Lock()  # whoever works with an index here
 
     async def take(self) -> str:
         """The name of the tree that the workspace is now."""
         async with self._alone:
-            scratch = await self._open()
-            scratch.unlock()  # a job that was cancelled may have killed the git of its snapshot
-            changed, gone = await self._differences(scratch)
-            if gone:
-                await scratch.git("update-index", "-z", "--force-remove", "--stdin", input=_joined(gone))
-            if changed:
-                add = ("update-index", "-z", "--add", "--remove", "--replace", "--stdin")
-                await scratch.git(*add, input=_joined(changed))
-            return (await scratch.git("write-tree", "--missing-ok")).decode().strip()
+            return await self._take()
+
+    async def _take(self) -> str:
+        scratch = await self._open()
+        self._latest = ""
+        scratch.unlock()  # a job that was cancelled may have killed the git of its snapshot
+        changed, gone = await self._differences(scratch)
+        if gone:
+            await scratch.git("update-index", "-z", "--force-remove", "--stdin", input=_joined(gone))
+        if changed:
+            add = ("update-index", "-z", "--add", "--remove", "--replace", "--stdin")
+            await scratch.git(*add, input=_joined(changed))
+        self._latest = (await scratch.git("write-tree", "--missing-ok")).decode().strip()
+        return self._latest
 
     async def diff(self, before: str, after: str) -> bytes:
         """A unified git diff, with paths from the repository's top; that binary files differ is only said."""
@@ -71,6 +79,44 @@ class Snapshots:
         """Commit what changed between two trees onto HEAD: see commit_changes(). None: HEAD has it already."""
         async with self._alone:
             return await commit_changes(await self._open(), before, after, message)
+
+    # --- What files were, so that they can be brought back: see marks.py ------------------------------------------
+
+    async def mark(self, name: str, tree: str | None) -> str:
+        """Keep what is needed to tell later what files were; the tree that they are. That is *tree*, if it is the last
+        one that was taken here."""
+        async with self._alone:
+            if tree is None or tree != self._latest:
+                tree = await self._take()
+            await marks.make_mark(await self._open(), self._mark(name), self._left_out)
+            return tree
+
+    async def changed_since(
+        self, name: str, before: str, after: str | None, also: Iterable[Path]
+    ) -> dict[Path, marks.Was]:
+        """What was at every path that differs between the tree *before*, for which the mark was made, and *after*, or
+        now; and at those of *also* of which it is known."""
+        async with self._alone:
+            if after is None or after != self._latest:
+                after = await self._take()
+            scratch = await self._open()
+            top = os.fsencode(scratch.top)
+            inside = [
+                os.fsencode(path.relative_to(scratch.top)) for path in also if path.is_relative_to(self._workspace)
+            ]
+            found = await marks.changed_since(scratch, self._mark(name), before, after, self._left_out, inside)
+            return {Path(os.fsdecode(os.path.join(top, was.path))): was for was in found}  # noqa: PTH118  # bytes
+
+    async def contents(self, files: Sequence[marks.Was]) -> AsyncIterator[tuple[marks.Was, bytes | None]]:
+        """What each held, in any order; None where that cannot be told."""
+        async for each in marks.contents(await self._open(), files):
+            yield each
+
+    def forget_mark(self, name: str) -> None:
+        marks.forget_mark(self._mark(name))
+
+    def _mark(self, name: str) -> Path:
+        return self._directory / "marks" / name
 
     async def _open(self) -> Scratch:
         async with self._opening:
@@ -91,11 +137,15 @@ class Snapshots:
         )
         gone = [path for path, letter in status.items() if letter == b"D"]
         candidates = {*(path for path in status if path not in gone), *(untracked + forced).split(b"\0")[:-1]}
-        return await trio.to_thread.run_sync(_readable, os.fsencode(scratch.top), candidates), gone
+        readable, self._left_out = await trio.to_thread.run_sync(_readable, os.fsencode(scratch.top), candidates)
+        return readable, gone
 
 
-def _readable(top: bytes, paths: Iterable[bytes]) -> list[bytes]:
-    return sorted(path for path in paths if _is_readable(os.path.join(top, path)))  # noqa: PTH118  # bytes
+def _readable(top: bytes, paths: Collection[bytes]) -> tuple[list[bytes], dict[bytes, marks.Stamp]]:
+    """Those that a tree can have, and of the rest what they are now."""
+    readable = {path for path in paths if _is_readable(os.path.join(top, path))}  # noqa: PTH118  # bytes
+    left_out = {path: marks.stamp(top, path) or (0, 0) for path in paths if path not in readable}
+    return sorted(readable), left_out
 
 
 def _is_readable(path: bytes) -> bool:
