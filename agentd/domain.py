@@ -316,9 +316,8 @@ class JobSpec:
     user: str | None = None  # the end user, as the service is told
     settings: str | None = None  # path of a settings file: permission rules, env, model
     notices: tuple[str, ...] = ()  # what the job says at its beginning: of what was asked for and is not there
-    face: Mapping[str, Any] = attrs.field(
-        factory=dict
-    )  # what the face that asked wants to find again; its own business
+    # What the face that asked wants to find again; its own business. Below "secret", what no log and no repr shows.
+    face: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
 
 
 @attrs.frozen

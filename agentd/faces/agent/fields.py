@@ -19,6 +19,7 @@ from agentd.wire.urlpolicy import UrlRefused, check_url
 from agentd.wire.urls import InvalidUrl
 
 MOST_PROBLEMS = 200  # that are told; a body of megabytes can have one for every other byte
+MOST_ELEMENTS = 100_000  # of all lists and maps of a request together: those of 32 MiB would take seconds to read
 SHOWN_CHARS = 100  # of a name that the client chose
 
 Loc = tuple[str | int, ...]
@@ -44,6 +45,7 @@ class Reader:
         self._terms = terms
         self.items: list[dict[str, Any]] = []
         self.count = 0
+        self._elements = 0
 
     @property
     def terms(self) -> Terms:
@@ -59,6 +61,15 @@ class Reader:
         if not self.full:
             item: dict[str, Any] = {"type": kind, "loc": list(loc), "msg": msg}
             self.items.append({**item, "ctx": {key: str(value) for key, value in ctx.items()}} if ctx else item)
+
+    def fits(self, value: list[Any] | dict[str, Any], loc: Loc) -> bool:
+        """Whether there may be that much more in a request."""
+        self._elements += len(value)
+        if self._elements <= MOST_ELEMENTS:
+            return True
+        msg = f"Request should have at most {MOST_ELEMENTS} items in all its lists and dictionaries"
+        self.add("too_long", loc, msg, max_length=MOST_ELEMENTS)
+        return False
 
     def broken(self, loc: Loc, rule: str) -> None:
         """*rule*: its text says what it asks for."""
@@ -194,6 +205,8 @@ def array(kind: Kind) -> Kind:
         if type(value) is not list:
             reader.add("list_type", loc, "Input should be a valid list")
             return None
+        if not reader.fits(value, loc):
+            return None
         return [kind.read(item, (*loc, at), reader) for at, item in enumerate(value) if not reader.full]
 
     return Kind(read, {"type": "array", "items": kind.schema})
@@ -203,6 +216,8 @@ def mapping(kind: Kind) -> Kind:
     def read(value: Any, loc: Loc, reader: Reader) -> Any:
         if type(value) is not dict:
             reader.add("dict_type", loc, "Input should be a valid dictionary")
+            return None
+        if not reader.fits(value, loc):
             return None
         return {
             key: kind.read(item, (*loc, key[:SHOWN_CHARS]), reader) for key, item in value.items() if not reader.full

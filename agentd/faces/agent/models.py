@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import TYPE_CHECKING
 
 import attrs
 
-from agentd.providers.settings import Catalog
+if TYPE_CHECKING:
+    from agentd.providers.settings import Catalog
 
 FAMILIES = ("sonnet", "opus", "haiku")
 DEFAULT = "sonnet"  # what a request without a model is said to use

@@ -43,7 +43,7 @@ def to_spec(query: Query, terms: Terms, inherited: JobSpec | None = None, *, sin
     return JobSpec(
         mode=Mode.QUERY,
         prompt=query.prompt,
-        models=_models(face["model"], given("fallback_model", old.models.fallback), terms.models),
+        models=_models(face["model"], face["fallback"], terms.models),
         tools=ToolPolicy(
             allowed=allowed,
             disallowed=tuple(given("disallowed_tools", old.tools.disallowed)),
@@ -76,6 +76,7 @@ def _face(query: Query, terms: Terms, old: Mapping[str, Any], *, single: bool) -
     servers = given("mcp_servers", old.get("secret", {}).get("mcp_servers", old.get("mcp_servers")))
     return {
         "model": given("model", old.get("model", DEFAULT)),
+        "fallback": given("fallback_model", old.get("fallback")),
         "cwd": str(terms.workspace / given("cwd", old.get("cwd", ""))),
         "partials": query["include_partial_messages"],
         "single": single,
@@ -87,9 +88,9 @@ def _face(query: Query, terms: Terms, old: Mapping[str, Any], *, single: bool) -
 
 
 def _models(name: str, fallback: str | None, names: ModelNames) -> Models:
-    """A fallback that is the model itself, now that a later query asks for that one, is none."""
     planner = names.planner(name)
     spare = fallback and (names.planner(fallback) or fallback)
+    # A model is no fallback of its own: a later query may ask for the one that another query named as that.
     return Models(planner=planner, fallback=spare if spare not in (planner, name) else None)
 
 

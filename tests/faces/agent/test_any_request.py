@@ -20,9 +20,20 @@ patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], 
 TERMS = Terms(Path("/tmp"))
 BODIES = (requests.answer, requests.control, requests.rewind, requests.rename, requests.settle)
 ORDER = list(FIELDS)
-INNER = (
-    "url type data media_type schema command args env headers timeout tools name path enabled description $ref".split()
-)
+INNER = [
+    "url",
+    "type",
+    "data",
+    "media_type",
+    "schema",
+    "command",
+    "args",
+    "headers",
+    "timeout",
+    "tools",
+    "name",
+    "$ref",
+]
 KEYS = st.sampled_from([*FIELDS, *HOOKS, *HOOKS.values(), *INNER])
 WORDS = st.sampled_from(
     [*TOOLS, *MODES, "base64", "url", "stdio", "json", "object", "sonnet", "http://localhost/", "3"]

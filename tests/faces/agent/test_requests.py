@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from agentd.faces.agent import requests
-from agentd.faces.agent.fields import MOST_PROBLEMS, Unprocessable
+from agentd.faces.agent.fields import MOST_ELEMENTS, MOST_PROBLEMS, Unprocessable
 from agentd.faces.agent.models import ModelNames
 from agentd.faces.agent.tables import IMAGE_BYTES, MODES, TOOLS
 from agentd.faces.agent.terms import Terms
@@ -36,7 +36,7 @@ def wrong(body: bytes) -> list[dict[str, Any]]:
     return problems(lambda: requests.query(body, TERMS))
 
 
-def wrong_field(terms: Terms = TERMS, **fields: Any) -> tuple[str, list[str | int], str]:
+def wrong_field(terms: Terms = TERMS, /, **fields: Any) -> tuple[str, list[str | int], str]:
     """Of the only problem: its type, where it is in the body, and its text."""
     [item] = problems(lambda: requests.query(json.dumps({"prompt": "x", **fields}).encode(), terms))
     assert item["loc"][0] == "body"
@@ -201,6 +201,17 @@ def test_an_answer_does_not_repeat_what_was_sent() -> None:
 
 def test_no_more_problems_are_told_than_a_person_would_read() -> None:
     assert len(wrong(json.dumps({"add_dirs": [1] * 100_000}).encode())) == MOST_PROBLEMS
+
+
+def test_a_request_has_no_more_items_than_can_be_read_at_once() -> None:
+    half = MOST_ELEMENTS // 2
+    assert len(given(add_dirs=["a"] * half, env={f"A{n}": "" for n in range(half)})["env"]) == half
+    msg = f"Request should have at most {MOST_ELEMENTS} items in all its lists and dictionaries"
+    assert wrong_field(add_dirs=["a"] * half, extra_args=dict.fromkeys(map(str, range(half + 1)))) == (
+        "too_long",
+        ["extra_args"],
+        msg,
+    )
 
 
 # --- 4 ------------------------------------------------------------------------------------------------------------
@@ -401,7 +412,7 @@ def test_a_subagent_has_none_of_its_own() -> None:
     agent = {"description": "d", "prompt": "p", "tools": ["Read", "Task"]}
     msg = "Subagents cannot have Task tool (no nested subagents)"
     assert wrong_field(agents={"r": agent}) == ("value_error", ["agents", "r", "tools"], msg)
-    whole = {"description": "d", "prompt": "p", "tools": None, "model": "inherit"}
+    whole: dict[str, Any] = {"description": "d", "prompt": "p", "tools": None, "model": "inherit"}
     assert given(agents={"r": whole})["agents"]["r"] == whole
 
 
@@ -429,7 +440,7 @@ def test_no_servers_is_not_the_same_as_nothing_said() -> None:
 def test_hooks_have_other_names_too_and_null_is_none() -> None:
     hook = {"url": "http://localhost:8000/x"}
     asked = given(hooks={"pre_tool_use": hook, "stop": None, "PostToolUse": {**hook, "timeout": "9"}})
-    whole = {**hook, "headers": {}, "matcher": None}
+    whole: dict[str, Any] = {**hook, "headers": {}, "matcher": None}
     assert asked["hooks"] == {"PreToolUse": {**whole, "timeout": 30}, "PostToolUse": {**whole, "timeout": 9}}
 
 
@@ -474,7 +485,7 @@ def test_a_sandbox_has_defaults() -> None:
 
 
 def test_where_a_session_goes_on_a_null_is_as_good_as_nothing() -> None:
-    body = dict.fromkeys(given().given | {"allowed_tools": 0, "permission_mode": 0, "env": 0, "detach": 0, "hooks": 0})
+    body: dict[str, Any] = dict.fromkeys(("prompt", "allowed_tools", "permission_mode", "env", "detach", "hooks"))
     asked = requests.follow_up(json.dumps(body | {"prompt": "x"}).encode(), TERMS)
     assert asked.given == {"prompt": "x"}
     [item] = problems(lambda: requests.follow_up(json.dumps(body).encode(), TERMS))

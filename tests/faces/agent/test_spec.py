@@ -76,11 +76,8 @@ def test_a_prompt_alone_is_a_query_with_the_defaults() -> None:
     assert made.tools.ask_seconds == 60
     assert made.limits == Limits(turns=20)
     assert made.notices == ()
-    assert made.face == {
-        **dict.fromkeys(("permission_prompt_tool_name", "output_style", "setting_sources", "agents", "plugins")),
-        **{"model": "sonnet", "cwd": "/tmp", "partials": False, "single": False},
-        **{"sandbox": None, "mcp_servers": None, "secret": {}},
-    }
+    said = {"model": "sonnet", "cwd": "/tmp", "partials": False, "single": False, "secret": {}}
+    assert {name: value for name, value in made.face.items() if value is not None} == said
 
 
 def test_every_setting_is_in_the_job() -> None:
@@ -156,9 +153,11 @@ def test_directories_and_settings_stay_where_they_were_when_the_cwd_moves() -> N
     assert (moved.face["cwd"], moved.directories, moved.settings) == ("/var", ("/tmp/a",), "/tmp/s.json")
 
 
-def test_a_fallback_that_became_the_model_is_none() -> None:
+def test_a_model_is_no_fallback_of_its_own() -> None:
     before = spec(model="opus", fallback_model="sonnet")
-    assert to_spec(asked(model="sonnet"), TERMS, before).models == Models(planner="sonnet")
+    between = to_spec(asked(model="sonnet"), TERMS, before)
+    assert between.models == Models(planner="sonnet")
+    assert to_spec(asked(model="opus"), TERMS, between).models == Models(planner="opus", fallback="sonnet")
 
 
 def test_a_full_name_is_said_as_it_was_asked_for() -> None:
