@@ -47,6 +47,7 @@ from agentd.wire.messages import Answer, Request
 from agentd.wire.routing import Mount
 from agentd.wire.server import serve
 from agentd.wire.typed import structure
+from agentd.wire.urlpolicy import UrlPolicy
 from agentd.workspace.git import repository_root
 from agentd.workspace.snapshot import Snapshots
 from agentd.workspace.symbols.query import Symbols
@@ -238,6 +239,8 @@ async def serve_supervised(settings: Settings, hello: Hello, containment: Contai
                 containment=containment,
                 is_repository=session.state.isolation == "worktree" or None,
                 home=directory.path.parent.parent,
+                url_policy=UrlPolicy(hello.url_policy),
+                hook_secret=hello.hook_secret,
             ) as bench,
             open_engine(bench, sessions) as engine,
         ):
@@ -308,6 +311,8 @@ async def open_bench(
     containment: Containment | None = None,
     is_repository: bool | None = None,
     home: Path | None = None,
+    url_policy: UrlPolicy = UrlPolicy.LOCAL,
+    hook_secret: str = "",
 ) -> AsyncIterator[Bench]:
     """What jobs work with here. What is None is found out; *home* is the user's data directory, which no tool may see.
     Raises InvalidRequest for an alias or a role that leads nowhere."""
@@ -315,7 +320,7 @@ async def open_bench(
         containment = await probe()
     if is_repository is None:
         is_repository = await repository_root(workspace) is not None
-    tools: dict[str, Tool] = {tool.name: tool for tool in built_in(containment)}
+    tools: dict[str, Tool] = {tool.name: tool for tool in built_in(containment, url_policy)}
     defaults = Models(code=settings.text("default-code-model"), scan=settings.text("default-scan-model"))
     off_limits = _off_limits(workspace, {state_dir, home or data_dir(None, os.environ), *map(Path, catalog.files)})
     symbols = Symbols(workspace, cache_dir / "symbols", off_limits=off_limits)
@@ -330,6 +335,8 @@ async def open_bench(
             read_only=settings.switch("read-only"),
             snapshots=Snapshots(workspace, state_dir / "objects") if is_repository else None,
             symbols=symbols,
+            url_policy=url_policy,
+            hook_secret=hook_secret,
         )
     with trio.move_on_after(KEEP_SECONDS, shield=True):
         await symbols.aclose()

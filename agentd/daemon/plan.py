@@ -13,6 +13,7 @@ from agentd.domain import Hello
 from agentd.providers.settings import Catalog
 from agentd.sandbox.reexec import own_argv
 from agentd.store.home import SessionDir
+from agentd.wire.urlpolicy import UrlPolicy
 
 
 @attrs.frozen
@@ -25,6 +26,8 @@ class Plan:
     ready_seconds: float = 30.0
     heartbeat_seconds: float = 5.0  # between two; an answer may take twice as long
     forks: bool = True  # off a fork server, where that is safe
+    url_policy: str = UrlPolicy.LOCAL
+    hook_secret: str = attrs.field(default="", repr=False)
     values: Mapping[str, str] = attrs.field(factory=dict)  # for the launcher's template: mgr, run_dir, callback
     program: Callable[..., list[str]] = own_argv  # what runs `agentd` with some words
     inherited: Mapping[str, str] = attrs.field(factory=executor_environment, repr=False)
@@ -37,7 +40,14 @@ class Plan:
 
     def hello(self, session: SessionDir, epoch: int) -> Hello:
         providers = attrs.asdict(self.catalog) if self.catalog != Catalog() else {}
-        return Hello(session.id, str(session.path), epoch=epoch, providers=providers)
+        return Hello(
+            session.id,
+            str(session.path),
+            epoch=epoch,
+            providers=providers,
+            url_policy=self.url_policy,
+            hook_secret=self.hook_secret,
+        )
 
     def environment(self, session: SessionDir) -> dict[str, str]:
         """The whole of it. The data directory is named: an executor keeps its tools away from there."""

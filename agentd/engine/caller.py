@@ -13,12 +13,14 @@ import attrs
 import trio
 
 from agentd.domain import Entry, Message, Thinking
+from agentd.engine import images
 from agentd.engine.turn import Attempt, Turn
 from agentd.errors import ProviderFailed
 from agentd.providers.policy import PATIENCE_SECONDS, Pace, Policy, Retry, rule_of, summary
 from agentd.providers.protocol import ModelRequest, ToolSchema
 from agentd.providers.registry import Resolved
 from agentd.providers.requestbody import common_prefix
+from agentd.store.blobs import Blobs
 
 UNTOLD_SECONDS = 1.0  # a wait for others that is no longer than this need not be told
 
@@ -35,13 +37,16 @@ class Caller:
     write: Callable[[Entry], object]
     model: Resolved
     fallback: Resolved | None = None
+    blobs: Blobs | None = None  # where images of the conversation are
+    thinking_tokens: int | None = None
+    user: str | None = None  # the end user, as the service is told
     _calls: int = 0  # of this turn
     _sent: bytes | None = None  # the body of the last request
     _unpriced: set[str] = attrs.field(factory=set)  # models of which it was told that they have no price
 
     def writing_to(self, write: Callable[[Entry], object]) -> Caller:
         """The same models for another conversation."""
-        return Caller(self.policy, write, self.model, self.fallback, unpriced=self._unpriced)
+        return attrs.evolve(self, write=write, calls=0, sent=None)
 
     async def take_turn(
         self,
@@ -62,8 +67,17 @@ class Caller:
         return await self._persist(self._request(system, messages, tools), taken)
 
     def _request(self, system: str, messages: tuple[Message, ...], tools: tuple[ToolSchema, ...]) -> ModelRequest:
-        model = self.model.model
-        return ModelRequest(model, system, tuple(_fit_for(model, message) for message in messages), tools)
+        model, shown = self.model.model, messages
+        if self.blobs is not None:
+            shown = images.for_model(messages, self.blobs, self.model.info.vision is not False)
+        return ModelRequest(
+            model,
+            system,
+            tuple(_fit_for(model, message) for message in shown),
+            tools,
+            thinking_tokens=self.thinking_tokens,
+            user=self.user,
+        )
 
     async def _persist(self, request: ModelRequest, taken: Collection[str]) -> tuple[Turn, float | None]:
         """Call the model until it has replied. Raises ProviderFailed, or _FallBack where that makes sense."""

@@ -8,7 +8,6 @@ from typing import Any, Literal
 import attrs
 
 from agentd.domain import JobState, Message, Text
-from agentd.engine import images
 from agentd.engine.branch import Branch
 from agentd.engine.caller import Caller
 from agentd.engine.calls import Calls
@@ -101,7 +100,7 @@ class Conversation:
         if self._room.is_short(history.view()):
             await self._room.make(history.view())
         while True:
-            messages = self.material.put_into(self._seen(history.view()))
+            messages = self.material.put_into(history.view())
             try:
                 turn, cost = await self.caller.take_turn(self.system, messages, self._schemas, self.branch.taken_ids)
             except ContextOverflow as overflow:
@@ -111,10 +110,6 @@ class Conversation:
             self.budget.add_turn(cost)
             self._room.measured(turn.usage, history.messages)
             return turn
-
-    def _seen(self, messages: tuple[Message, ...]) -> tuple[Message, ...]:
-        """With images as the model can take them."""
-        return images.for_model(messages, self.calls.around.blobs, True)
 
     def _ending_of(self, turn: Turn) -> Ending:
         text = turn.message.text

@@ -201,7 +201,7 @@ class JobRun:
 
     def _tell_of_images(self, work: Work) -> None:
         model = work.callers[MODES[self.spec.mode].recipe.role].model
-        if model.name == "builtin":
+        if model.info.vision is False:
             text = f"{model.name} does not see images; it is told that there are some"
             self._branch.notice("warning", "IMAGES_NOT_SEEN", text)
 
@@ -247,7 +247,16 @@ class JobRun:
         fallback = await self._resolve("fallback", models.fallback) if registry.has_fallback(models.fallback) else None
         if fallback is not None and (fallback.provider, fallback.model) == (model.provider, model.model):
             fallback = None
-        return Caller(self.bench.policy, self._branch.write, model, fallback)
+        blobs, spec = self.session.dir.blobs, self.spec
+        return Caller(
+            self.bench.policy,
+            self._branch.write,
+            model,
+            fallback,
+            blobs,
+            thinking_tokens=spec.thinking_tokens,
+            user=spec.user,
+        )
 
     async def _resolve(self, role: Role, name: str | None) -> Resolved:
         registry = self.bench.registry

@@ -24,6 +24,7 @@ from agentd.tools.searchsymbols import SearchSymbols
 from agentd.tools.todowrite import TodoWrite
 from agentd.tools.webfetch import WebFetch
 from agentd.tools.write import Write
+from agentd.wire.urlpolicy import UrlPolicy
 
 FILE_TOOLS: tuple[Tool, ...] = (
     Read(),
@@ -47,6 +48,6 @@ CODE_TOOLS: tuple[Tool, ...] = (  # they answer from what is known of the code, 
 )
 
 
-def built_in(containment: Containment) -> tuple[Tool, ...]:
-    """All of them. *containment*: how commands are kept together on this machine."""
-    return (*FILE_TOOLS, *CODE_TOOLS, TodoWrite(), Bash(containment), BashOutput(), KillShell(), WebFetch())
+def built_in(containment: Containment, policy: UrlPolicy = UrlPolicy.LOCAL) -> tuple[Tool, ...]:
+    """All of them. *containment*: how commands are kept together on this machine; *policy*: which pages are fetched."""
+    return (*FILE_TOOLS, *CODE_TOOLS, TodoWrite(), Bash(containment), BashOutput(), KillShell(), WebFetch(policy.value))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import Any
 
@@ -10,6 +11,8 @@ import trio
 
 from agentd.domain import (
     Hook,
+    Image,
+    ImagePart,
     JobState,
     Mode,
     PermissionMode,
@@ -21,7 +24,7 @@ from agentd.engine.asks import Settlement
 from agentd.engine.engine import Engine
 from agentd.engine.session import Session
 from agentd.errors import JobNotFound
-from agentd.providers.scripted import call, reply
+from agentd.providers.scripted import ScriptedProvider, call, reply
 from agentd.store import secrets
 from agentd.store.fold import AskView, JobView
 from agentd.tools.base import ToolContext
@@ -29,6 +32,9 @@ from tests.workshop import TOOLS, FakeTool, Workshop, ended, notices, only, spec
 
 DEFAULT, PLAN = ToolPolicy(permission_mode=PermissionMode.DEFAULT), ToolPolicy(permission_mode=PermissionMode.PLAN)
 ALONE = ToolPolicy(permission_mode=PermissionMode.DEFAULT, ask_seconds=0)
+PNG = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
 QUESTION = {
     "questions": [
         {"question": "Which database?", "header": "Database", "options": [{"label": "SQLite"}, {"label": "Postgres"}]}
@@ -297,3 +303,27 @@ async def test_the_conversation_goes_on_from_job_to_job(workshop: Workshop) -> N
     assert [message.text for message in model.requests[-1].messages] == [
         "Remember 42", "I will remember 42.", "Which number?"
     ]  # fmt: skip
+
+
+async def test_an_image_of_the_prompt_reaches_a_model_that_sees_and_is_not_in_the_log(workshop: Workshop) -> None:
+    workshop.model = ScriptedProvider(["A dot."], vision=True)
+    async with workshop.open() as engine:
+        session = await engine.create_session("", "agent")
+        kept = ImagePart("image/png", session.dir.blobs.put(PNG))
+        accepted = await engine.accept(query(images=(kept,), thinking_tokens=2000, user="ada"))
+        await ended(accepted.session, accepted.job)
+    [request] = workshop.model.requests
+    assert Image("image/png", base64.b64encode(PNG).decode(), kept.sha256) in request.messages[0].content
+    assert (request.thinking_tokens, request.user) == (2000, "ada")
+    assert base64.b64encode(PNG)[:30] not in accepted.session.dir.log_path.read_bytes()
+
+
+async def test_a_model_that_does_not_see_is_told_that_there_was_an_image(workshop: Workshop) -> None:
+    workshop.says("I see nothing.")
+    async with workshop.open() as engine:
+        session = await engine.create_session("", "agent")
+        kept = ImagePart("image/png", session.dir.blobs.put(PNG))
+        accepted = await engine.accept(query(images=(kept,)))
+        await ended(accepted.session, accepted.job)
+    assert "IMAGES_NOT_SEEN" in notices(accepted.session.view.records())
+    assert not any(isinstance(block, Image) for block in workshop.model.requests[0].messages[0].content)
