@@ -58,6 +58,10 @@ class Listing:
     async def ask(self, work: Callable[[SessionIndex], T]) -> T:
         """What *work* says of the index, as it is now. It blocks, and is run in a thread. Raises StoreFailed."""
         await self.refresh()
+        return await self.probe(work)
+
+    async def probe(self, work: Callable[[SessionIndex], T]) -> T:
+        """The same of the index as it is, without a look at the logs. Raises StoreFailed."""
         return await trio.to_thread.run_sync(work, self._index, limiter=self._limiter)
 
     def subscribe(self, callback: Callable[[Sequence[News]], object]) -> None:

@@ -210,6 +210,10 @@ class SessionIndex:
     def ask(self, ask_id: str) -> Found[AskRow] | None:
         return self._find(AskRow, ask_id)
 
+    def ping(self) -> None:
+        """Raises StoreFailed: it does not answer."""
+        self._use(lambda db: db.execute("SELECT 1").fetchone())
+
     def counts(self) -> dict[str, dict[str, int]]:
         """How many sessions there are by face, jobs by state, and asks by open or settled, for figures."""
         groups = {

@@ -7,7 +7,7 @@ query's cwd a directory? One that brings megabytes of images takes its time: cal
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 from urllib.parse import parse_qsl
 
 import attrs
@@ -57,7 +57,7 @@ class Rewind(NamedTuple):
 class Settle(NamedTuple):
     """Of an ask. *answer*: of a question or a plan; *reason*: why a call is denied, which the model is told."""
 
-    decision: str
+    decision: Literal["allow", "deny", "always", "answer"]
     answer: str | None
     reason: str
     updated_input: dict[str, Any] | None

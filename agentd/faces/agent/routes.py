@@ -1,0 +1,8 @@
+"""The agent API over HTTP: its table is filled by importing what is here. The contract: agent-api.md."""
+
+from __future__ import annotations
+
+from agentd.faces.agent import running, service, sessions
+from agentd.faces.agent.app import AgentSettings, App, open_agent, routes
+
+__all__ = ["AgentSettings", "App", "open_agent", "routes", "running", "service", "sessions"]
