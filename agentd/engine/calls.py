@@ -12,6 +12,7 @@ import trio
 from agentd.domain import Text, ToolClass, ToolUse, block_to_json
 from agentd.engine.asks import Asks, Settlement, Subject
 from agentd.engine.branch import Branch
+from agentd.engine.checkpoints import Checkpoints
 from agentd.engine.hooks import Hooks
 from agentd.engine.permissions import ALLOW_FLAGS, Opinion, Permissions, Verdict
 from agentd.engine.questions import Asking
@@ -40,6 +41,7 @@ class Surroundings:
     background: Background
     permissions: Permissions
     hooks: Hooks
+    checkpoints: Checkpoints | None = None  # None: what files were is not kept
     symbols: Symbols | None = None
     acted: list[str] = attrs.field(factory=list)  # names of the tools that did something to the world, call by call
 
@@ -191,6 +193,8 @@ class Calls:
     async def _run(self, tool: Tool, call: ToolUse) -> None:
         started = time.monotonic()
         artifacts: list[str] = []
+        if tool.tool_class in ACTS and self.around.checkpoints is not None:
+            await self.around.checkpoints.before(tool.name, call.input)
         outcome = await self._outcome(tool, call, self._context(call, artifacts))
         if tool.tool_class in ACTS and not outcome.is_error:
             self.around.acted.append(tool.name)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import attrs
 
-from agentd.domain import JobState, Message, Text
+from agentd.domain import JobState, Message, OutputFormat, Text, block_to_json
+from agentd.engine import structured
 from agentd.engine.branch import Branch
 from agentd.engine.caller import Caller
 from agentd.engine.calls import Calls
@@ -65,6 +67,8 @@ class Conversation:
     calls: Calls
     budget: Budget
     material: Material = Material()
+    output: OutputFormat | None = None  # what the last word has to be; None: any text
+    _retries: int = 0  # of last words that were not
     _guard: LoopGuard = attrs.field(factory=LoopGuard)
     _room: Room = attrs.field(init=False)
 
@@ -80,7 +84,9 @@ class Conversation:
         while (reason := self.budget.exhausted()) is None:
             turn = await self._take_turn()
             if not turn.message.calls:
-                return self._ending_of(turn)
+                if (ending := self._read(self._ending_of(turn))) is not None:
+                    return ending
+                continue
             await self.calls.answer(turn.message.calls)
             if (stuck := self._stuck(turn)) is not None:
                 return stuck
@@ -120,6 +126,22 @@ class Conversation:
         if turn.stop_reason == "max_tokens":
             self.branch.notice("warning", "CUT_SHORT", "the model's answer was cut at its length limit")
         return Ending(JobState.COMPLETED, "completed", text)
+
+    def _read(self, ending: Ending) -> Ending | None:
+        """With what the last word says as JSON, where that was asked for. None: it says none, or not the right one; the
+        model has been told, and may try again."""
+        if self.output is None or not ending.is_regular:
+            return ending
+        parsed = structured.parse(ending.result or "", self.output)
+        if not parsed.errors:
+            return attrs.evolve(ending, structured=parsed.value)
+        if self._retries < structured.RETRIES and self.budget.exhausted() is None:
+            self._retries += 1
+            self.branch.say(str(uuid.uuid4()), [block_to_json(Text(structured.retry_message(parsed.errors)))])
+            return None
+        details = {"validation_errors": list(parsed.errors), "schema_type": self.output.type}
+        text = f"the answer is not the JSON that was asked for: {parsed.errors[0]}"
+        return Ending.failed("error", "STRUCTURED_OUTPUT_VALIDATION_ERROR", text, ending.result, details)
 
     def _stuck(self, turn: Turn) -> Ending | None:
         repeats = self._guard.saw(turn.message.calls, self.branch.history.results)

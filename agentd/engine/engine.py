@@ -18,7 +18,9 @@ from agentd.engine import context, transfer
 from agentd.engine.asks import Asks, Settlement
 from agentd.engine.branch import Branch
 from agentd.engine.changes import Changes
+from agentd.engine.checkpoints import Checkpoints
 from agentd.engine.job import Bench, JobRun, read_spec
+from agentd.engine.rewind import Rewound, rewind
 from agentd.engine.session import Session, Sessions
 from agentd.errors import (
     AskNotFound,
@@ -239,6 +241,17 @@ class Engine:
             asks.answer_early(job.id, answer)
         return job
 
+    async def rewind(self, session_id: str, checkpoint: str, *, dry_run: bool) -> Rewound:
+        """Put files back to what they were. Raises SessionNotFound, JobInProgress, InvalidCheckpoint, StoreFailed."""
+        session = self.sessions.get(session_id)
+        self.check_free()
+        self._slot_taken = True  # nothing else writes to the workspace meanwhile
+        try:
+            await self.sessions.open(session)
+            return await rewind(session, self.bench.workspace, checkpoint, dry_run=dry_run)
+        finally:
+            self._slot_taken = False
+
     async def diff(self, job_id: str) -> bytes | None:
         """What the job changed, until now if it is at work; None where there is no repository. Raises JobNotFound."""
         session, job = self.find_job(job_id)
@@ -265,7 +278,11 @@ class Engine:
                     self._backlog.append((session, job))
                 else:
                     error = {"code": "INTERRUPTED", "message": "the executor stopped while this job was at work"}
-                    diff = await Changes(Branch(session, job), self.bench.snapshots).diff()
+                    branch = Branch(session, job)
+                    diff = await Changes(branch, self.bench.snapshots).diff()
+                    if job.spec.get("checkpoints"):
+                        blobs = session.dir.blobs
+                        await Checkpoints(branch, self.bench.workspace, self.bench.snapshots, blobs).finish()
                     session.append(_end_of(job, JobState.INTERRUPTED, "interrupted", error, diff))
             await self._sweep(session)
         await self._start_next()

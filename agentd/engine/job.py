@@ -19,6 +19,7 @@ from agentd.engine.branch import Branch
 from agentd.engine.caller import Caller
 from agentd.engine.calls import Surroundings
 from agentd.engine.changes import Changes
+from agentd.engine.checkpoints import Checkpoints
 from agentd.engine.conversation import Ending, Material
 from agentd.engine.hooks import Hooks
 from agentd.engine.limits import Budget
@@ -78,6 +79,7 @@ class JobRun:
     _branch: Branch = attrs.field(init=False)
     _changes: Changes = attrs.field(init=False)
     _hooks: Hooks = attrs.field(init=False)
+    _checkpoints: Checkpoints | None = attrs.field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
         taken = {call.id for message in self.session.state.history.messages for call in message.calls}
@@ -90,6 +92,10 @@ class JobRun:
             secret=self.bench.hook_secret,
             policy=self.bench.url_policy,
         )
+
+        if self.spec.checkpoints:
+            blobs = self.session.dir.blobs
+            self._checkpoints = Checkpoints(self._branch, self.bench.workspace, self.bench.snapshots, blobs)
 
     def _about(self) -> Mapping[str, Any]:
         """What hooks are told with every event."""
@@ -116,6 +122,8 @@ class JobRun:
                 return
             with trio.move_on_after(GOODBYE_SECONDS, shield=True):
                 diff = await self._changes.diff()
+                if self._checkpoints is not None:
+                    await self._checkpoints.finish(diff["tree"] if diff else None)
         except StoreFailed as exc:
             logger.error("what job %s changed could not be kept: %s", self.job.id, exc)
         finally:
@@ -172,6 +180,8 @@ class JobRun:
             self.begun.set()
             if rule.writes and self.job.start_tree is None:
                 await self._changes.begin(self.job.id)
+            if self._checkpoints is not None:
+                await self._checkpoints.begin(self.job.prompt)
             try:
                 if is_new and (refused := await self._submit(work)) is not None:
                     return refused
@@ -226,6 +236,7 @@ class JobRun:
             background,
             permissions,
             self._hooks,
+            checkpoints=self._checkpoints,
             symbols=bench.symbols,
         )
         budget = Budget(spec.limits, self.job.turns, self.job.cost)

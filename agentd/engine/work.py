@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 import attrs
 
 from agentd.domain import TASK_MODES, JobSpec, JobState, Mode, PermissionMode, Text, block_to_json
+from agentd.engine import structured
 from agentd.engine.asks import Asks
 from agentd.engine.branch import Branch
 from agentd.engine.caller import Caller
@@ -90,6 +91,7 @@ class Work:
             case "/clear":
                 return self._clear()
         conversation = self._conversation(MODES[Mode.QUERY].recipe, *self._own_tools)
+        conversation.output = self.spec.output
         return await self._converse(conversation)
 
     @property
@@ -212,7 +214,8 @@ class Work:
         self, recipe: Recipe, *own_tools: Tool, branch: Branch | None = None, material: Material | None = None
     ) -> Conversation:
         branch = branch or self.branch
-        system = system_prompt(recipe, self.around.workspace, self.spec.system)
+        asked = [] if self.spec.output is None or branch.parent else [structured.instructions(self.spec.output)]
+        system = system_prompt(recipe, self.around.workspace, self.spec.system, *asked)
         calls = Calls(branch, self._offered(recipe, own_tools), self.asks, self.around)
         caller = self.callers[recipe.role].writing_to(branch.write)
         return Conversation(branch, system, caller, calls, self.budget, material or self.material)

@@ -15,6 +15,7 @@ from agentd.domain import (
     ImagePart,
     JobState,
     Mode,
+    OutputFormat,
     PermissionMode,
     SystemPrompt,
     ToolClass,
@@ -250,6 +251,35 @@ async def test_compact_puts_a_summary_in_the_place_of_the_conversation(workshop:
     await workshop.do(mode=Mode.QUERY, prompt="/compact")
     await workshop.do(mode=Mode.QUERY, prompt="And now?")
     assert "It was about words." in model.requests[-1].messages[0].text
+
+
+# --- JSON ---------------------------------------------------------------------------------------------------------
+
+
+async def test_the_last_word_is_read_as_json(workshop: Workshop) -> None:
+    workshop.says('{"name": "Ada"}')
+    job, _ = await workshop.do(mode=Mode.QUERY, output=OutputFormat("json"))
+    assert job.finished is not None
+    assert job.finished["structured"] == {"name": "Ada"}
+
+
+async def test_a_model_is_told_what_is_wrong_with_its_json_and_tries_again(workshop: Workshop) -> None:
+    workshop.says("Ada, of course.", '{"name": "Ada"}')
+    job, records = await workshop.do(mode=Mode.QUERY, output=OutputFormat("json"))
+    assert job.finished is not None
+    assert job.finished["structured"] == {"name": "Ada"}
+    assert job.finished["turns"] == 2
+    assert len([data for data in only(records, "message") if data["role"] == "user"]) == 2
+
+
+async def test_a_model_that_never_answers_in_json_fails_the_job(workshop: Workshop) -> None:
+    workshop.says(*["No."] * 9)
+    job, _ = await workshop.do(mode=Mode.QUERY, output=OutputFormat("json"))
+    assert job.finished is not None
+    assert job.state is JobState.FAILED
+    assert job.finished["error"]["code"] == "STRUCTURED_OUTPUT_VALIDATION_ERROR"
+    assert job.finished["error"]["details"]["validation_errors"]
+    assert (job.finished["structured"], job.finished["turns"]) == (None, 4)
 
 
 # --- What a client gives ------------------------------------------------------------------------------------------

@@ -80,6 +80,12 @@ class Steer:
     answer: str | None = None
 
 
+@attrs.frozen
+class Rewind:
+    checkpoint: str
+    dry_run: bool = False
+
+
 @routes.get("/health")
 async def health(control: Control, request: Request) -> Response:
     """What it works at, and the position of the session's last record."""
@@ -116,6 +122,14 @@ async def steer(control: Control, request: Request) -> Response:
     asked = decode(request.body, Steer)
     job = await control.engine.control(permission_mode=asked.permission_mode, answer=asked.answer)
     return json_response(200, {"job": job.id})
+
+
+@routes.post("/rewind")
+async def rewind(control: Control, request: Request) -> Response:
+    """Put files back to what they were at a checkpoint. 409 while a job is at work; 400 for no checkpoint of ours."""
+    asked = decode(request.body, Rewind)
+    rewound = await control.engine.rewind(control.session.id, asked.checkpoint, dry_run=asked.dry_run)
+    return json_response(200, attrs.asdict(rewound))
 
 
 @routes.post("/jobs/{job_id}/cancel")
