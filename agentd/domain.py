@@ -88,6 +88,9 @@ class Mode(StrEnum):
     ARCHITECT = "architect"  # the planner reasons, the code model edits
     LUTZ = "lutz"  # the planner makes a task list, and each task is done as ARCHITECT does it
     QUERY = "query"  # what the client says, with the tools, prompts and permissions that it gives
+    CHAT = "chat"  # one turn of a chat session, with the tools of that face
+    SPEC_RUN = "spec-run"  # a written spec is planned, and its steps are carried out one by one
+    SPEC_DRAFT = "spec-draft"  # a spec is written
 
 
 TASK_MODES = (Mode.ASK, Mode.SEARCH, Mode.CODE, Mode.ARCHITECT, Mode.LUTZ)  # that a task is given in; QUERY has a face
