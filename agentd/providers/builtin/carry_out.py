@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from agentd.providers.builtin.form import Form, fill
 from agentd.providers.builtin.grammar import Edit, Step
 from agentd.providers.builtin.material import Fragment, is_about
 from agentd.providers.builtin.plan import Call, Move, Plan, run_calls
@@ -35,6 +36,21 @@ def answer_task(task: str, offered: frozenset[str], material: Sequence[Fragment]
         return (yield from _do_all(items, offered, material))
     outcome = yield from _do(items[0], offered, material)
     return Move(outcome.text, failed=outcome.broken)
+
+
+def answer_in_form(
+    form: Form, said: Sequence[str], offered: frozenset[str], material: Sequence[Fragment] = ()
+) -> Plan[Move]:
+    """The same where the answer has to be JSON. *said*: all that was, the task last. Only what is spelled out is done,
+    and a question looked into where the form has a place for the answer: the rest is in the words, or unknown."""
+    items = parse(said[-1])
+    asks = form.wants_prose(said[-1]) and any(
+        isinstance(item.what, Free) and item.what.kind == "question" for item in items
+    )
+    if not asks and all(isinstance(item.what, Free) for item in items):
+        return Move(fill(form, said))
+    move = yield from answer_task(said[-1], offered, material)
+    return move if move.failed else Move(fill(form, said, move.text))
 
 
 def _do_all(items: Sequence[Item], offered: frozenset[str], material: Sequence[Fragment]) -> Plan[Move]:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 NAME = "builtin"
 NOTE = "offline, no language model: carries out spelled-out tasks, answers questions by searching; tokens are estimates"
 PIECE_CHARS = 48
+TRY_AGAIN = "Your answer is not what was asked for:"  # as engine/structured.py begins it; a test holds the two together
 CHARS_PER_TOKEN = 4  # of the estimate: there are no tokens here, but budgets and tables want a number
 
 
@@ -54,17 +55,18 @@ class BuiltinProvider:
 def next_move(request: ModelRequest) -> Move:
     """What the built-in model says and calls next. Pure."""
     # Here, not above: an executor that works with another model starts 50 ms earlier without them.
-    from agentd.providers.builtin.carry_out import answer_task
+    from agentd.providers.builtin.carry_out import answer_in_form, answer_task
+    from agentd.providers.builtin.form import form_of
     from agentd.providers.builtin.material import fragments
     from agentd.providers.builtin.plan import LOST, Move, replay
     from agentd.providers.builtin.recap import SUMMED_UP, asks_recap, recap
     from agentd.providers.builtin.tasklist import plan_tasks
 
-    start = _task_index(request.messages)
+    form = form_of(request.output_schema, request.system)
+    start = _task_index(request.messages, form is not None)
     if start is None:
         return Move("There is no task in this conversation.")
-    texts = [block.text for block in request.messages[start].content if isinstance(block, Text) and block.text.strip()]
-    *material, task = texts  # the last text is the task; texts before it came with it
+    *material, task = _texts(request.messages[start])  # the last text is the task; texts before it came with it
     if asks_recap(task):
         return Move(recap(request.messages[:start]))
     if any(text.startswith(SUMMED_UP) for text in material):
@@ -72,19 +74,34 @@ def next_move(request: ModelRequest) -> Move:
     offered = frozenset(tool.name for tool in request.tools)
     if "TaskList" in offered:
         plan = plan_tasks(task, offered)
+    elif form is not None:
+        plan = answer_in_form(
+            form, _spoken(request.messages[: start + 1]), offered, fragments(request.messages[: start + 1])
+        )
     else:
         plan = answer_task(task, offered, fragments(request.messages[: start + 1]))
     return replay(plan, request.messages[start + 1 :])
 
 
-def _task_index(messages: Sequence[Message]) -> int | None:
-    """Where the person spoke last. A message that brings tool results is never a task, whatever else it holds."""
+def _task_index(messages: Sequence[Message], in_form: bool) -> int | None:
+    """Where the person spoke last. *in_form*: what asks for a better form is no task, but the one before it is."""
     for index in range(len(messages) - 1, -1, -1):
-        content = messages[index].content
-        spoken = any(isinstance(block, Text) and block.text.strip() for block in content)
-        if messages[index].role == "user" and spoken and not any(isinstance(block, ToolResult) for block in content):
+        texts = _texts(messages[index])
+        if texts and not (in_form and texts[-1].startswith(TRY_AGAIN)):
             return index
     return None
+
+
+def _texts(message: Message) -> list[str]:
+    """What a person said. A message that brings tool results is never a task, whatever else it holds."""
+    if message.role != "user" or any(isinstance(block, ToolResult) for block in message.content):
+        return []
+    return [block.text for block in message.content if isinstance(block, Text) and block.text.strip()]
+
+
+def _spoken(messages: Sequence[Message]) -> list[str]:
+    said = (text for message in messages for text in _texts(message))
+    return [text for text in said if not text.startswith(TRY_AGAIN)]
 
 
 async def _play(request: ModelRequest, move: Move) -> AsyncGenerator[StreamEvent, None]:
