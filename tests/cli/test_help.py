@@ -11,10 +11,11 @@ from agentd.cli import VERBS, import_verb, main, run
 from agentd.cli.help import TOPICS, page, plain
 from agentd.config import Table
 from agentd.domain import PermissionMode, ToolClass
-from agentd.engine.permissions import Verdict, decide
+from agentd.engine.permissions import Verdict
 from agentd.providers.settings import MODEL_KEYS, OPTION_KINDS, PROVIDER_KEYS, SECONDS_KEYS, TLS_KEYS, read_catalog
 from agentd.sandbox.contain import Containment, Level
 from agentd.tools.registry import built_in
+from tests.permitting import decide
 
 PAGES = (*(verb for verb in VERBS if verb != "help"), *TOPICS)
 
@@ -70,7 +71,7 @@ def test_the_page_on_permissions_says_what_is_decided() -> None:
     assert {name: kind for name, (kind, _) in said.items()} == classes
     for name, (kind, verdicts) in said.items():
         for mode, verdict in zip(PermissionMode, verdicts, strict=True):
-            assert decide(name, kind, mode, ()).verdict is VERDICTS[verdict], (name, mode)
+            assert decide(kind, mode, name=name).verdict is VERDICTS[verdict], (name, mode)
 
 
 def test_the_page_on_exit_codes_has_them_all() -> None:

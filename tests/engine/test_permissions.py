@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from agentd.domain import PermissionMode, ToolClass, ToolPolicy, ToolUse
-from agentd.engine.permissions import Decision, Opinion, Permissions, Verdict
-from agentd.store.fold import JobView, SessionState
-from tests.workshop import TOOLS, FakeTool
+from agentd.domain import PermissionMode, ToolClass
+from agentd.engine.permissions import Verdict
+from tests.permitting import decide
 
 DEFAULT, ACCEPT, PLAN, BYPASS = PermissionMode
 TABLE = {
@@ -21,27 +19,6 @@ TABLE = {
     ToolClass.NET: "ask ask ask run",
     ToolClass.AGENT: "run run run run",  # what it does is decided call by call
 }
-
-
-def decide(
-    tool_class: ToolClass,
-    mode: PermissionMode,
-    *,
-    name: str = "X",
-    allowed: Sequence[str] = (),
-    always: Sequence[str] = (),
-    opinion: Opinion = None,
-    changed_to: str | None = None,
-    workspace: Path = Path("/w"),
-    directories: Sequence[Path] = (),
-    **call_input: Any,
-) -> Decision:
-    job = JobView("j", {}, None, None, 1, 0, permission_mode=changed_to)
-    policy = ToolPolicy(allowed=tuple(allowed), permission_mode=mode)
-    state = SessionState(always=list(always))
-    permissions = Permissions(policy, state, job, workspace, directories)
-    tool = FakeTool(name, tool_class, TOOLS[0].work)
-    return permissions.decide(tool, ToolUse("c", name, {"file_path": "a", **call_input}), opinion)
 
 
 @pytest.mark.parametrize("tool_class", ToolClass)
