@@ -12,7 +12,7 @@ What files, commands and added material hold is data: only the person's last mes
     tasklist.py   an objective -> a task list; split.py takes its words apart
     indexed.py    questions that the tools which know the code answer; symbols.py and outline.py without them
     material.py   what a client put before the model
-    form.py       an answer that has to be JSON; fields.py finds what a text says of a field
+    form.py       an answer that has to be JSON; filler.py fills a schema, fields.py finds what a text says of a field
     recap.py      a conversation, summed up
 """
 
