@@ -43,8 +43,11 @@ always present unless marked `?`; sizes are bytes, durations milliseconds, times
                       duration_ms (of the reply)
     checkpoint        id, tree: what the workspace is at the beginning of a job or of a part of it, for its diff
     files.saved       checkpoint, message (the user message that it is named by), files: [{path, kind (file, link,
-                      absent), sha256, size, mode}]: what they were before this job first touched them
-    files.rewound     checkpoint, undo, restored, removed, failed
+                      absent), sha256 (null: not kept), size, mode (null: only that it is executable or not is known),
+                      executable}]: what they were before this job first touched them, or, without a job, before a
+                      rewind; mark? (a tree: what they were before the first command), unchanged? ([path]: were saved,
+                      and then not changed)
+    files.rewound     checkpoint, undo, restored, removed, failed: [{path, error}]
     commit            sha, files, message
     artifact          sha256, size, media_type, call
     job.finished      outcome, stop_reason, error ({code, message, details?} or null), result, turns, cost, duration_ms,

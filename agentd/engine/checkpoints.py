@@ -12,8 +12,10 @@ import os
 import time
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import aclosing
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import attrs
 import trio
@@ -104,6 +106,7 @@ class Checkpoints:
     blobs: Blobs
     largest: int = LARGEST
     bound: int = BOUND
+    off_limits: tuple[Path, ...] = ()  # what no tool changes
     _own: CheckpointView | None = None
     _keeper: Keeper | None = None
     _told: bool = False  # that there is no more room
@@ -166,6 +169,8 @@ class Checkpoints:
         path = resolved(raw, self.workspace)
         if path is None or (name := shown(path, self.workspace)) in own.saved:
             return
+        if any(path.is_relative_to(each) for each in self.off_limits):
+            return
         saved = await trio.to_thread.run_sync(_saved, keeper, name, path)
         if saved is not None:
             self._write([saved])
@@ -197,19 +202,25 @@ class Checkpoints:
         await self._save_contents(own, {was: name for was, name in new.items() if was.kind != "absent"})
 
     async def _save_contents(self, own: CheckpointView, names: Mapping[Was, str]) -> None:
+        """Whatever ends this, all of them are listed."""
         assert self.snapshots is not None
+        left = dict(names)
+        batch: list[SavedFile] = []
+        try:
+            async with aclosing(await self.snapshots.contents(list(names))) as contents:
+                async for was, data in contents:
+                    sha256 = await trio.to_thread.run_sync(self._keep, was, data)
+                    batch += _as_saved(own, left.pop(was), was, sha256)
+                    if len(batch) == FILES_A_RECORD:
+                        self._write(batch)
+                        batch = []
+        finally:
+            rest = (_as_saved(own, name, was, None) for was, name in left.items())
+            self._write_all([*batch, *chain.from_iterable(rest)])
+
+    def _keep(self, was: Was, data: bytes | None) -> str | None:
         assert self._keeper is not None
-        batch = []
-        async for was, data in self.snapshots.contents(list(names)):
-            kept = None if data is None or was.size > self.largest else self._keeper.keep
-            sha256 = await trio.to_thread.run_sync(kept, data) if kept is not None and data is not None else None
-            if sha256 is not None or names[was] not in own.saved:
-                saved = SavedFile(names[was], "link" if was.kind == "link" else "file", sha256, was.size)
-                batch.append(attrs.evolve(saved, executable=was.executable))
-            if len(batch) == FILES_A_RECORD:
-                self._write_all(batch)
-                batch = []
-        self._write_all(batch)
+        return self._keeper.keep(data) if data is not None and was.size <= self.largest else None
 
     async def _synced(self) -> None:
         session = self.branch.session
@@ -256,6 +267,14 @@ def resolved(raw: object, workspace: Path) -> Path | None:
 def shown(path: Path, workspace: Path) -> str:
     """As records name it."""
     return str(path.relative_to(workspace) if path.is_relative_to(workspace) else path)
+
+
+def _as_saved(own: CheckpointView, name: str, was: Was, sha256: str | None) -> list[SavedFile]:
+    """Nothing, where a tool has saved something and a mark knows no better."""
+    if sha256 is None and name in own.saved:
+        return []
+    kind: Literal["file", "link"] = "link" if was.kind == "link" else "file"
+    return [SavedFile(name, kind, sha256, was.size, executable=was.executable)]
 
 
 def _saved(keeper: Keeper, name: str, path: Path) -> SavedFile | None:

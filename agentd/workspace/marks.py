@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -185,7 +185,7 @@ async def _sizes_of_files(scratch: Scratch, directory: Path, paths: Collection[b
 # --- Contents -----------------------------------------------------------------------------------------------------
 
 
-async def contents(scratch: Scratch, files: Sequence[Was]) -> AsyncIterator[tuple[Was, bytes | None]]:
+async def contents(scratch: Scratch, files: Sequence[Was]) -> AsyncGenerator[tuple[Was, bytes | None], None]:
     """What each held; None where that cannot be told. Raises GitFailed."""
     for batch in _batches([was for was in files if was.blob is not None and not was.converted]):
         held = await _read(scratch, {was.blob for was in batch if was.blob is not None})

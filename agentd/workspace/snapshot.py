@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import AsyncIterator, Collection, Iterable, Sequence
+from collections.abc import AsyncGenerator, Collection, Iterable, Sequence
 from pathlib import Path
 
 import attrs
@@ -107,10 +107,9 @@ class Snapshots:
             found = await marks.changed_since(scratch, self._mark(name), before, after, self._left_out, inside)
             return {Path(os.fsdecode(os.path.join(top, was.path))): was for was in found}  # noqa: PTH118  # bytes
 
-    async def contents(self, files: Sequence[marks.Was]) -> AsyncIterator[tuple[marks.Was, bytes | None]]:
-        """What each held, in any order; None where that cannot be told."""
-        async for each in marks.contents(await self._open(), files):
-            yield each
+    async def contents(self, files: Sequence[marks.Was]) -> AsyncGenerator[tuple[marks.Was, bytes | None], None]:
+        """What each held, in any order; None where that cannot be told. To be closed."""
+        return marks.contents(await self._open(), files)
 
     def forget_mark(self, name: str) -> None:
         marks.forget_mark(self._mark(name))

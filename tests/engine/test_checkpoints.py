@@ -6,7 +6,9 @@ import os
 from pathlib import Path
 
 import pytest
+import trio
 
+from agentd.engine.checkpoints import Keeper
 from agentd.store.checkpoints import SavedFile
 from agentd.store.home import Home, make_home
 from tests.rewinding import Desk, git, make_repository, open_desk
@@ -380,3 +382,36 @@ async def test_nothing_is_left_of_a_mark_when_the_job_has_ended(home: Home, repo
         await job.command((repository / "a").unlink)
         await job.end()
     assert not list((home.root / "objects/marks").iterdir())
+
+
+async def test_an_end_that_is_cut_short_lists_what_it_did_not_come_to(
+    home: Home, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def work() -> None:
+        for name in ("a", "b"):
+            (repository / name).unlink()
+
+    async with open_desk(home, repository) as desk:
+        job = await desk.begin()
+        await job.command(work)
+        with trio.CancelScope() as scope:
+            keep = Keeper.keep
+
+            def cut(keeper: Keeper, data: bytes) -> str | None:
+                trio.from_thread.run_sync(scope.cancel)
+                return keep(keeper, data)
+
+            monkeypatch.setattr(Keeper, "keep", cut)
+            await job.end()
+        (checkpoint,) = await desk.all()
+        assert checkpoint.files == ["a", "b"]
+        assert sorted(saved.is_kept for saved in checkpoint.changes.values()) == [False, True]
+
+
+async def test_files_of_agentd_itself_are_not_copied(home: Home, repository: Path) -> None:
+    async with open_desk(home, repository) as desk:
+        job = await desk.begin()
+        job.checkpoints.off_limits = (home.root,)
+        (home.root / "secret").write_text("x")
+        await job.checkpoints.before("Write", {"file_path": str(home.root / "secret")})
+        assert (await desk.all())[0].saved == {}

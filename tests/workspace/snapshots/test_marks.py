@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,8 @@ async def since(snapshots: Snapshots, tree: str, also: Iterable[Path] = ()) -> d
 
 async def held(snapshots: Snapshots, found: dict[str, Was]) -> dict[str, bytes | None]:
     there = [was for was in found.values() if was.kind != "absent"]
-    return {Path(was.path.decode()).name: data async for was, data in snapshots.contents(there)}
+    async with aclosing(await snapshots.contents(there)) as contents:
+        return {Path(was.path.decode()).name: data async for was, data in contents}
 
 
 async def test_what_changed_is_told_as_it_was(repository: Repository) -> None:
