@@ -27,6 +27,7 @@ DESCENDING = {  # go through directories, and show or change what is in them
     *("rsync", "scp", "shred", "tar", "zip"),
 }
 SEARCHES_HERE = {"ack", "ag", "rg"}  # without being told where
+TEXTS = {"-m", "--message", "--author", "--title", "--body"}  # options whose value is no path
 
 _DEVICES = re.compile(r"/dev/(null|stdout|stderr|tty|fd/[0-9\0]+)")
 _NETWORK = re.compile(r"/dev/(tcp|udp)/")
@@ -80,7 +81,7 @@ class CommandLine:
         )
 
     def _writable(self, path: str, writable: list[PathPattern]) -> bool:
-        return self._settled and DYNAMIC not in path and any(pattern.allows(path, self.place) for pattern in writable)
+        return self._settled and DYNAMIC not in path and any(pattern.allows(path, self._there) for pattern in writable)
 
     def _harmless(self, simple: Simple) -> bool:
         name = simple.words[0]
@@ -92,7 +93,7 @@ class CommandLine:
     def redirects(self, pattern: PathPattern, *, writing: bool) -> bool:
         """Whether it redirects to or from a file that the rule names."""
         return any(
-            DYNAMIC not in path and pattern.denies(self._there.paths(path), self._there)
+            DYNAMIC not in path and not _DEVICES.fullmatch(path) and self._denies(pattern, path)
             for simple in self.reading.commands
             for path in (simple.writes if writing else simple.reads)
         )
@@ -101,11 +102,15 @@ class CommandLine:
         """Whether it may have to do with a file that the rule names."""
         return not self._settled or any(self._touches(pattern, raw, within) for raw, within in self._files)
 
+    def _denies(self, pattern: PathPattern, path: str) -> bool:
+        return pattern.denies(self._there.paths(path), self._there)
+
     def _touches(self, pattern: PathPattern, raw: str, within: bool) -> bool:
+        if _DEVICES.fullmatch(raw):
+            return False
         if DYNAMIC in raw:
             return pattern.may_be(raw, self._there)
-        paths = self._there.paths(raw)
-        return pattern.denies(paths, self._there) or (within and pattern.is_below(paths, self._there))
+        return self._denies(pattern, raw) or (within and pattern.is_below(self._there.paths(raw), self._there))
 
     @cached_property
     def _files(self) -> list[tuple[str, bool]]:
@@ -156,7 +161,10 @@ def _paths_in(simple: Simple) -> Iterator[str]:
         return
     if "/" in simple.words[0]:
         yield simple.words[0]
-    for word in simple.words[1:]:
+    texts = TEXTS if simple.program in ("git", "gh") else set()
+    for option, word in itertools.pairwise(simple.words):
+        if option in texts:
+            continue
         yield word
         if word.startswith("-") and not word.startswith("--"):
             yield word[2:] or "-"

@@ -28,7 +28,7 @@ class Place:
 
     workspace: str
     directories: tuple[str, ...] = ()  # others that it may use
-    bases: tuple[str, ...] = ()  # where relative paths of it may start; the first is where they do
+    bases: tuple[str, ...] = ()  # where relative paths of it may start
     home: str = ""
 
     def paths(self, raw: str) -> set[str]:
@@ -60,9 +60,10 @@ class PathPattern:
 
     def allows(self, raw: str, place: Place) -> bool:
         """By what the path really is, links resolved."""
-        real = resolved(place.workspace, place.home + raw[1:] if raw.startswith("~/") else raw)
-        base = {"/": "/", "~": place.home}.get(self._start, place.workspace)
-        return bool(real) and _compiled(resolved(base, ""), self._pattern, self._anywhere).fullmatch(real) is not None
+        raw = place.home + raw[1:] if raw.startswith("~/") else raw
+        start = resolved({"/": "/", "~": place.home}.get(self._start, place.workspace), "")
+        meant = _compiled(start, self._pattern, self._anywhere)
+        return all(meant.fullmatch(resolved(base, raw)) for base in place.bases)
 
     def denies(self, paths: Iterable[str], place: Place) -> bool:
         """Whether one of *paths* is meant, or is a directory all of which is."""
@@ -149,6 +150,5 @@ def _inside(path: str, directory: str) -> bool:
     return path == directory or path.startswith(directory.rstrip("/") + "/")
 
 
-def place_of(workspace: Path, directories: Sequence[Path], cwd: Path | None) -> Place:
-    bases = dict.fromkeys((str(cwd or workspace), str(workspace)))
-    return Place(str(workspace), tuple(map(str, directories)), tuple(bases), str(Path.home()))
+def place_of(workspace: Path, directories: Sequence[Path], cwd: Path) -> Place:
+    return Place(str(workspace), tuple(map(str, directories)), (str(cwd),), str(Path.home()))

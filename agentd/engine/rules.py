@@ -92,11 +92,11 @@ class RuleBook:
         directories: Sequence[Path] = (),
         cwd: Path | None = None,
     ) -> Ruling | None:
-        """None: no rule is about it. *workspace* and *directories* are absolute; relative paths in *call_input* start
-        at *cwd* or, which is also the default, at *workspace*."""
-        place = place_of(workspace, directories, cwd)
+        """None: no rule is about it. Paths are absolute; *cwd* is where commands start, if not in *workspace*."""
         if tool == "Bash":
+            place = place_of(workspace, directories, cwd or workspace)
             return self._bash(str(call_input.get("command", "")), place)
+        place = place_of(workspace, directories, workspace)
         denying = _denying_test(tool, call_input, place)
         if rule := _first(self._deny, tool, denying):
             return Ruling("deny", rule.text)

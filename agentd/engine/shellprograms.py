@@ -82,6 +82,7 @@ def _env(words: Words) -> Runs:
     at = skip_options(words, 1, "uC", ("--unset", "--chdir"))
     if at is None or any("S" in word or word.startswith("--s") for word in words[1:at]):
         return Runs(doubt="env with options that are not looked into")
+    at += words[at : at + 1] == ("-",)
     assigned = ["PATH"] if at > 1 else []  # -i and -u take away what a command may rely on
     while at < len(words) and "=" in words[at]:
         assigned.append(words[at].partition("=")[0])

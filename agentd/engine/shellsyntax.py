@@ -160,7 +160,7 @@ class _Reader(Words):
         if self.next_is("(("):
             self.doubt("arithmetic")
             self.at += 2
-            self.arithmetic()
+            self.arithmetic("'\"\\`{}#")
         elif self.next_is("("):
             self.at += 1
             self.substitution()

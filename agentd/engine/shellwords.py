@@ -242,7 +242,7 @@ class Words:
         if self.depth > MAX_DEPTH:
             raise Unreadable("it is nested too deeply")
 
-    def arithmetic(self) -> None:
+    def arithmetic(self, refused: str = "'\"\\`{}#;") -> None:
         """From behind `((` to behind `))`. A name in it may hold text that is a command: a[$(…)]."""
         self.deeper()
         opened = 0
@@ -253,7 +253,7 @@ class Words:
                 continue
             char = self.text[self.at : self.at + 1]
             opened += (char == "(") - (char == ")")
-            if not char or char in "'\"\\`;{}#" or opened < 0:
+            if not char or char in refused or opened < 0:
                 raise Unreadable("arithmetic that is none")
             if char == "$":
                 self.dollar(in_quotes=True)
@@ -286,6 +286,8 @@ class Words:
                 self.at = found.end()
             elif self.next_is("$"):
                 self.dollar(in_quotes=True)
+            elif self.next_is("`"):
+                self.backquotes(in_quotes=True)
             else:
                 raise Unreadable("quotes or the like in ${…}")
         self.depth -= 1
