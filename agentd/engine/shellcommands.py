@@ -13,6 +13,7 @@ from collections.abc import Iterator
 import attrs
 
 from agentd.engine.shellprograms import runs
+from agentd.engine.shellruns import UNKNOWN_CODE
 from agentd.engine.shellsyntax import MAX_COMMANDS, Command, read_script
 from agentd.engine.shellwords import DYNAMIC, MAX_COMMAND, MAX_DEPTH
 
@@ -49,6 +50,7 @@ class Reading:
     commands: tuple[Simple, ...]
     doubts: tuple[str, ...]  # why this is not all, or not known to be; empty: it is all
     functions: frozenset[str]  # that are defined: they may have the name of a program
+    whole: bool  # False: there is more, which could not be read
 
 
 def read_command(text: str) -> Reading:
@@ -59,6 +61,7 @@ def read_command(text: str) -> Reading:
         tuple(unfolding.commands),
         tuple(dict.fromkeys(unfolding.doubts)),
         frozenset(unfolding.functions),
+        unfolding.whole,
     )
 
 
@@ -67,25 +70,31 @@ class _Unfolding:
         self.commands: list[Simple] = []
         self.doubts: list[str] = []
         self.functions: set[str] = set()
+        self.whole = True
         self._budget = 2 * MAX_COMMAND  # characters of scripts: one inside others is read more than once
 
     def script(self, text: str, depth: int, *, certain: bool) -> None:
         self._budget -= len(text)
         if self._budget < 0 or depth > MAX_DEPTH:
-            self.doubts.append("it is too long, or nested too deeply")
+            self._stop("it is too long, or nested too deeply")
             return
         if DYNAMIC in text and depth and certain:
-            self.doubts.append("shell code that is not known")
+            self.doubts.append(UNKNOWN_CODE)
         script = read_script(text.replace(DYNAMIC, "$_") if depth else text, depth)
         self.functions |= script.functions
         if certain:
             self.doubts += script.doubts
+            self.whole &= script.whole
         for command in script.commands:
             self._command(command, depth, certain=certain)
 
+    def _stop(self, doubt: str) -> None:
+        self.doubts.append(doubt)
+        self.whole = False
+
     def _command(self, command: Command, depth: int, *, certain: bool) -> None:
         if len(self.commands) >= MAX_COMMANDS or depth > MAX_DEPTH:
-            self.doubts.append("it has too many commands, or is nested too deeply")
+            self._stop("it has too many commands, or is nested too deeply")
             return
         simple = Simple(command.words, command.assigned, command.reads, command.writes, certain=certain)
         if not command.words:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 import attrs
 
 from agentd.engine.shellgit import git_runs
-from agentd.engine.shellruns import Runs, may_be_option, risky, skip_options
+from agentd.engine.shellruns import UNKNOWN_CODE, UNKNOWN_NAME, Runs, may_be_option, risky, skip_options
 from agentd.engine.shelltables import INTERPRETERS, OPTIONS, PLAIN, SHELLS, UNKNOWN, WRAPPERS, Words, Wrapper
 from agentd.engine.shellwords import DYNAMIC
 
@@ -35,7 +35,7 @@ def runs(words: Words, stdin: str | None) -> Runs:
     """*words*: of one simple command, at least one. Never raises."""
     name = words[0]
     if DYNAMIC in name or not name.isascii():
-        return Runs(doubt="a command whose name is not known")
+        return Runs(doubt=UNKNOWN_NAME)
     program = name.rsplit("/", 1)[-1]
     found = _special(program, words, stdin)
     return found if program in PLAIN else attrs.evolve(found, loose=True)
@@ -54,7 +54,7 @@ def _special(program: str, words: Words, stdin: str | None) -> Runs:
         return Runs(doubt=f"options of {program} that make it run something else")
     for names, shorts, longs in INTERPRETERS:
         if names.fullmatch(program):
-            return _interpreter(words, shorts, longs)
+            return _interpreter(words, stdin, shorts, longs)
     return Runs()
 
 
@@ -134,14 +134,14 @@ def _until_end(rest: Iterator[str]) -> Words:
 def _shell(words: Words, stdin: str | None) -> Runs:
     at, options = _shell_options(words)
     if at is None:
-        return Runs(doubt="a shell with options that are not known")
+        return Runs(doubt=UNKNOWN_CODE)
     doubt = ""
     if words[0].rsplit("/", 1)[-1] not in ("sh", "bash", "dash", "ash") or set(options) - set("ceuxvol"):
         doubt = "a shell of another kind, or with unusual options"
     if "c" in options:
         return _code(words[at] if at < len(words) else DYNAMIC, doubt)
     if at < len(words) and "s" not in options and words[at] != "-":
-        return Runs(doubt="a shell that runs what is not known" if may_be_option(words[at]) else doubt)
+        return Runs(doubt=UNKNOWN_CODE if _unknown_file(words[at]) else doubt)
     return _code(DYNAMIC if stdin is None else stdin, doubt)
 
 
@@ -163,7 +163,7 @@ def _shell_options(words: Words) -> tuple[int | None, str]:
 
 def _code(text: str, doubt: str = "") -> Runs:
     if DYNAMIC in text:
-        return Runs(scripts=(text,), doubt="shell code that is not known")
+        return Runs(scripts=(text,), doubt=UNKNOWN_CODE)
     return Runs(scripts=(text,), doubt=doubt, transparent=True)
 
 
@@ -185,22 +185,32 @@ def _watch(words: Words) -> Runs:
     if at is None:
         return Runs(doubt="options of watch that are not known")
     text = " ".join(words[at:])
-    return Runs(scripts=(text,), doubt="shell code that is not known" if DYNAMIC in text else "")
+    return Runs(scripts=(text,), doubt=UNKNOWN_CODE if DYNAMIC in text else "")
 
 
 def _source(words: Words) -> Runs:
-    return Runs(doubt="a script that is not known" if DYNAMIC in "".join(words[1:2]) else "")
+    return Runs(doubt=UNKNOWN_CODE if DYNAMIC in "".join(words[1:2]) else "")
 
 
-def _interpreter(words: Words, shorts: str, longs: Words) -> Runs:
+def _unknown_file(word: str) -> bool:
+    """Whether a script is one that only exists while it runs, or its name is none for sure."""
+    return may_be_option(word) or word.startswith(("/dev/", "/proc/"))
+
+
+def _interpreter(words: Words, stdin: str | None, shorts: str, longs: Words) -> Runs:
+    inside = Runs(doubt=f"{words[0]} with code that is not looked into")
     for word in words[1:]:
         if word in ("--version", "-V", "--help", "-m") or (word == "-v" and len(words) == 2):
             return Runs()
-        if word[:1] != "-" and not may_be_option(word):
-            return Runs() if word not in ("eval", "repl") else Runs(doubt="code in an argument")
-        if word == "-" or may_be_option(word) or risky((word,), shorts, longs):
+        if _unknown_file(word):
+            return Runs(doubt=UNKNOWN_CODE)
+        if word in ("eval", "repl", "-e", "-c") or risky((word,), shorts, longs):
+            return inside
+        if word == "-" or not word.startswith("-"):
             break
-    return Runs(doubt=f"{words[0]} runs code that is not looked into")
+    else:
+        word = "-"
+    return Runs() if word != "-" else Runs(doubt=UNKNOWN_CODE) if stdin in (None, DYNAMIC) else inside
 
 
 def _deno(words: Words) -> Runs:

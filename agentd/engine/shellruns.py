@@ -8,6 +8,10 @@ import attrs
 
 from agentd.engine.shellwords import DYNAMIC
 
+# Doubts that are about everything, beside those about one program's ways.
+UNKNOWN_NAME = "a command whose name is not known"
+UNKNOWN_CODE = "code that is not known"
+
 
 @attrs.frozen
 class Runs:

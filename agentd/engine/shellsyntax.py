@@ -61,6 +61,7 @@ class Script:
     commands: list[Command] = attrs.field(factory=list)
     doubts: list[str] = attrs.field(factory=list)
     functions: set[str] = attrs.field(factory=set)
+    whole: bool = True  # False: what comes after these commands could not be read
 
 
 def read_script(text: str, depth: int = 0) -> Script:
@@ -72,6 +73,7 @@ def read_script(text: str, depth: int = 0) -> Script:
         reader.commands_until("")
     except Unreadable as exc:
         script.doubts.append(str(exc))
+        script.whole = False
     return script
 
 
