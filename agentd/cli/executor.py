@@ -17,6 +17,7 @@ from pathlib import Path
 import attrs
 import trio
 
+from agentd.cli.apidocs import face_docs
 from agentd.config import Option, Settings, data_dir, read_settings
 from agentd.daemon.logs import configure_plain
 from agentd.domain import Hello, Models
@@ -121,7 +122,7 @@ async def serve_standalone(settings: Settings) -> None:
                 open_engine(bench, sessions) as engine,
             ):
                 app = routes.App(engine, exec_id, token)
-                async with serving(_listeners(address), [app.mount()]) as listeners:
+                async with serving(_listeners(address), [app.mount(), *face_docs("executor")]) as listeners:
                     print(f"agentd executor {exec_id} listening on {listeners[0].address}", flush=True)
                     leash = [watch_leash] if settings.switch("exit-on-stdin-eof") else []
                     await _wait_for_the_first(_wait_for_signal, *leash)
