@@ -163,7 +163,7 @@ def parse_aliases(texts: Iterable[str]) -> dict[str, str]:
 # --- The configuration file ---------------------------------------------------------------------------------------
 
 
-TABLES = ("providers", "models", "aliases", "roles", "serve", "manager")
+TABLES = ("providers", "models", "aliases", "roles", "serve", "manager", "agent")
 
 
 def config_path(flag: str | None, env: Mapping[str, str]) -> Path | None:

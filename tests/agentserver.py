@@ -155,10 +155,10 @@ async def serving(root: Path, *says: Reply | str, most: int = 8, **settings: Any
         registry.load()
         access.load()
         owned = Control(home, registry, cast("Seats", seats))
-        chosen = AgentSettings(Terms(workspace), keys=(KEY, OTHER), **settings)
+        chosen = AgentSettings(Terms(workspace), **settings)
         async with (
             open_work(owned, listing, most=most) as work,
-            open_agent(work, ApiKeys(chosen.keys, access), chosen) as app,
+            open_agent(work, ApiKeys((KEY, OTHER), access), chosen) as app,
             over_a_socket(app) as client,
         ):
             await work.sessions.recovered.wait()

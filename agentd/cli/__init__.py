@@ -11,6 +11,7 @@ VERBS = {
     "run": "do one job in a repository, and show it live",
     "serve": "serve every API over HTTP: sessions in worktrees, figures, health",
     "manager": "serve the session manager alone",
+    "agent": "serve the agent API alone",
     "executor": "serve one workspace over HTTP",
     "models": "list the language models there are",
     "doctor": "say what this machine has and what it lacks",
@@ -22,7 +23,7 @@ VERBS = {
 
 USAGE = """\
 usage: agentd run [OPTIONS] "WHAT TO DO"
-       agentd serve | manager | executor | models | doctor | gc | systemd-unit [OPTIONS]
+       agentd serve | manager | agent | executor | models | doctor | gc | systemd-unit [OPTIONS]
        agentd config show [OPTIONS]
        agentd help [TOPIC]
        agentd --version"""

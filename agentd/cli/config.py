@@ -23,7 +23,8 @@ OPTIONS = {
 }
 HIDDEN = "(hidden)"
 UNSET = "(not set)"
-TOKENS = {"admin-token": "admin", "auth-token": "manager"}  # where they are kept if they are not given
+# Where they are kept if they are not given.
+TOKENS = {"admin-token": "admin", "auth-token": "manager", "agent-key": "agent"}
 
 
 @attrs.frozen
@@ -67,9 +68,10 @@ def rows(asked: Settings, env: Mapping[str, str]) -> Iterator[Row]:
     for name, option in SERVE_OPTIONS.items():
         texts, origin = settings.find(name)
         value = ", ".join(texts) or None
-        if option.secret:
-            kept = data_directory(settings) / "tokens" / TOKENS[name]
-            value = HIDDEN if texts else f"(made at the first start, in {kept})"
+        if option.secret and texts:
+            value = HIDDEN
+        elif name in TOKENS:
+            value = f"(made at the first start, in {data_directory(settings) / 'tokens' / TOKENS[name]})"
         yield Row(name, value, origin)
     yield from services(load_services(settings, env), settings.file.values)
 

@@ -15,6 +15,7 @@ from functools import partial
 import attrs
 import trio
 
+from agentd.cli.apidocs import face_docs
 from agentd.config import Settings, read_settings
 from agentd.daemon.app import Daemon, open_daemon
 from agentd.daemon.executors import Seats
@@ -25,8 +26,10 @@ from agentd.daemon.opening import Control, open_control
 from agentd.daemon.plan import Plan
 from agentd.daemon.settings import (
     MANAGER_OPTIONS,
+    ExecutorSettings,
     ManagerSettings,
     data_directory,
+    executor_settings,
     hosts,
     load,
     load_services,
@@ -71,14 +74,15 @@ async def serve_manager(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT. Raises AgentdError."""
     token = settings.required("auth-token")
     settings.required("listen-addr")
-    chosen, catalog = manager_settings(settings), load_services(settings, os.environ)
+    chosen, executors = manager_settings(settings), executor_settings(settings, hooks=False)
+    catalog = load_services(settings, os.environ)
     async with open_daemon(Home(data_directory(settings)), os.environ) as daemon:
         door = daemon.open_door(settings, "manager", "listen-addr", token)
         async with (
-            open_executors(daemon, chosen, catalog) as control,
+            open_executors(daemon, executors, catalog, chosen.id) as control,
             open_face(daemon, chosen, token, control) as manager,
         ):
-            door.mounts.append(manager.mount())
+            door.mounts += [manager.mount(), *face_docs("manager")]
             await daemon.serve(
                 hosts(settings),
                 lambda: print(f"agentd manager {chosen.id} listening on {door.address}", flush=True),
@@ -86,9 +90,12 @@ async def serve_manager(settings: Settings) -> None:
 
 
 @asynccontextmanager
-async def open_executors(daemon: Daemon, chosen: ManagerSettings, catalog: Catalog) -> AsyncIterator[Control]:
-    """What all faces share, with its figures. Executors end when the daemon is to stop. Raises AgentdError."""
-    async with open_control(daemon.home, plan(daemon, chosen, catalog)) as control:
+async def open_executors(
+    daemon: Daemon, chosen: ExecutorSettings, catalog: Catalog, name: str
+) -> AsyncIterator[Control]:
+    """What all faces share, with its figures. Executors end when the daemon is to stop. *name*: by which a launcher's
+    template knows this daemon. Raises AgentdError."""
+    async with open_control(daemon.home, plan(daemon, chosen, catalog, name)) as control:
         watch_seats(daemon.metrics, control.seats)
         daemon.at_stop.append(partial(end_executors, control.seats))
         yield control
@@ -112,13 +119,15 @@ async def end_executors(seats: Seats) -> None:
             nursery.start_soon(seat.down)
 
 
-def plan(daemon: Daemon, chosen: ManagerSettings, catalog: Catalog) -> Plan:
+def plan(daemon: Daemon, chosen: ExecutorSettings, catalog: Catalog, name: str) -> Plan:
     """How executors are started. Raises InvalidSetting for a launcher's template."""
     made = Plan(
         words=chosen.words,
         catalog=catalog,
         launcher=Launcher(chosen.template) if chosen.template else LOCAL,
-        values={"mgr": chosen.id, "run_dir": str(daemon.home.root), "callback": socket.gethostname()},
+        url_policy=chosen.url_policy,
+        hook_secret=chosen.hook_secret,
+        values={"mgr": name, "run_dir": str(daemon.home.root), "callback": socket.gethostname()},
     )
     if not chosen.command:
         return made

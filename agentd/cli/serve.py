@@ -4,25 +4,32 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
+import attrs
 import trio
 
 from agentd import __version__
-from agentd.cli.manager import open_executors, open_face, run
+from agentd.cli.agent import agent_settings, open_keys
+from agentd.cli.agent import open_face as open_agent
+from agentd.cli.manager import open_executors, run
+from agentd.cli.manager import open_face as open_manager
 from agentd.config import Settings, read_settings
 from agentd.daemon.access import Access
 from agentd.daemon.app import Daemon, main_mounts, open_daemon
-from agentd.daemon.figures import watch_lists
+from agentd.daemon.figures import watch_in_place, watch_lists
 from agentd.daemon.keys import Key, open_key
 from agentd.daemon.listing import Listing, open_listing
 from agentd.daemon.opening import Control, open_work
 from agentd.daemon.settings import (
     OFF,
     SERVE_OPTIONS,
+    ExecutorSettings,
     ManagerSettings,
+    count,
     data_directory,
+    executor_settings,
     hosts,
     load_serve,
     load_services,
@@ -31,6 +38,9 @@ from agentd.daemon.settings import (
 )
 from agentd.errors import InvalidSetting
 from agentd.faces.admin.routes import open_admin
+from agentd.faces.agent.routes import AgentSettings
+from agentd.faces.dashboard.routes import Dashboard
+from agentd.providers.settings import Catalog
 from agentd.store.home import Home
 from agentd.wire.routing import Mount
 
@@ -52,33 +62,59 @@ def main(argv: list[str]) -> int:
     return run("serve", lambda: load_serve(settings, os.environ), serve)
 
 
+@attrs.frozen
+class Chosen:
+    """What is set, of every face."""
+
+    executors: ExecutorSettings
+    catalog: Catalog
+    manager: ManagerSettings
+    agent: AgentSettings
+    most: int  # executors of sessions in place
+
+    @classmethod
+    def of(cls, settings: Settings) -> Chosen:
+        """Raises InvalidSetting."""
+        catalog = load_services(settings, os.environ)
+        return cls(
+            executor_settings(settings, hooks=True),
+            catalog,
+            manager_settings(settings),
+            agent_settings(settings, catalog),
+            count(settings, "max-executors"),
+        )
+
+
 async def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT. Raises AgentdError."""
     refuse_unbuilt(settings)
-    chosen, catalog = manager_settings(settings), load_services(settings, os.environ)
+    chosen = Chosen.of(settings)
     async with open_daemon(Home(data_directory(settings)), os.environ) as daemon:
         keys = open_doors(daemon, settings)
         async with (
-            open_executors(daemon, chosen, catalog) as control,
+            open_executors(daemon, chosen.executors, chosen.catalog, chosen.manager.id) as control,
             open_listing(daemon.home) as listing,
             open_faces(daemon, chosen, keys, control, listing),
         ):
             await daemon.serve(hosts(settings), lambda: tell(daemon, keys))
 
 
-def open_doors(daemon: Daemon, settings: Settings) -> dict[str, Key]:
+def open_doors(daemon: Daemon, settings: Settings) -> dict[str, list[Key]]:
     """Listen for every face that is not off; the tokens, by their names. Raises AgentdError."""
-    keys = {"admin": open_key(daemon.home, "admin", settings.text("admin-token"))}
-    daemon.open_door(settings, "main", "listen", keys["admin"].text)
+    keys = {"admin": [open_key(daemon.home, "admin", settings.text("admin-token"))]}
+    daemon.open_door(settings, "main", "listen", keys["admin"][0].text)
     if settings.text("manager") != OFF:
-        keys["manager"] = open_key(daemon.home, "manager", settings.text("auth-token"))
-        daemon.open_door(settings, "manager", "manager", keys["manager"].text)
+        keys["manager"] = [open_key(daemon.home, "manager", settings.text("auth-token"))]
+        daemon.open_door(settings, "manager", "manager", keys["manager"][0].text)
+    if settings.text("agent") != OFF:
+        keys["agent"] = open_keys(daemon, settings)
+        daemon.open_door(settings, "agent", "agent", keys["agent"][0].text)
     return keys
 
 
 @asynccontextmanager
 async def open_faces(
-    daemon: Daemon, chosen: ManagerSettings, keys: Mapping[str, Key], control: Control, listing: Listing
+    daemon: Daemon, chosen: Chosen, keys: Mapping[str, Sequence[Key]], control: Control, listing: Listing
 ) -> AsyncIterator[None]:
     """Put every face behind its own door, and behind a prefix of the main one. Raises AgentdError."""
     main_door = daemon.doors["main"]
@@ -86,23 +122,34 @@ async def open_faces(
     async with AsyncExitStack() as stack:
         manager = None
         if "manager" in daemon.doors:
-            manager = await stack.enter_async_context(open_face(daemon, chosen, keys["manager"].text, control))
-            daemon.doors["manager"].mounts.append(manager.mount())
-            main_door.mounts.append(manager.mount("/manager"))
+            token = keys["manager"][0].text
+            manager = await stack.enter_async_context(open_manager(daemon, chosen.manager, token, control))
+            put(daemon, "manager", manager.mount)
         pool, report = (manager.pool, manager.report) if manager else (None, None)
-        access = Access(daemon.home.root_log, keys["admin"].text)
+        access = Access(daemon.home.root_log, keys["admin"][0].text)
         await trio.to_thread.run_sync(access.load)
-        work = await stack.enter_async_context(open_work(control, listing, pool))
+        work = await stack.enter_async_context(open_work(control, listing, pool, most=chosen.most))
+        watch_in_place(daemon.metrics, work.sessions)
         admin = await stack.enter_async_context(open_admin(control, listing, work, access, report=report))
-        main_door.mounts[:0] = [*main_mounts(daemon, admin.access), admin.mount()]
+        dashboard = Dashboard(access.principal, keys["admin"][0].path)
+        main_door.mounts[:0] = [dashboard.mount(), *main_mounts(daemon, admin.access), admin.mount()]
+        if "agent" in daemon.doors:
+            agent = await stack.enter_async_context(open_agent(daemon, chosen.agent, keys["agent"], work, access))
+            put(daemon, "agent", agent.mount)
         daemon.at_stop.append(admin.close_feeds)
         yield
 
 
-def tell(daemon: Daemon, keys: Mapping[str, Key]) -> None:
+def put(daemon: Daemon, name: str, mount: Callable[[str], Mount]) -> None:
+    """A face behind its own door, and below a prefix of the main one."""
+    daemon.doors[name].mounts.append(mount(""))
+    daemon.doors["main"].mounts.append(mount(f"/{name}"))
+
+
+def tell(daemon: Daemon, keys: Mapping[str, Sequence[Key]]) -> None:
     """What is where, and last of all, in a line of its own, that it is there. Of tokens, only where they are."""
     faces = [(door.name, door.address, told_of(door.mounts)) for door in daemon.doors.values()]
-    tokens = [(name, str(key.path) if key.path else "as it was given") for name, key in keys.items()]
+    tokens = [(name, str(key.path) if key.path else "as it was given") for name, (key, *_) in keys.items()]
     print(f"agentd {__version__}, process {os.getpid()}, data in {daemon.home.root}\n")
     print(f"{table([('FACE', 'ADDRESS', 'WHAT'), *faces])}\n")
     print(f"{table([('TOKEN', 'FILE'), *tokens])}\n")

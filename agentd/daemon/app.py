@@ -18,7 +18,7 @@ import trio
 
 from agentd import __version__
 from agentd.config import Settings
-from agentd.daemon.access import Access
+from agentd.daemon.access import Access, authorization
 from agentd.daemon.metrics import Metrics
 from agentd.daemon.notify import ServiceManager
 from agentd.daemon.settings import Address, refuse_open
@@ -56,6 +56,7 @@ class Daemon:
     metrics: Metrics = attrs.field(factory=Metrics)
     stop: trio.Event = attrs.field(factory=trio.Event)  # set: it is to end
     doors: dict[str, Door] = attrs.field(factory=dict)  # by name; the first is the one that is told of
+    before_stop: list[Callable[[], Awaitable[None]]] = attrs.field(factory=list)  # while requests are taken still
     at_stop: list[Callable[[], Awaitable[None] | None]] = attrs.field(
         factory=list
     )  # in this order, while requests end; may be async
@@ -79,6 +80,8 @@ class Daemon:
                 logger.info("listening on %s", next(iter(self.doors.values())).address)
             self.manager.tell("READY=1", f"STATUS=agentd {__version__} on {next(iter(self.doors.values())).address}")
             await self.stop.wait()
+            for prepare in self.before_stop:
+                await prepare()
             ending.start_soon(self._end)
             serving.cancel_scope.cancel()
 
@@ -146,7 +149,7 @@ def reader_guard(access: Access) -> Guard:
     """Lets in who has the admin token, or one that was issued for looking at everything."""
 
     def guard(request: Request) -> Response | None:
-        principal = access.principal(request.headers.get("authorization"))
+        principal = access.principal(authorization(request))
         if principal is None:
             return _refusal(401, "UNAUTHORIZED", "this needs the admin token, or one of a viewer")
         return None if principal.may("read") else _refusal(403, "FORBIDDEN", "this token is not for that")

@@ -15,6 +15,7 @@ from agentd.daemon.executors import Seats
 from agentd.daemon.leftovers import measure
 from agentd.daemon.metrics import Metrics, Sample
 from agentd.daemon.pool import Pool
+from agentd.daemon.sessions import Sessions
 from agentd.daemon.worktrees import Worktrees
 from agentd.domain import JobState
 from agentd.errors import StoreFailed
@@ -43,6 +44,13 @@ def watch_seats(metrics: Metrics, seats: Seats) -> None:
         lambda: sum(1 for s in seats if s.crashes),
     )
     metrics.add("agentd_processes", "gauge", "this process and its children", lambda: 1 + len(children()))
+
+
+def watch_in_place(metrics: Metrics, sessions: Sessions) -> None:
+    """Executors of sessions in place, which have a number that they do not go beyond."""
+    places = sessions.in_place
+    metrics.add("agentd_places", "gauge", "executors of sessions in place there may be", lambda: places.most)
+    metrics.add("agentd_places_taken", "gauge", "those there are, start or stop", lambda: places.taken)
 
 
 def watch_pool(metrics: Metrics, pool: Pool) -> None:

@@ -7,7 +7,6 @@ Those of the session manager are not counted here: they have slots of their own.
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol
@@ -24,7 +23,6 @@ IDLE_SECONDS = 30.0  # without a job, after which an executor is ended
 IDLE_LOOK_SECONDS = 5.0
 ROOM_SECONDS = 5.0  # to wait for room
 ROOM_LOOK_SECONDS = 0.25  # between two looks whether one has become idle, while somebody waits for its place
-MOST = max(8, 4 * (os.cpu_count() or 1))
 logger = logging.getLogger(__name__)
 
 

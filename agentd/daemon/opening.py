@@ -13,13 +13,13 @@ import trio
 from agentd.daemon.asks import Asks
 from agentd.daemon.eviction import Idleness, evict_forever
 from agentd.daemon.executors import Plan, Seats, open_seats
-from agentd.daemon.inplace import MOST
 from agentd.daemon.launchfile import Reaped, reap_leftovers
 from agentd.daemon.listing import Listing
 from agentd.daemon.pool import Pool
 from agentd.daemon.recovery import Report, recover, resume
 from agentd.daemon.registry import Registry
 from agentd.daemon.sessions import Sessions
+from agentd.daemon.settings import MOST_EXECUTORS
 from agentd.daemon.worktrees import open_worktrees
 from agentd.errors import AgentdError
 from agentd.store.home import Home
@@ -59,7 +59,7 @@ class Work:
 
 @asynccontextmanager
 async def open_work(
-    control: Control, listing: Listing, pool: Pool | None = None, *, most: int = MOST
+    control: Control, listing: Listing, pool: Pool | None = None, *, most: int = MOST_EXECUTORS
 ) -> AsyncIterator[Work]:
     """The sessions of *control*, and those of *pool*, if the session manager is on. *most*: executors of sessions in
     place. What was left of sessions is looked after behind; `sessions.recovered` says when that is done."""

@@ -21,10 +21,11 @@ import trio
 from agentd.daemon.calls import Place, call
 from agentd.daemon.executors import Seat
 from agentd.daemon.forking import branch_off
-from agentd.daemon.inplace import MOST, InPlace, SeatMaker
+from agentd.daemon.inplace import InPlace, SeatMaker
 from agentd.daemon.listing import Listing
 from agentd.daemon.pool import Pool
 from agentd.daemon.registry import Opened, Registry
+from agentd.daemon.settings import MOST_EXECUTORS
 from agentd.daemon.tail import Tail, Tails
 from agentd.daemon.writer import append_alone, hold
 from agentd.domain import Entry, JobSpec, JobState, Mode, Models, PermissionMode, ToolPolicy
@@ -74,7 +75,7 @@ class Sessions:
         pool: Pool | None,
         listing: Listing,
         nursery: trio.Nursery,
-        most: int = MOST,
+        most: int = MOST_EXECUTORS,
     ) -> None:
         """*most*: executors of sessions in place that live at a time."""
         self.home, self.registry, self.seats, self.pool, self.listing = home, registry, seats, pool, listing

@@ -17,16 +17,19 @@ from pathlib import Path
 import attrs
 
 from agentd.config import TABLES, Option, Settings, config_path, data_dir, read_config
+from agentd.daemon.keys import READABLE
 from agentd.daemon.logs import FORMATS, LEVELS
 from agentd.errors import InvalidSetting
 from agentd.providers.settings import Catalog, read_catalog
 from agentd.wire.hosts import LOOPBACK_NAMES
+from agentd.wire.urlpolicy import UrlPolicy
 
 OFF = "off"
 WORKTREES = "worktrees"  # in the data directory
-MAIN_ADDRESS, MANAGER_ADDRESS = "127.0.0.1:8787", "127.0.0.1:8080"
-UNBUILT = {"runs": "the runs and chat API", "agent": "the agent API"}  # flags of faces that are not there yet
-POOL_SIZE = max(8, 4 * (os.cpu_count() or 1))
+MAIN_ADDRESS, MANAGER_ADDRESS, AGENT_ADDRESS = "127.0.0.1:8787", "127.0.0.1:8080", "127.0.0.1:54000"
+UNBUILT = {"runs": "the runs and chat API"}  # flags of faces that are not there yet
+POOL_SIZE = MOST_EXECUTORS = max(8, 4 * (os.cpu_count() or 1))
+FILE_TABLES = ("serve", "manager", "agent")
 
 COMMON = {
     "config": Option("AGENTD_CONFIG"),
@@ -36,13 +39,17 @@ COMMON = {
     "log-format": Option("AGENTD_LOG_FORMAT", key="serve.log_format", default="text"),
     "log-level": Option("AGENTD_LOG_LEVEL", key="serve.log_level", default="info"),
 }
+EXECUTORS = {
+    "executor-command": Option("EXECUTOR_COMMAND", key="manager.executor_command"),
+    "executor-classpath": Option("EXECUTOR_CLASSPATH"),
+}
+IN_PLACE = {"max-executors": Option("AGENTD_MAX_EXECUTORS", key="serve.max_executors", default=str(MOST_EXECUTORS))}
 MANAGER = {
     "auth-token": Option("AUTH_TOKEN", key="manager.auth_token", secret=True),
     "manager-id": Option("MANAGER_ID", key="manager.manager_id"),
     "pool-size": Option("POOL_SIZE", key="manager.pool_size"),
     "worktree-base-dir": Option("WORKTREE_BASE_DIR", key="manager.worktree_base_dir"),
-    "executor-command": Option("EXECUTOR_COMMAND", key="manager.executor_command"),
-    "executor-classpath": Option("EXECUTOR_CLASSPATH"),
+    **EXECUTORS,
     "idle-timeout-seconds": Option("IDLE_TIMEOUT_SECONDS", key="manager.idle_timeout_seconds", default="900"),
     "eviction-interval-seconds": Option(
         "EVICTION_INTERVAL_SECONDS", key="manager.eviction_interval_seconds", default="60"
@@ -51,14 +58,35 @@ MANAGER = {
         "SESSION_TOKEN_TTL_SECONDS", key="manager.session_token_ttl_seconds", default="3600"
     ),
 }
+AGENT = {
+    "agent-key": Option("API_KEY", many=True, key="agent.api_keys", secret=True),
+    "agent-workspace": Option("AGENTD_AGENT_WORKSPACE", key="agent.workspace"),
+    "url-policy": Option("AGENTD_URL_POLICY", key="agent.url_policy", default=UrlPolicy.LOCAL),
+    "question-timeout": Option("AGENTD_QUESTION_TIMEOUT", key="agent.question_timeout", default="600"),
+    "request-timeout": Option("AGENTD_REQUEST_TIMEOUT", key="agent.request_timeout", default=OFF),
+    "hook-timeout": Option("AGENTD_HOOK_TIMEOUT", key="agent.hook_timeout_default", default="30"),
+    "hook-secret": Option("AGENTD_HOOK_SECRET", key="agent.hook_secret", secret=True),
+    "max-body-bytes": Option("AGENTD_MAX_BODY_BYTES", key="agent.max_body_bytes", default=str(32 << 20)),
+    "default-max-turns": Option("AGENTD_DEFAULT_MAX_TURNS", key="agent.default_max_turns"),
+    "shutdown-grace": Option("AGENTD_SHUTDOWN_GRACE", key="agent.shutdown_grace", default="30"),
+}
+AGENT_OPTIONS = {
+    "listen-addr": Option("LISTEN_ADDR", key="agent.listen", default=AGENT_ADDRESS),
+    **AGENT,
+    **IN_PLACE,
+    **EXECUTORS,
+    **COMMON,
+}
 MANAGER_OPTIONS = {"listen-addr": Option("LISTEN_ADDR", key="manager.listen"), **MANAGER, **COMMON}
 SERVE_OPTIONS = {
     "listen": Option("HARNESS_LISTEN", key="serve.listen", default=MAIN_ADDRESS),
     "admin-token": Option("AGENTD_ADMIN_TOKEN", key="serve.admin_token", secret=True),
     "manager": Option("LISTEN_ADDR", key="manager.listen", default=MANAGER_ADDRESS),
     "runs": Option(default=OFF),
-    "agent": Option(default=OFF),
+    "agent": Option("AGENTD_AGENT_LISTEN", key="agent.listen", default=AGENT_ADDRESS),
     **MANAGER,
+    **AGENT,
+    **IN_PLACE,
     **COMMON,
 }
 
@@ -85,7 +113,7 @@ def load(settings: Settings, env: Mapping[str, str]) -> Settings:
     if (path := config_path(settings.text("config"), env)) is not None:
         settings.defaults["config"] = str(path)
     settings.file = read_config(path).only(*TABLES)
-    for table in ("serve", "manager"):
+    for table in FILE_TABLES:
         settings.file.table(table).only(*keys_of(table))
     return settings
 
@@ -118,15 +146,20 @@ def count(settings: Settings, name: str) -> int:
 
 def seconds(settings: Settings, name: str) -> float:
     """Above 0, fractions too. Of what is none the default is taken, with a warning: the manager contract, §1."""
-    text, default = settings.required(name), float(settings.defaults[name])
+    value, default = _seconds(settings.required(name)), float(settings.defaults[name])
+    if value is not None:
+        return value
+    problem = f"{settings.required(name)} is not a number above 0; {default:g} is used"
+    logger.warning("%s", settings.misfit(name, problem))
+    return default
+
+
+def _seconds(text: str) -> float | None:
     try:
         value = float(text)
     except ValueError:
-        value = math.nan
-    if 0 < value < math.inf:
-        return value
-    logger.warning("%s", settings.misfit(name, f"{text} is not a number above 0; {default:g} is used"))
-    return default
+        return None
+    return value if 0 < value < math.inf else None
 
 
 def one_of(settings: Settings, name: str, words: Sequence[str]) -> str:
@@ -182,6 +215,66 @@ def is_loopback(host: str) -> bool:
         return host.lower() in LOOPBACK_NAMES or host.lower().endswith(".localhost")
 
 
+# --- Executors ----------------------------------------------------------------------------------------------------
+
+
+@attrs.frozen
+class ExecutorSettings:
+    """How executors are started."""
+
+    command: tuple[str, ...] = ()  # that is an executor; empty: this program
+    template: str = ""  # that starts one; empty: nothing does
+    words: tuple[str, ...] = ()  # that every executor is told on its command line
+    url_policy: UrlPolicy = UrlPolicy.LOCAL
+    hook_secret: str = attrs.field(default="", repr=False)
+
+
+def executor_settings(settings: Settings, *, hooks: bool) -> ExecutorSettings:
+    """*hooks*: whether there is a face whose jobs may have them. Raises InvalidSetting."""
+    if settings.text("executor-classpath"):
+        logger.warning("--executor-classpath (EXECUTOR_CLASSPATH) belongs to another program; it is ignored")
+    command, template = executor_command(settings)
+    aliases = settings.aliases("model-alias")
+    words = ("--model-alias", ",".join(f"{name}={model}" for name, model in aliases.items())) if aliases else ()
+    if not hooks:
+        return ExecutorSettings(command, template, words)
+    return ExecutorSettings(command, template, words, url_policy(settings), settings.text("hook-secret") or "")
+
+
+def url_policy(settings: Settings) -> UrlPolicy:
+    """Raises InvalidSetting."""
+    return UrlPolicy(one_of(settings, "url-policy", list(UrlPolicy)))
+
+
+# --- The agent API ------------------------------------------------------------------------------------------------
+
+
+def agent_keys(settings: Settings) -> list[str]:
+    """Those that are given; empty: one is to be made. Raises InvalidSetting."""
+    keys = settings.many("agent-key")
+    if not all(READABLE.fullmatch(key) for key in keys):
+        raise settings.misfit("agent-key", "a key is one word of ASCII")
+    return keys
+
+
+def agent_workspace(settings: Settings) -> Path:
+    """Where queries work that do not say; the current directory if that is not set. Raises InvalidSetting."""
+    path = Path(settings.text("agent-workspace") or ".").expanduser().absolute()
+    if not path.is_dir():
+        raise settings.misfit("agent-workspace", f"{path} is no directory")
+    return path
+
+
+def seconds_or_off(settings: Settings, name: str) -> float | None:
+    """None: it is off. Raises InvalidSetting."""
+    text = settings.required(name)
+    if text in (OFF, "0"):
+        return None
+    if (value := _seconds(text)) is None:
+        raise settings.misfit(name, f"{text} is neither a number above 0 nor {OFF}")
+    return value
+
+
 # --- The manager --------------------------------------------------------------------------------------------------
 
 
@@ -195,17 +288,10 @@ class ManagerSettings:
     idle_seconds: float
     eviction_seconds: float
     token_seconds: float
-    command: tuple[str, ...] = ()  # that is an executor; empty: this program
-    template: str = ""  # that starts one; empty: nothing does
-    words: tuple[str, ...] = ()  # that every executor is told on its command line
 
 
 def manager_settings(settings: Settings) -> ManagerSettings:
     """Raises InvalidSetting."""
-    if settings.text("executor-classpath"):
-        logger.warning("--executor-classpath (EXECUTOR_CLASSPATH) belongs to another program; it is ignored")
-    command, template = executor_command(settings)
-    aliases = settings.aliases("model-alias")
     return ManagerSettings(
         id=manager_id(settings),
         pool_size=count(settings, "pool-size"),
@@ -213,9 +299,6 @@ def manager_settings(settings: Settings) -> ManagerSettings:
         idle_seconds=seconds(settings, "idle-timeout-seconds"),
         eviction_seconds=seconds(settings, "eviction-interval-seconds"),
         token_seconds=seconds(settings, "session-token-ttl-seconds"),
-        command=command,
-        template=template,
-        words=("--model-alias", ",".join(f"{name}={model}" for name, model in aliases.items())) if aliases else (),
     )
 
 

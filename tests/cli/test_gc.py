@@ -19,7 +19,7 @@ from agentd.store.home import Home, make_home
 if TYPE_CHECKING:
     from tests.cli.conftest import Place, StartDaemon
 
-FREE = ("--listen", "127.0.0.1:0", "--manager", "127.0.0.1:0")
+FREE = ("--listen", "127.0.0.1:0", "--manager", "127.0.0.1:0", "--agent", "127.0.0.1:0")
 WHO = ("-c", "user.name=a", "-c", "user.email=a@b")
 
 

@@ -21,7 +21,7 @@ from agentd.daemon.settings import POOL_SIZE
 if TYPE_CHECKING:
     from tests.cli.conftest import Daemon, Place, StartDaemon
 
-FREE = ("--listen", "127.0.0.1:0", "--manager", "127.0.0.1:0")
+FREE = ("--listen", "127.0.0.1:0", "--manager", "127.0.0.1:0", "--agent", "127.0.0.1:0")
 REPO = "git init -q -b main . && git -c user.name=a -c user.email=a@b commit -q --allow-empty -m first"
 
 
@@ -32,23 +32,28 @@ def daemon(start: StartDaemon) -> Daemon:
 
 def test_it_starts_without_settings_and_says_what_is_where(daemon: Daemon, tmp_path: Path) -> None:
     rows = [line.split() for line in daemon.told.splitlines()]
-    assert ["main", daemon.address("main"), "/health", "/metrics", "/agentd/v1", "/manager"] in rows
+    [main] = [row for row in rows if row[:2] == ["main", daemon.address("main")]]
+    assert {"/health", "/metrics", "/agentd/v1", "/manager", "/agent"} <= set(main)
     assert ["manager", daemon.address("manager"), "/"] in rows
-    assert ["admin", str(tmp_path / "data/tokens/admin")] in rows
-    assert ["manager", str(tmp_path / "data/tokens/manager")] in rows
+    assert ["agent", daemon.address("agent"), "/"] in rows
+    for name in ("admin", "manager", "agent"):
+        assert [name, str(tmp_path / "data/tokens" / name)] in rows
     assert daemon.told.endswith(f"\nagentd listening on {daemon.address('main')}\n")
 
 
 def test_its_tokens_are_for_their_owner_and_never_printed(daemon: Daemon, tmp_path: Path) -> None:
-    for name in ("admin", "manager"):
+    for name in ("admin", "manager", "agent"):
         assert (tmp_path / "data/tokens" / name).stat().st_mode & 0o777 == 0o600
         assert daemon.token(name) not in daemon.told + daemon.log()
-    assert daemon.token("admin") != daemon.token("manager")
+    assert len({daemon.token(name) for name in ("admin", "manager", "agent")}) == 3
 
 
 def test_health_is_for_everybody_and_figures_for_who_has_the_token(daemon: Daemon) -> None:
     assert daemon.ask("main", "/health/live")[0] == 200
-    assert json.loads(daemon.ask("main", "/health/ready")[2]) == {"status": "ready", "faces": ["main", "manager"]}
+    assert json.loads(daemon.ask("main", "/health/ready")[2]) == {
+        "status": "ready",
+        "faces": ["main", "manager", "agent"],
+    }
     assert [daemon.ask("main", "/metrics", token=token)[0] for token in ("", "wrong", daemon.token("manager"))] == [
         401
     ] * 3
@@ -85,21 +90,25 @@ def test_a_page_of_somebody_elses_is_turned_away_and_a_name_of_ours_is_not(start
 
 
 def test_tokens_that_are_given_are_used_and_stored_nowhere(start: StartDaemon, tmp_path: Path) -> None:
-    daemon = start("serve", *FREE, AUTH_TOKEN="master-1", AGENTD_ADMIN_TOKEN="admin-1")
+    daemon = start("serve", *FREE, AUTH_TOKEN="master-1", AGENTD_ADMIN_TOKEN="admin-1", API_KEY="key-1")
     assert daemon.ask("manager", "/v1/sessions", token="master-1")[0] == 200
     assert daemon.ask("main", "/metrics", token="admin-1")[0] == 200
+    assert daemon.ask("agent", "/api/v1/sessions", X_API_Key="key-1")[0] == 200
     assert list((tmp_path / "data/tokens").iterdir()) == []
     assert "master-1" not in daemon.told + daemon.log()
 
 
 def test_a_face_may_be_off(start: StartDaemon) -> None:
-    daemon = start("serve", "--listen", "127.0.0.1:0", "--manager", "off")
-    assert "manager" not in daemon.told
-    assert daemon.ask("main", "/manager/health/live")[0] == 404
+    daemon = start("serve", "--listen", "127.0.0.1:0", "--manager", "off", "--agent", "off")
+    assert list(json.loads(daemon.ask("main", "/health/ready")[2])["faces"]) == ["main"]
+    assert not (daemon.root / "data/tokens/manager").exists()
+    assert not (daemon.root / "data/tokens/agent").exists()
 
 
 def test_settings_come_from_the_file_too(start: StartDaemon, place: Place) -> None:
-    env = place.config('[serve]\nlisten = "127.0.0.1:0"\n[manager]\nlisten = "127.0.0.1:0"\npool_size = 3\n')
+    env = place.config(
+        '[serve]\nlisten = "127.0.0.1:0"\n[manager]\nlisten = "127.0.0.1:0"\npool_size = 3\n[agent]\nlisten = "off"\n'
+    )
     daemon = start("serve", **env)
     assert json.loads(daemon.ask("manager", "/health/live")[2])["poolSize"] == 3
 
@@ -218,9 +227,13 @@ def test_a_service_manager_is_told_when_it_is_ready_and_when_it_stops(start: Sta
 # --- What keeps it from starting ----------------------------------------------------------------------------------
 
 
+def agent_off(flags: tuple[str, ...]) -> tuple[str, ...]:
+    return () if any(flag.startswith("--agent=") for flag in flags) else ("--agent=off",)
+
+
 def refused(place: Place, *flags: str, **env: str) -> str:
     """The one line that it says."""
-    done = place.run("serve", "--data-dir", str(place.root / "data"), "--listen", "127.0.0.1:0", *flags, **env)
+    done = place.run("serve", "--data-dir", str(place.root / "data"), *FREE[:2], *agent_off(flags), *flags, **env)
     assert (done.returncode, done.stdout) == (1, "")
     [line] = done.stderr.splitlines()
     return line.removeprefix("agentd serve: ")
@@ -248,12 +261,25 @@ def test_a_second_daemon_on_the_same_data_is_told_who_has_it_since_when(daemon: 
         ([], {"POOL_SIZE": "many"}, "", "--pool-size (POOL_SIZE): many is not a whole number above 0"),
         ([], {}, "[manager]\npool_size = -1", "manager.pool_size: -1 is not a whole number above 0"),
         ([], {}, "[manager]\npool_sise = 1", "manager.pool_sise: no such key; did you mean pool_size?"),
-        ([], {}, "[serve]\nx = 1", "serve.x: no such key; there are: listen, admin_token, allowed_hosts, log_format"),
+        (
+            [],
+            {},
+            "[serve]\nx = 1",
+            "serve.x: no such key; there are: listen, admin_token, max_executors, allowed_hosts",
+        ),
         ([], {}, "[manger]\n", "manger: no such key; did you mean manager?"),
         (["--manager=here"], {}, "", "--manager (LISTEN_ADDR): here is neither host:port nor unix:/path"),
         (["--manager-id=x"], {}, "", "--manager-id (MANAGER_ID): x is not a UUID"),
         (["--log-level=loud"], {}, "", "--log-level (AGENTD_LOG_LEVEL): loud is not debug or info or warning or error"),
-        (["--agent=127.0.0.1:1"], {}, "", "--agent: this version of agentd does not have the agent API yet"),
+        (["--runs=127.0.0.1:1"], {}, "", "--runs: this version of agentd does not have the runs and chat API yet"),
+        (["--agent=here"], {}, "", "--agent (AGENTD_AGENT_LISTEN): here is neither host:port nor unix:/path"),
+        (["--max-executors=0"], {}, "", "--max-executors (AGENTD_MAX_EXECUTORS): 0 is not a whole number above 0"),
+        (
+            ["--agent-workspace=/nothing"],
+            {},
+            "",
+            "--agent-workspace (AGENTD_AGENT_WORKSPACE): /nothing is no directory",
+        ),
         (["--executor-command=x {argv} {who}"], {}, "", "launch template: {who} is none of"),
         (["--model-alias=x"], {}, "", "a model alias is NAME=MODEL"),
     ],

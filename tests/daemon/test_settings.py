@@ -9,10 +9,15 @@ import pytest
 
 from agentd.config import Settings, read_settings
 from agentd.daemon.settings import (
+    AGENT_OPTIONS,
+    FILE_TABLES,
     MANAGER_OPTIONS,
     SERVE_OPTIONS,
     Address,
     address,
+    agent_keys,
+    agent_workspace,
+    executor_settings,
     hosts,
     keys_of,
     load_serve,
@@ -20,9 +25,11 @@ from agentd.daemon.settings import (
     refuse_open,
     refuse_unbuilt,
     seconds,
+    seconds_or_off,
     worktree_base,
 )
 from agentd.errors import InvalidSetting
+from agentd.wire.urlpolicy import UrlPolicy
 
 
 def serve(*argv: str, **env: str) -> Settings:
@@ -85,9 +92,9 @@ def test_worktrees_are_in_the_data_directory_unless_they_are_said_to_be_elsewher
 
 
 def test_aliases_go_to_every_executor() -> None:
-    found = manager_settings(serve("--model-alias", "a=b", MODEL_ALIASES="c=d,e=f"))
+    found = executor_settings(serve("--model-alias", "a=b", MODEL_ALIASES="c=d,e=f"), hooks=False)
     assert found.words == ("--model-alias", "c=d,e=f,a=b")
-    assert manager_settings(serve()).words == ()
+    assert executor_settings(serve(), hooks=False).words == ()
 
 
 @pytest.mark.parametrize(
@@ -102,33 +109,67 @@ def test_aliases_go_to_every_executor() -> None:
 def test_an_executor_command_is_a_program_or_what_starts_one(
     text: str, command: tuple[str, ...], template: str
 ) -> None:
-    found = manager_settings(serve("--executor-command", text))
+    found = executor_settings(serve("--executor-command", text), hooks=False)
     assert (found.command, found.template) == (command, template)
 
 
 def test_an_executor_command_that_no_shell_could_read_is_refused() -> None:
     with pytest.raises(InvalidSetting, match=r"--executor-command \(EXECUTOR_COMMAND\): No closing quotation"):
-        manager_settings(serve("--executor-command", "a 'b"))
+        executor_settings(serve("--executor-command", "a 'b"), hooks=False)
 
 
 def test_names_of_this_server_may_be_repeated_or_listed() -> None:
     assert hosts(serve("--allowed-host", "a, b", "--allowed-host=c")) == ["a", "b", "c"]
 
 
-@pytest.mark.parametrize("face", ["runs", "agent"])
+@pytest.mark.parametrize("face", ["runs"])
 def test_a_face_that_is_not_there_can_only_be_off(face: str) -> None:
     refuse_unbuilt(serve(f"--{face}=off"))
     with pytest.raises(InvalidSetting, match=f"--{face}: this version of agentd does not have"):
         refuse_unbuilt(serve(f"--{face}=127.0.0.1:1"))
 
 
-def test_both_verbs_mean_the_same_by_the_same_key_and_variable() -> None:
-    for name in MANAGER_OPTIONS.keys() & SERVE_OPTIONS.keys():
-        assert MANAGER_OPTIONS[name] == SERVE_OPTIONS[name]
-    assert {option.key for option in MANAGER_OPTIONS.values()} <= {option.key for option in SERVE_OPTIONS.values()}
+def test_all_verbs_mean_the_same_by_the_same_key_and_variable() -> None:
+    for options in (MANAGER_OPTIONS, AGENT_OPTIONS):
+        for name in options.keys() & SERVE_OPTIONS.keys():
+            assert options[name] == SERVE_OPTIONS[name]
+        assert {option.key for option in options.values()} <= {option.key for option in SERVE_OPTIONS.values()}
     assert MANAGER_OPTIONS["listen-addr"].variable == SERVE_OPTIONS["manager"].variable == "LISTEN_ADDR"
 
 
 def test_no_key_of_the_file_is_there_twice() -> None:
-    for table in ("serve", "manager"):
+    for table in FILE_TABLES:
         assert len(keys_of(table)) == len(set(keys_of(table))) > 0
+
+
+@pytest.mark.parametrize(("text", "limit"), [("off", None), ("0", None), ("2.5", 2.5)])
+def test_a_time_that_may_be_off_is_a_number_or_none(text: str, limit: float | None) -> None:
+    assert seconds_or_off(serve("--request-timeout", text), "request-timeout") == limit
+
+
+def test_a_time_that_is_neither_is_refused() -> None:
+    with pytest.raises(InvalidSetting, match=r"--request-timeout \(AGENTD_REQUEST_TIMEOUT\): soon is neither"):
+        seconds_or_off(serve("--request-timeout", "soon"), "request-timeout")
+
+
+def test_api_keys_may_be_several_and_are_words_that_a_client_can_send() -> None:
+    assert agent_keys(serve("--agent-key", "a", "--agent-key=b", API_KEY="c")) == ["a", "b"]
+    assert agent_keys(serve(API_KEY="c")) == ["c"]
+    assert agent_keys(serve()) == []
+    with pytest.raises(InvalidSetting, match=r"^--agent-key \(API_KEY\): a key is one word of ASCII$"):
+        agent_keys(serve(API_KEY="two words"))
+
+
+def test_hooks_are_held_to_the_policy_and_signed_where_there_is_a_face_for_them() -> None:
+    settings = serve("--url-policy", "strict", "--hook-secret", "s")
+    assert executor_settings(settings, hooks=True).url_policy is UrlPolicy.STRICT
+    assert executor_settings(settings, hooks=True).hook_secret == "s"
+    with pytest.raises(InvalidSetting, match=r"^--url-policy \(AGENTD_URL_POLICY\): open is not local or strict$"):
+        executor_settings(serve("--url-policy", "open"), hooks=True)
+
+
+def test_queries_work_in_the_current_directory_unless_another_is_set(tmp_path: Path) -> None:
+    assert agent_workspace(serve()) == Path.cwd()
+    assert agent_workspace(serve("--agent-workspace", str(tmp_path))) == tmp_path
+    with pytest.raises(InvalidSetting, match=r"^--agent-workspace .*: /nothing is no directory$"):
+        agent_workspace(serve("--agent-workspace", "/nothing"))

@@ -16,7 +16,7 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 def test_the_unit_that_it_prints_runs_it(pyz: Path, run: Run, bare: Mapping[str, str], tmp_path: Path) -> None:
     unit = run(pyz, "systemd-unit", "--user").stdout
     [command] = re.findall(r"^ExecStart=(.*)$", unit, re.MULTILINE)
-    argv = [*shlex.split(command), "--listen", "127.0.0.1:0", "--manager", "127.0.0.1:0"]
+    argv = [*shlex.split(command), "--listen", "127.0.0.1:0", "--manager", "127.0.0.1:0", "--agent", "127.0.0.1:0"]
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind(str(tmp_path / "notify"))
         systemd.settimeout(30)

@@ -34,7 +34,16 @@ def manager(repo: Path, scratch: Path) -> Settings:
     return {"AUTH_TOKEN": "test-master-token", "POOL_SIZE": "4", **places}
 
 
-SEEDS: Mapping[str, Callable[[Path, Path], Settings]] = {"executor": executor, "manager": manager}  # verb and document
+def agent(repo: Path, scratch: Path) -> Settings:
+    places = {"AGENTD_AGENT_WORKSPACE": str(repo), "AGENTD_DATA_DIR": str(scratch / "data")}
+    return {"API_KEY": "your-api-key-here", **places}
+
+
+SEEDS: Mapping[str, Callable[[Path, Path], Settings]] = {  # verb and document
+    "executor": executor,
+    "manager": manager,
+    "agent": agent,
+}
 
 
 @contextmanager

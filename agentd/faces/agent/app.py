@@ -86,7 +86,6 @@ class AgentSettings:
     """What is set of this API, but for what requests are read by, which is in *terms*. Times are seconds."""
 
     terms: Terms
-    keys: tuple[str, ...] = attrs.field(repr=False)
     request_seconds: float | None = None  # for which a single query may run; None: no limit
     max_body_bytes: int = 32 * 1024 * 1024
     grace_seconds: float = 30.0  # for runs to end when the server stops
