@@ -326,7 +326,7 @@ class Dialect:
             "total_cost_usd": data["cost"],
             "usage": shapes.usage(total),
             "model_usage": {model: shapes.usage(used) for model, used in self._usage.items()},
-            "result": data["result"] if data["result"] is not None else self._text,
+            "result": data["result"] if data["result"] is not None else self._text or None,
             "structured_output": data.get("structured"),
         }
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from agentd.domain import Record
-from agentd.faces.agent.dialect import Dialect, Event
+from agentd.faces.agent.dialect import Dialect, Event, refused
 from tests.agentapi import check_run
 from tests.agentlogs import LOGS, jobs_of, made
 from tests.workshop import Workshop
@@ -64,3 +64,251 @@ async def test_an_answer(workshop: Workshop) -> None:
     assert result(events)["model_usage"] == {"sonnet": counted}
     assert (result(events)["result"], result(events)["total_cost_usd"]) == ("Hello, world.", 0.0)
     assert events[-1].data == {"reason": "completed"}
+
+
+async def test_the_prompt_is_told_where_files_can_be_rewound_to_it(workshop: Workshop) -> None:
+    _, records = await made(workshop, "without_partials")
+    [prompt, results] = messages(fold(records), "user")
+    [said] = [record.data for record in records if record.type == "message" and record.data["role"] == "user"]
+    assert (prompt["uuid"], prompt["content"][0]["text"]) == (said["id"], "do it")
+    assert [block["type"] for block in results["content"]] == ["tool_result"]
+
+
+async def test_results_are_one_message_in_the_order_of_the_calls(workshop: Workshop) -> None:
+    _, records = await made(workshop, "tools")
+    first = messages(fold(records), "user")[1]
+    assert [(block["content"], block["is_error"]) for block in first["content"]] == [
+        ("saw a", False),
+        ("that did not work", True),
+        (f"saw {'b' * 999}", False),
+    ]
+
+
+async def test_a_question_names_the_call_and_what_can_be_answered(workshop: Workshop) -> None:
+    _, records = await made(workshop, "asks")
+    first = next(event.data for event in fold(records) if event.name == "question")
+    opened = next(record.data for record in records if record.type == "ask.opened")
+    assert first == {
+        "tool_use_id": opened["call"],
+        "question": "Allow Write: a?",
+        "session_id": "s",
+        "question_id": opened["id"],
+        "kind": "permission",
+        "options": ["allow", "deny", "always"],
+        "questions": None,
+        "tool_name": "Write",
+        "tool_input": {"about": "a"},
+    }
+
+
+async def test_what_a_subagent_says_names_the_call_that_it_works_for(workshop: Workshop) -> None:
+    _, records = await made(workshop, "subagents")
+    events = fold(records)
+    calls = [block["id"] for block in messages(events, "assistant")[0]["content"]]
+    assert {data["parent_tool_use_id"] for data in messages(events, "assistant")} == {None, *calls}
+    assert result(events)["num_turns"] == 2
+
+
+async def test_a_run_that_never_started_says_how_it_was_asked_for(workshop: Workshop) -> None:
+    _, records = await made(workshop, "no_such_model")
+    events = fold(records)
+    assert names(events) == ["init", "user", "error", "result", "done"]
+    assert (events[0].data["model"], events[0].data["tools"], events[0].data["resolved_model"]) == ("sonnet", [], None)
+    assert events[2].data["code"] == "MODEL_UNAVAILABLE"
+    assert [event.ident for event in events] == ["4-1", "4-2", "4-3", "4-4", "4"]
+
+
+@pytest.mark.parametrize("name", ["cancelled_in_a_tool", "cancelled_while_the_model_speaks"])
+async def test_a_run_that_was_stopped_is_interrupted_and_no_error(workshop: Workshop, name: str) -> None:
+    _, records = await made(workshop, name)
+    events = fold(records)
+    assert (result(events)["stop_reason"], result(events)["is_error"]) == ("interrupted", False)
+    assert events[-1].data == {"reason": "interrupted"}
+
+
+async def test_a_call_that_was_stopped_has_a_result_that_says_so(workshop: Workshop) -> None:
+    _, records = await made(workshop, "cancelled_in_a_tool")
+    [results] = messages(fold(records), "user")
+    assert [block["is_error"] for block in results["content"]] == [False, True]
+    assert results["content"][1]["content"].startswith("[interrupted")
+
+
+async def test_a_run_that_its_executor_left_is_an_error(workshop: Workshop) -> None:
+    _, records = await made(workshop, "interrupted")
+    events = fold(records)
+    assert [event.data["code"] for event in events if event.name == "error"] == ["AGENT_ERROR"]
+    assert events[-1].data == {"reason": "error"}
+
+
+async def test_a_run_that_is_out_of_turns_is_no_error_and_not_complete(workshop: Workshop) -> None:
+    _, records = await made(workshop, "out_of_turns")
+    told_of_it = result(fold(records))
+    assert (told_of_it["stop_reason"], told_of_it["is_complete"], told_of_it["is_error"]) == (
+        "max_turns_reached",
+        False,
+        False,
+    )
+
+
+async def test_what_a_notice_says_is_a_system_message(workshop: Workshop) -> None:
+    _, records = await made(workshop, "summed_up")
+    [message] = messages(fold(records), "system")
+    assert message["content"][0]["text"].startswith("the conversation was summed up")
+
+
+async def test_each_run_of_a_session_has_events_of_its_own(workshop: Workshop) -> None:
+    _, records = await made(workshop, "two_runs")
+    first, second = (fold(records, job) for job in jobs_of(records))
+    assert (first[0].data["model"], result(first)["result"]) == ("sonnet", "Still one.")
+    assert (second[0].data["model"], result(second)["result"]) == ("opus", "Two.")
+    assert (result(first)["num_turns"], result(second)["num_turns"]) == (2, 1)
+
+
+@pytest.mark.parametrize("name", LOGS)
+async def test_a_copy_goes_on_by_itself(workshop: Workshop, name: str) -> None:
+    _, records = await made(workshop, name)
+    for cut in range(len(records)):
+        dialect = Dialect("s", jobs_of(records)[0])
+        for record in records[:cut]:
+            dialect.apply(record)
+        other = dialect.copy()
+        rest = [dialect.apply(record) for record in records[cut:]]
+        assert [other.apply(record) for record in records[cut:]] == rest
+
+
+# --- Single records -----------------------------------------------------------------------------------------------
+
+
+def run_of(*entries: tuple[str, dict[str, Any]], **spec: Any) -> list[Event]:
+    """A job that says this between its beginning and its end."""
+    started = {"model": "m", "resolved_model": "m-1", "provider": "p", "tools": ["Read"], "mcp_servers": []}
+    started |= {"permission_mode": "plan", "cwd": "/here"}
+    ended = {"outcome": "completed", "stop_reason": "completed", "error": None, "result": "R", "cost": None}
+    all_of_them: tuple[tuple[str, dict[str, Any]], ...] = (
+        ("job.created", {"spec": spec}),
+        ("job.started", started),
+        *entries,
+        ("job.finished", ended | {"duration_ms": 5, "structured": {"a": 1}}),
+    )
+    events = fold([Record(pos, pos, "j", kind, data) for pos, (kind, data) in enumerate(all_of_them, 1)], "j")
+    check_run(told(events))
+    return events
+
+
+def delta(message: str, index: int, kind: str = "text", text: str = "x", **more: Any) -> tuple[str, dict[str, Any]]:
+    return f"{kind}.delta", {"message": message, "block": index, "text": text, **more}
+
+
+def said(message: str, *content: dict[str, Any], model: str = "m-1", broke_off: bool = False) -> Any:
+    used = None if broke_off else {"input_tokens": 1, "output_tokens": 1, "cached_tokens": 0}
+    return "message", {"id": message, "role": "assistant", "content": list(content), "model": model, "usage": used}
+
+
+def text(value: str) -> dict[str, Any]:
+    return {"type": "text", "text": value}
+
+
+def use(call: str, **call_input: Any) -> dict[str, Any]:
+    return {"type": "tool_use", "id": call, "name": "Read", "input": call_input}
+
+
+def finished(call: str, **more: Any) -> tuple[str, dict[str, Any]]:
+    return "tool.finished", {"call": call, "ok": True, "content": [text("R")], **more}
+
+
+def partials(events: list[Event]) -> list[tuple[str, int]]:
+    return [(e.data["type"].removeprefix("content_block_"), e.data["index"]) for e in events if e.name == "partial"]
+
+
+def test_calls_may_grow_side_by_side() -> None:
+    calls = [use("a", x=1), use("b", y=2)]
+    pieces = [("a", 1, '{"x"'), ("b", 2, '{"y": 2'), ("a", 1, ": 1}"), ("b", 2, "}")]
+    growing = [delta("M", index, "input", piece, call=call, name="Read") for call, index, piece in pieces]
+    events = run_of(
+        delta("M", 0), *growing, said("M", text("x"), *calls), finished("a"), finished("b"), face={"partials": True}
+    )
+    assert partials(events) == [
+        *(("start", 0), ("delta", 0), ("stop", 0), ("start", 1), ("delta", 1), ("start", 2), ("delta", 2)),
+        *(("delta", 1), ("delta", 2), ("stop", 1), ("stop", 2)),
+    ]
+
+
+def test_a_block_that_was_not_streamed_has_one_delta() -> None:
+    events = run_of(
+        said("M", text("whole"), use("a", x=1), use("b")), finished("b"), finished("a"), face={"partials": 1}
+    )
+    assert partials(events) == [
+        *(("start", 0), ("delta", 0), ("stop", 0), ("start", 1), ("delta", 1), ("stop", 1), ("start", 2), ("stop", 2)),
+    ]
+
+
+def test_a_reply_after_one_that_broke_off_begins_anew() -> None:
+    events = run_of(
+        *(delta("M", 0, "thinking"), delta("M", 1, text="lost"), delta("N", 0, text="found"), said("N", text("found"))),
+        face={"partials": True},
+    )
+    assert partials(events)[:5] == [("start", 0), ("delta", 0), ("stop", 0), ("start", 1), ("delta", 1)]
+    assert partials(events)[5:] == [("stop", 1), ("start", 0), ("delta", 0), ("stop", 0)]
+
+
+def test_a_model_that_took_over_is_named() -> None:
+    events = run_of(said("M", text("a")), said("N", text("b"), model="other-1"), face={"model": "opus"})
+    assert [data["model"] for data in messages(events, "assistant")] == ["opus", "other-1"]
+
+
+def test_pictures_in_results_are_parts_of_a_list() -> None:
+    picture = {"type": "image", "media_type": "image/png", "data": "", "sha256": "0a"}
+    events = run_of(said("M", use("a")), finished("a", content=[text("a"), picture]))
+    [results] = messages(events, "user")
+    assert results["content"][0]["content"] == [
+        {"type": "text", "text": "a"},
+        {"type": "image", "source": {"type": "blob", "media_type": "image/png", "sha256": "0a"}},
+    ]
+
+
+def test_what_comes_before_init_waits_for_it() -> None:
+    notice = ("notice", {"level": "info", "code": "X", "text": "early"})
+    records = [Record(1, 0, "j", "job.created", {"spec": {"face": {}}}), Record(2, 0, "j", *notice)]
+    end = {"outcome": "failed", "stop_reason": "error", "error": {"code": "LOOP", "message": "m"}, "result": None}
+    records.append(Record(3, 0, "j", "job.finished", {**end, "cost": None, "duration_ms": 1}))
+    events = fold(records, "j")
+    assert names(events) == ["init", "system", "error", "result", "done"]
+    assert events[2].data == {"code": "AGENT_ERROR", "message": "m", "details": {"cause": "LOOP"}}
+
+
+def test_that_there_is_no_price_is_told_where_there_is_a_budget() -> None:
+    notice = ("notice", {"level": "info", "code": "NO_PRICE", "text": "no price"})
+    assert messages(run_of(notice), "system") == []
+    assert len(messages(run_of(notice, limits={"usd": 1.0}), "system")) == 1
+
+
+def test_what_was_asked_for_and_is_not_there_is_told_in_init() -> None:
+    face = {"mcp_servers": {"db": {}}, "plugins": [{"name": "p"}, {"name": "q", "enabled": False}]}
+    init = run_of(face=face)[0].data
+    assert [(server["name"], server["status"]) for server in init["mcp_servers"]] == [("db", "failed")]
+    assert (init["plugins"], [each["name"] for each in init["plugin_errors"]]) == (["p"], ["p"])
+    assert (init["permission_mode"], init["cwd"], init["commands"]) == ("plan", "/here", [])
+
+
+def test_a_question_that_the_model_asks_has_the_labels_of_its_options() -> None:
+    asked: dict[str, Any] = {"id": "q", "kind": "question", "call": "a", "tool": "AskUserQuestion", "input": {}}
+    asked |= {
+        "question": "Which?",
+        "options": [{"label": "A", "description": ""}],
+        "questions": [{"question": "Which?"}],
+    }
+    events = run_of(said("M", use("a")), ("ask.opened", asked), finished("a"))
+    [question] = [event.data for event in events if event.name == "question"]
+    assert (question["options"], question["tool_name"], question["tool_input"]) == (["A"], None, None)
+    assert question["questions"] == [{"question": "Which?"}]
+
+
+def test_what_the_result_says_as_json_is_in_it() -> None:
+    assert result(run_of())["structured_output"] == {"a": 1}
+
+
+def test_a_run_without_a_session_has_an_end_too() -> None:
+    events = refused("gone", "SESSION_NOT_FOUND", "Session gone not found", {"face": {"model": "haiku"}})
+    check_run(told(events))
+    assert events[0].data["session_id"] == "gone"
+    assert {event.ident for event in events} == {"0"}
