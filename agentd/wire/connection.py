@@ -16,7 +16,7 @@ import trio
 from agentd.errors import PayloadTooLarge
 from agentd.wire.answers import send_answer, send_whole
 from agentd.wire.feed import Hub
-from agentd.wire.frames import BadHandshake
+from agentd.wire.frames import WANTED, BadHandshake
 from agentd.wire.head import CONTINUE, Form
 from agentd.wire.hosts import ForeignRequest, HostCheck
 from agentd.wire.limits import Limits
@@ -212,7 +212,7 @@ class Connection:
             return mount.failed(exc)
         answer = await mount.call(route, request)
         if type(answer) is Upgrade and not self._head.modern:  # RFC 9110, 7.8
-            return mount.failed(BadHandshake(426, "a WebSocket needs HTTP/1.1"))
+            return default_answer_error(BadHandshake(426, "a WebSocket needs HTTP/1.1", WANTED))
         return answer
 
     async def _take_body(self, request: Request, route: Route, limit: int | None) -> None:

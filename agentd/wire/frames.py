@@ -24,7 +24,7 @@ MAX_REASON_BYTES = 123  # a control frame holds 125, and two are the code
 _TEXT, _BINARY, _CLOSE = 0x81, 0x82, 0x88  # each the last frame of its message: we never send one in pieces
 _KEY = re.compile(r"[A-Za-z0-9+/]{22}==")  # 16 bytes
 
-_NO_UPGRADE: Fields = (("Upgrade", "websocket"), ("Connection", "Upgrade"))
+WANTED: Fields = (("Upgrade", "websocket"), ("Connection", "Upgrade"))
 
 
 class BadHandshake(AgentdError):
@@ -47,7 +47,7 @@ def upgrade(request: Request, handler: Callable[[WebSocket], Awaitable[None]]) -
     """The answer that makes the connection a WebSocket. *handler* has it then: when it returns the socket is closed,
     when it raises that is logged and closed with 1011. Raises BadHandshake: 400, 426."""
     if not is_handshake(request):
-        raise BadHandshake(426, "here is a WebSocket; open it with one", _NO_UPGRADE)
+        raise BadHandshake(426, "here is a WebSocket; open it with one", WANTED)
     if request.method != "GET" or "upgrade" not in request.headers.tokens("connection"):
         raise BadHandshake(400, "a WebSocket is opened by a GET with `Connection: Upgrade`")
     version = request.headers.get("sec-websocket-version")

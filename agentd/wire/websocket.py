@@ -96,8 +96,10 @@ class WebSocket:
     async def close(self, code: int = NORMAL, reason: str = "") -> None:
         """Say so, and wait a moment for the client to agree. Of a *reason* 123 bytes are sent; what the client has sent
         and nobody received is lost. Does nothing if the socket is closed."""
-        with trio.move_on_after(self._client.limits.linger_seconds):
+        with trio.move_on_after(self._client.limits.linger_seconds) as waiting:
             await self._library.aclose(code, short_reason(reason) or None)
+        if waiting.cancelled_caught:
+            self._client.scope.cancel()
 
     # --- looked after by a Hub, and run by serve_websocket() -------------------------------------------------------
 
@@ -133,15 +135,18 @@ class WebSocket:
 
 async def serve_websocket(client: Client, answer: Upgrade, request_id: str, early: bytes) -> bool:
     """From the handshake to the end. *early*: what the client sent with it. True: it may be sending still."""
-    stream = _Stream(client.transport, handshake(answer.key) + early)
+    stream = _Stream(client.transport, handshake(answer.key), early)
     try:
         async with trio.open_nursery() as nursery:
             request = await wrap_server_stream(nursery, stream, 0, client.limits.message, RECEIVE_BYTES)
-            stream.library = await request.accept(extra_headers=_encoded(answer, request_id))
-            socket = WebSocket(client, stream.library, stream, nursery)
+            library = await request.accept(extra_headers=_encoded(answer, request_id))
+            stream.open(library)
+            socket = WebSocket(client, library, stream, nursery)
             with client.hub.holding(socket):
                 await socket.handle(answer)
-            nursery.cancel_scope.cancel()
+            nursery.cancel_scope.deadline = (
+                trio.current_time() + client.limits.linger_seconds
+            )  # the library says goodbye
     except Exception as exc:
         if not stream.outbox.over:
             raise
@@ -157,22 +162,43 @@ def _encoded(answer: Upgrade, request_id: str) -> list[tuple[bytes, bytes]]:
 class _Stream(trio.abc.Stream):
     """What trio-websocket reads: its handshake once more, and then what comes. What it writes shares the outbox."""
 
-    __slots__ = ("_early", "gone", "is_closed_by_both", "is_silent", "is_waiting", "library", "outbox")
+    __slots__ = (
+        "_early",
+        "_head",
+        "_library",
+        "_opened",
+        "gone",
+        "is_closed_by_both",
+        "is_silent",
+        "is_waiting",
+        "outbox",
+    )
 
-    def __init__(self, transport: Transport, early: bytes) -> None:
+    def __init__(self, transport: Transport, head: bytes, early: bytes) -> None:
         self.outbox = Outbox(transport)
         self.gone = trio.Event()  # nothing more comes
         self.is_waiting = False  # for bytes: else somebody up there has not taken what came
         self.is_silent = False  # set by whoever asks; when something comes it is not
         self.is_closed_by_both = False
-        self.library: WebSocketConnection | None = None
+        self._head = head
         self._early = early
+        self._opened = trio.Event()
+        self._library: WebSocketConnection | None = None
+
+    def open(self, library: WebSocketConnection) -> None:
+        """The handshake was answered."""
+        self._library = library
+        self._opened.set()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        if self._early:
+        if self._head:
             await trio.lowlevel.checkpoint()
-            data, self._early = self._early, b""
-            return data
+            head, self._head = self._head, b""
+            return head
+        await self._opened.wait()  # wsproto loses what it is given of a client that does not wait for the answer
+        if self._early:
+            early, self._early = self._early, b""
+            return early
         if self.gone.is_set():
             raise trio.ClosedResourceError
         self.is_silent, self.is_waiting = False, True
@@ -201,5 +227,5 @@ class _Stream(trio.abc.Stream):
         the protocol, which should learn why (RFC 6455, 7.1.7)."""
         self.gone.set()
         self.is_closed_by_both = self.outbox.over
-        if not self.outbox.over and self.library is not None and (reason := self.library.closed) is not None:
+        if not self.outbox.over and self._library is not None and (reason := self._library.closed) is not None:
             await self.send_all(close_frame(reason.code, reason.reason or ""))
