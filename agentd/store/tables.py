@@ -74,6 +74,7 @@ class Query:
     last_states: Sequence[str] = ()  # of sessions: how their last job ended
     title: str | None = None  # of sessions: what they are called has it in it
     workspace: str | None = None
+    start: str | None = None  # what the ids of sessions begin with
     limit: int = 100
     offset: int = 0  # of sessions: so many are passed over
     cursor: str | None = None
@@ -177,6 +178,8 @@ class Where:
         for column, value in wanted.items():
             if value is not None:
                 self.add(f"{column} = ?", value)
+        if query.start is not None:
+            self.add("s.id >= ? AND s.id < ?", query.start, f"{query.start}~")
         return self
 
     def one_of(self, column: str, values: Sequence[str]) -> Where:
