@@ -58,12 +58,13 @@ class Description:
     problem: Mapping[str, Any]  # JSON Schema of an error's body
     refusals: Mapping[int, str]  # what any route may answer that is not public
     always: Mapping[int, str] = attrs.field(factory=lambda: {500: "A bug of ours."})  # what any route may answer
+    schemas: Mapping[str, Any] = attrs.field(factory=dict)  # that those of operations refer to, by name
 
 
 def make_document(about: Description, routes: Routes, server: str = "/") -> dict[str, Any]:
     """The document of *routes*, which are served below *server*. Raises KeyError for one that nothing is said of."""
     schemas = Schemas()
-    schemas.named["Problem"] = dict(about.problem)
+    schemas.named |= {"Problem": dict(about.problem), **about.schemas}
     paths: dict[str, dict[str, Any]] = {}
     tags: dict[str, None] = {}
     for route in routes:
@@ -120,7 +121,8 @@ def _path_parameters(route: Route) -> Iterator[dict[str, Any]]:
 def _parameters(place: str, said: Mapping[str, Parameter]) -> Iterator[dict[str, Any]]:
     for name, each in said.items():
         required = {"required": True} if each.required else {}
-        yield {"name": name, "in": place, "description": each.summary, **required, "schema": dict(each.schema)}
+        described = {"description": each.summary} if each.summary else {}
+        yield {"name": name, "in": place, **described, **required, "schema": dict(each.schema)}
 
 
 def _answer(status: int, what: str, said: Operation, schemas: Schemas) -> dict[str, Any]:

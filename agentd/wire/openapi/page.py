@@ -84,12 +84,12 @@ def _operation(document: Mapping[str, Any], path: str, method: str, told: Mappin
     whole = f"{_server(document).rstrip('/')}{path}"
     parts = [f"<pre>{escape(_curl(document, whole, method, told))}</pre>", *_parameters(told.get("parameters", ()))]
     for media_type, content in told.get("requestBody", {}).get("content", {}).items():
-        parts += [f"<h3>Body: {escape(media_type)}</h3>", _schema(content["schema"])]
+        parts += [f"<h3>Body: {escape(media_type)}</h3>", _schema(document, content["schema"])]
     rows = [(status, answer["description"]) for status, answer in told["responses"].items()]
     parts += ["<h3>Answers</h3>", _table(rows)]
     for media_type, content in _successful(told).items():
         if content["schema"] not in ({}, {"type": "string"}):
-            parts += [f"<h3>What is answered: {escape(media_type)}</h3>", _schema(content["schema"])]
+            parts += [f"<h3>What is answered: {escape(media_type)}</h3>", _schema(document, content["schema"])]
     head = (
         f'<span class="method {method}">{method.upper()}</span><code class="path">{escape(whole)}</code>'
         f'<span class="what">{escape(told["summary"])}</span>'
@@ -133,28 +133,30 @@ def _table(rows: Sequence[tuple[str, str]]) -> str:
     return f'<div class="wide"><table>{cells}</table></div>'
 
 
-def _schema(schema: Mapping[str, Any]) -> str:
-    if "$ref" in schema:
-        name = str(schema["$ref"]).rsplit("/", 1)[1]
-        return f'<p><a href="#schema-{escape(name)}">{escape(name)}</a></p>'
-    return f"<pre>{escape(json.dumps(schema, indent=2, ensure_ascii=False))}</pre>" if schema else "<p>Any JSON.</p>"
+def _schema(document: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
+    """Its fields, where it has any; those of schemas inside it are at the end of the page."""
+    found = document["components"]["schemas"][_name(schema)] if "$ref" in schema else schema
+    if not found:
+        return "<p>Any JSON.</p>"
+    fields, required = found.get("properties", {}), found.get("required", ())
+    rows = [(name, f"{_kind(fields[name])}{', required' if name in required else ''}") for name in fields]
+    return _table(rows) if rows else f"<pre>{escape(json.dumps(found, indent=2, ensure_ascii=False))}</pre>"
+
+
+def _name(reference: Mapping[str, Any]) -> str:
+    return str(reference["$ref"]).rsplit("/", 1)[1]
 
 
 def _named(document: Mapping[str, Any]) -> Iterator[str]:
-    """The schemas that are referred to: always open, as a link cannot open them."""
     yield "<h2>Schemas</h2>"
     for name, schema in document["components"]["schemas"].items():
-        yield f'<h3 id="schema-{escape(name)}">{escape(name)}</h3>'
-        fields = schema.get("properties", {})
-        required = schema.get("required", ())
-        rows = [(each, f"{_kind(fields[each])}{', required' if each in required else ''}") for each in fields]
-        yield _table(rows) if rows else _schema(schema)
+        yield f"<h3>{escape(name)}</h3>{_schema(document, schema)}"
 
 
 def _kind(schema: Mapping[str, Any]) -> str:
     """A schema in a few words."""
     if "$ref" in schema:
-        return str(schema["$ref"]).rsplit("/", 1)[1]
+        return _name(schema)
     if "enum" in schema:
         return "one of " + ", ".join(json.dumps(each) for each in schema["enum"])
     if "anyOf" in schema:

@@ -1,0 +1,160 @@
+"""What is said of each route of the agent API in its OpenAPI document. The contract: agent-api.md."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from agentd.faces.agent import requests
+from agentd.faces.agent.routes import routes
+from agentd.wire.openapi import Description, Operation, Parameter, make_document
+from agentd.wire.openapi.document import JSON, SSE
+
+QUERIES, SESSIONS, ASKS, SERVICE = "Queries", "Sessions", "Asks", "Service"
+NO_SESSION, NOT_RUNNING = "No such session.", "No such session, or nothing runs in it."
+LOCKED, TOO_LARGE, MISFIT = "A run is at work in it.", "The body is too large.", "All that is wrong with the request."
+EVENTS_OF_A_RUN = "The events of the run, as they come."
+
+PROBLEM = {
+    "anyOf": [
+        {
+            "type": "object",
+            "required": ["detail", "error"],
+            "properties": {
+                "detail": {"type": "string"},
+                "error": {
+                    "type": "object",
+                    "required": ["code", "message", "details"],
+                    "properties": {
+                        "code": {"type": "string"},
+                        "message": {"type": "string"},
+                        "details": {"type": "object"},
+                    },
+                },
+            },
+        },
+        {
+            "type": "object",
+            "required": ["detail"],
+            "properties": {
+                "detail": {
+                    "type": "array",
+                    "items": {
+                        "type": "object",
+                        "required": ["type", "loc", "msg"],
+                        "properties": {"type": {"type": "string"}, "loc": {"type": "array"}, "msg": {"type": "string"}},
+                    },
+                }
+            },
+        },
+    ]
+}
+
+
+def _body(name: str) -> dict[str, str]:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _run(summary: str, body: str, answers: dict[int, str]) -> Operation:
+    every = {200: EVENTS_OF_A_RUN, 409: LOCKED, 413: TOO_LARGE, 422: MISFIT, **answers}
+    return Operation(summary, every, QUERIES, _body(body), gives=(SSE,))
+
+
+def _change(summary: str, body: str, answers: dict[int, str], tag: str = SESSIONS) -> Operation:
+    return Operation(summary, {413: TOO_LARGE, 422: MISFIT, **answers}, tag, _body(body))
+
+
+OPERATIONS: dict[str, Operation | None] = {
+    "POST /api/v1/query": _run("Ask, and follow the run", "QueryRequest", {}),
+    "POST /api/v1/query/single": Operation(
+        "Ask, and wait for the result",
+        {
+            200: "What the run came to, also where it failed.",
+            409: LOCKED,
+            413: TOO_LARGE,
+            422: MISFIT,
+            504: "It took longer than it may.",
+        },
+        QUERIES,
+        _body("QueryRequest"),
+    ),
+    "POST /api/v1/sessions/{session_id}/resume": _run("Go on in a session", "ResumeRequest", {404: NO_SESSION}),
+    "POST /api/v1/sessions/{session_id}/fork": _run(
+        "Go on from a session in a new one", "ForkRequest", {404: NO_SESSION}
+    ),
+    "POST /api/v1/sessions/{session_id}/interrupt": Operation(
+        "Stop a run", {200: "It is told to stop.", 404: NOT_RUNNING}, SESSIONS
+    ),
+    "POST /api/v1/sessions/{session_id}/answer": _change(
+        "Answer what a run asks", "AnswerRequest", {200: "It is answered.", 404: NOT_RUNNING, 409: "It was before."}
+    ),
+    "POST /api/v1/sessions/{session_id}/control": _change(
+        "Change the permission mode of a run", "ControlRequest", {200: "From the next call on.", 404: NOT_RUNNING}
+    ),
+    "GET /api/v1/sessions": Operation(
+        "List sessions",
+        {200: "A page of them, the newest first.", 422: MISFIT},
+        SESSIONS,
+        query={each["name"]: Parameter("", each["schema"]) for each in requests.page_parameters()},
+    ),
+    "GET /api/v1/sessions/{session_id}": Operation("Read a session", {200: "As it is now.", 404: NO_SESSION}, SESSIONS),
+    "PATCH /api/v1/sessions/{session_id}": _change(
+        "Rename a session", "RenameRequest", {200: "As it is now.", 404: NO_SESSION, 409: LOCKED}
+    ),
+    "DELETE /api/v1/sessions/{session_id}": Operation(
+        "Delete a session",
+        {204: "Only the files that it worked on are left.", 404: NO_SESSION, 409: LOCKED},
+        SESSIONS,
+    ),
+    "GET /api/v1/sessions/{session_id}/events": Operation(
+        "Follow a session",
+        {200: "The events of all its runs, at once or as they come.", 404: NO_SESSION, 422: MISFIT},
+        SESSIONS,
+        gives=(JSON, SSE),
+        query={
+            "after": Parameter("the id of the last event that is known"),
+            "limit": Parameter("events at most", {"type": "integer", "minimum": 1}),
+        },
+        headers={"Last-Event-ID": Parameter("where a live stream goes on")},
+    ),
+    "GET /api/v1/sessions/{session_id}/transcript": Operation(
+        "Read the conversation",
+        {200: "As JSON or Markdown.", 404: NO_SESSION, 422: MISFIT},
+        SESSIONS,
+        gives=(JSON, "text/markdown"),
+        query={"format": Parameter("json or md", {"enum": ["json", "md"]})},
+    ),
+    "GET /api/v1/sessions/{session_id}/checkpoints": Operation(
+        "List checkpoints", {200: "The oldest first.", 404: NO_SESSION}, SESSIONS
+    ),
+    "POST /api/v1/sessions/{session_id}/rewind": _change(
+        "Put files back to what they were at a checkpoint",
+        "RewindRequest",
+        {200: "What is as it was then.", 400: "No such checkpoint.", 404: NO_SESSION, 409: LOCKED},
+    ),
+    "GET /api/v1/asks": Operation("List what runs wait for", {200: "The oldest first."}, ASKS),
+    "POST /api/v1/asks/{ask_id}": _change(
+        "Settle an ask",
+        "SettleRequest",
+        {200: "The decision is on disk.", 404: "No such ask.", 409: "It was settled before."},
+        ASKS,
+    ),
+    "GET /api/v1/skills": Operation("List skills", {200: "All of them."}, SERVICE),
+    "GET /": Operation("What this is", {200: "Its name and version."}, SERVICE, public=True),
+    "GET /health": Operation("How it is", {200: "And what it depends on."}, SERVICE, public=True),
+    "GET /api/v1/health": Operation("How it is", {200: "And what it depends on."}, SERVICE, public=True),
+}
+
+DESCRIPTION = Description(
+    "agentd: agent API",
+    "Queries to a coding agent with tools: streamed or awaited, resumed, forked, steered and taken back.",
+    OPERATIONS,
+    {"key": {"type": "apiKey", "in": "header", "name": "X-API-Key"}, "bearer": {"type": "http", "scheme": "bearer"}},
+    PROBLEM,
+    {401: "The key is missing or wrong."},
+    {500: "A bug of ours.", 503: "It is stopping, or has no room; Retry-After says when to come back."},
+    requests.schemas(),
+)
+
+
+def document(server: str = "/") -> dict[str, Any]:
+    return make_document(DESCRIPTION, routes, server)
