@@ -166,6 +166,7 @@ def build(wheelhouse: Path | None = None) -> None:
         shutil.copy(ROOT / "LICENSE", tree / "LICENSE")
         (tree / "NOTICE").write_text(NOTICE)
         strip_and_compile(tree)
+        pack_sources(tree)
         OUTPUT.parent.mkdir(exist_ok=True)
         pack(tree, OUTPUT)
     size = OUTPUT.stat().st_size
@@ -216,7 +217,14 @@ tree, shown = pathlib.Path(sys.argv[1]), sys.argv[2]
 for path in sorted(tree.rglob("*.py")):
     source = strip(path.read_bytes())
     path.write_bytes(source)
-    code = compile(source, f"{shown}/{path.relative_to(tree).as_posix()}", "exec", dont_inherit=True, optimize=0)
+    module = ast.parse(source)
+    for node in ast.walk(module):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and not node.decorator_list:
+            node.returns = None
+            for argument in ast.walk(node.args):
+                if isinstance(argument, ast.arg):
+                    argument.annotation = None
+    code = compile(module, f"{shown}/{path.relative_to(tree).as_posix()}", "exec", dont_inherit=True, optimize=0)
     head = importlib.util.MAGIC_NUMBER + (1).to_bytes(4, "little") + importlib.util.source_hash(source)
     path.with_suffix(".pyc").write_bytes(head + marshal.dumps(code))
 """
@@ -227,15 +235,33 @@ every .py file; the rest of each line is where it was.
 
 
 def strip_and_compile(tree: Path) -> None:
-    """Put a .pyc beside every .py: it halves the start. Another Python than this one ignores it and reads the .py.
+    """Put a .pyc beside every .py: it halves the start. Another Python than this one ignores it.
 
-    PEP 552, unchecked hash. Docstrings and comments are left out, and the columns of every instruction, which a traceback
-    underlines: together a third of the file and megabytes of every process. Line numbers and asserts stay.
+    PEP 552, unchecked hash. Docstrings and comments are left out, the columns of every instruction, which a traceback
+    underlines, and what functions say of their types, unless a decorator may want to know: together a third of the file
+    and megabytes of every process. Line numbers and asserts stay.
     """
     # In a fresh, isolated process: what marshal writes depends on what else the process holds.
     bare = (sys.executable, "-I", "-S", "-X", "no_debug_ranges")
     if subprocess.run([*bare, "-c", STRIP_AND_COMPILE, str(tree), OUTPUT.name]).returncode:
         raise BuildError("the sources do not compile")
+
+
+def pack_sources(tree: Path) -> None:
+    """All .py in one entry, where they are compressed together; agentd/__main__.py unpacks them for another Python."""
+    with zipfile.ZipFile(tree / "sources.zip", "w") as archive:
+        for path in sorted(tree.rglob("*.py")):
+            archive.writestr(entry_of(path.relative_to(tree).as_posix()), path.read_bytes(), zipfile.ZIP_STORED)
+            if path != tree / "__main__.py":
+                path.unlink()
+    (tree / "sources.id").write_text(sha256(tree / "sources.zip")[:16])
+
+
+def entry_of(name: str) -> zipfile.ZipInfo:
+    """Of a file that anybody may read, dated 1980, the zero of the format."""
+    entry = zipfile.ZipInfo(name)
+    entry.external_attr = 0o100644 << 16
+    return entry
 
 
 def pack(tree: Path, output: Path) -> None:
@@ -246,9 +272,8 @@ def pack(tree: Path, output: Path) -> None:
         file.write(SHEBANG)
         with zipfile.ZipFile(file, "w") as archive:
             for name in names:
-                entry = zipfile.ZipInfo(name)  # dated 1980, the zero of the format
-                entry.external_attr = 0o100644 << 16
-                archive.writestr(entry, (tree / name).read_bytes(), zipfile.ZIP_DEFLATED, compresslevel=9)
+                data = (tree / name).read_bytes()
+                archive.writestr(entry_of(name), data, zipfile.ZIP_DEFLATED, compresslevel=9)
     partial.chmod(0o755)
     partial.replace(output)
 

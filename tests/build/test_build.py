@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import marshal
 import os
 import re
@@ -89,10 +90,12 @@ def all_code(code: CodeType) -> Iterator[CodeType]:
             yield from all_code(constant)
 
 
-def test_every_module_is_there_as_source_and_compiled(contents: dict[str, bytes]) -> None:
-    sources = {name for name in contents if name.endswith(".py")}
+def test_every_module_is_there_compiled_and_packed_as_source(contents: dict[str, bytes]) -> None:
+    with zipfile.ZipFile(io.BytesIO(contents["sources.zip"])) as packed:
+        sources = set(packed.namelist())
     assert {f"{name}c" for name in sources} == {name for name in contents if name.endswith(".pyc")}
     assert {"__main__.py", "agentd/__main__.py", "trio/__init__.py", "agentd/domain.py"} <= sources
+    assert [name for name in contents if name.endswith(".py")] == ["__main__.py"]
 
 
 def test_compiled_modules_are_never_checked_against_their_source(contents: dict[str, bytes]) -> None:

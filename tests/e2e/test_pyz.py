@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from agentd import __version__
+from agentd import __version__, config
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 Require = Callable[[str], str]
@@ -60,10 +61,37 @@ def test_it_runs_without_a_network(pyz: Path, run: Run, require: Require) -> Non
     assert done.stdout.startswith("agentd run\n")
 
 
-@pytest.mark.parametrize("version", ["3.12", "3.13"])
-def test_it_runs_on_a_python_that_its_compiled_modules_are_not_for(version: str, pyz: Path, run: Run) -> None:
-    done = run(python_of(version), "-W", "error", "-c", IMPORT_ALL, pyz)
-    assert (done.returncode, done.stderr) == (0, "")
+OTHERS = pytest.mark.parametrize("version", ["3.12", "3.13"])
+
+
+@OTHERS
+def test_another_python_than_the_builder_unpacks_the_sources_once(
+    version: str, pyz: Path, run: Run, tmp_path: Path
+) -> None:
+    env = {"XDG_CACHE_HOME": str(tmp_path / "cache")}
+    done = run(python_of(version), "-W", "error", pyz, "doctor", env=env)
+    assert f"python       {version}" in done.stdout
+    [unpacked] = (tmp_path / "cache" / "agentd").iterdir()
+    made = (unpacked / "agentd" / "domain.py").stat().st_ctime_ns
+    assert run(python_of(version), pyz, "--version", env=env).stdout == VERSION
+    assert (unpacked / "agentd" / "domain.py").stat().st_ctime_ns == made
+    imported = run(python_of(version), "-W", "error", "-c", IMPORT_ALL, unpacked)
+    assert (imported.returncode, imported.stderr) == (0, "")
+
+
+@OTHERS
+def test_sources_that_others_can_write_to_are_not_run(version: str, pyz: Path, run: Run, tmp_path: Path) -> None:
+    env = {"XDG_CACHE_HOME": str(tmp_path / "cache"), "TMPDIR": str(tmp_path / "tmp")}
+    (tmp_path / "tmp").mkdir()
+    assert run(python_of(version), pyz, "--version", env=env).stdout == VERSION
+    [unpacked] = (tmp_path / "cache" / "agentd").iterdir()
+    unpacked.chmod(0o777)
+    (unpacked / "agentd" / "__init__.py").write_text("raise SystemExit('taken over')")
+    assert run(python_of(version), pyz, "--version", env=env).stdout == VERSION
+    (tmp_path / "tmp" / f"agentd-{os.getuid()}").chmod(0o777)
+    refused = run(python_of(version), pyz, "--version", env=env)
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "is not a directory that only you can write to" in refused.stderr
 
 
 @pytest.mark.parametrize("version", ["3.6", "3.8", "3.10"])
@@ -101,7 +129,7 @@ except Exception:
 """
 
 
-def test_a_trace_shows_the_source_of_what_is_inside(pyz: Path, run: Run) -> None:
+def test_a_trace_names_the_lines_of_what_is_inside(pyz: Path, run: Run) -> None:
     done = run("python3", "-I", "-c", FAIL, pyz)
-    assert 'File "agentd.pyz/agentd/config.py", line' in done.stderr
-    assert "    raise InvalidSetting(" in done.stderr
+    [number] = re.findall(r'File "agentd.pyz/agentd/config.py", line (\d+), in parse_aliases', done.stderr)
+    assert "raise InvalidSetting(" in Path(config.__file__).read_text().splitlines()[int(number) - 1]
