@@ -13,6 +13,7 @@ import trio
 from agentd import __version__
 from agentd.cli.agent import agent_settings, open_keys
 from agentd.cli.agent import open_face as open_agent
+from agentd.cli.apidocs import face_docs
 from agentd.cli.manager import open_executors, run
 from agentd.cli.manager import open_face as open_manager
 from agentd.config import Settings, read_settings
@@ -37,6 +38,7 @@ from agentd.daemon.settings import (
     refuse_unbuilt,
 )
 from agentd.errors import InvalidSetting
+from agentd.faces.admin.app import PREFIX
 from agentd.faces.admin.routes import open_admin
 from agentd.faces.agent.routes import AgentSettings
 from agentd.faces.dashboard.routes import Dashboard
@@ -133,6 +135,7 @@ async def open_faces(
         admin = await stack.enter_async_context(open_admin(control, listing, work, access, report=report))
         dashboard = Dashboard(access.principal, keys["admin"][0].path)
         main_door.mounts[:0] = [dashboard.mount(), *main_mounts(daemon, admin.access), admin.mount()]
+        main_door.mounts += face_docs("admin", server=PREFIX)
         if "agent" in daemon.doors:
             agent = await stack.enter_async_context(open_agent(daemon, chosen.agent, keys["agent"], work, access))
             put(daemon, "agent", agent.mount)
@@ -142,8 +145,8 @@ async def open_faces(
 
 def put(daemon: Daemon, name: str, mount: Callable[[str], Mount]) -> None:
     """A face behind its own door, and below a prefix of the main one."""
-    daemon.doors[name].mounts.append(mount(""))
-    daemon.doors["main"].mounts.append(mount(f"/{name}"))
+    daemon.doors[name].mounts += [mount(""), *face_docs(name)]
+    daemon.doors["main"].mounts += [mount(f"/{name}"), *face_docs(name, f"/{name}")]
 
 
 def tell(daemon: Daemon, keys: Mapping[str, Sequence[Key]]) -> None:
