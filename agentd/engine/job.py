@@ -25,7 +25,9 @@ from agentd.engine.hooks import Hooks
 from agentd.engine.limits import Budget
 from agentd.engine.modes import MODES
 from agentd.engine.permissions import Permissions
+from agentd.engine.rules import RuleBook
 from agentd.engine.session import Session
+from agentd.engine.settingsfile import SettingsFile, read_settings_file
 from agentd.engine.work import Work
 from agentd.errors import AgentdError, ModelUnavailable, ProviderFailed, ReadOnly, StoreFailed, only_cause
 from agentd.providers.policy import Policy
@@ -171,9 +173,10 @@ class JobRun:
             refusal = ReadOnly(self.spec.mode.name)
             self._branch.notice("warning", refusal.code, str(refusal))
             raise refusal
+        settings = await self._read_settings()
         callers = await self._callers(rule.roles)
         async with open_background(self._started_in_background()) as background:
-            work = self._bring_together(callers, background)
+            work = self._bring_together(callers, background, settings)
             is_new = self.job.state is JobState.QUEUED
             if is_new:
                 self._begin(callers[rule.recipe.role].model, work.on_offer)
@@ -190,6 +193,18 @@ class JobRun:
             finally:
                 if not self._leaving:
                     self._tell_of(background.running)
+
+    async def _read_settings(self) -> SettingsFile | None:
+        """The settings file that the client named. Its model counts where the client named none. Raises AgentdError."""
+        if self.spec.settings is None:
+            return None
+        settings = await trio.to_thread.run_sync(read_settings_file, self.bench.workspace / self.spec.settings)
+        for problem in settings.problems:
+            self._branch.notice("warning", "SETTINGS", problem)
+        models = self.spec.models
+        if settings.model is not None and models.planner is None:
+            self.spec = attrs.evolve(self.spec, models=attrs.evolve(models, planner=settings.model))
+        return settings
 
     async def _submit(self, work: Work) -> Ending | None:
         """Have the hook look at the prompt, and fetch its images; what the model gets is in the history afterwards. An
@@ -223,10 +238,18 @@ class JobRun:
         most = min(chars, context.MATERIAL_CHARS)
         return Material(await context.material(self.bench, self.session, self.job.id, chars=most), self.job.prompt)
 
-    def _bring_together(self, callers: Mapping[Role, Caller], background: Background) -> Work:
+    def _bring_together(
+        self, callers: Mapping[Role, Caller], background: Background, settings: SettingsFile | None
+    ) -> Work:
         bench, spec, blobs = self.bench, self.spec, self.session.dir.blobs
-        env, directories = dict(spec.env), [bench.workspace / directory for directory in spec.directories]
-        permissions = Permissions(spec.tools, self.session.state, self.job, bench.workspace, directories)
+        directories = [bench.workspace / directory for directory in spec.directories]
+        rules, env = spec.tools.rules, dict(spec.env)
+        if settings is not None:
+            rules, env = rules + settings.rules, {**settings.env, **env}
+        book = RuleBook(rules)
+        for problem in book.problems:
+            self._branch.notice("warning", "RULE", problem)
+        permissions = Permissions(spec.tools, self.session.state, self.job, bench.workspace, directories, book)
         around = Surroundings(
             bench.workspace,
             bench.state,

@@ -9,7 +9,8 @@ from typing import Any, Literal
 
 import attrs
 
-from agentd.domain import PermissionMode, ToolClass, ToolPolicy, ToolUse
+from agentd.domain import PermissionMode, Rules, ToolClass, ToolPolicy, ToolUse
+from agentd.engine.rules import RuleBook
 from agentd.store.fold import JobView, SessionState
 from agentd.tools.base import Tool
 
@@ -55,6 +56,7 @@ class Permissions:
     job: JobView
     workspace: Path
     directories: Sequence[Path] = ()
+    rules: RuleBook = attrs.field(factory=lambda: RuleBook(Rules()))
 
     @property
     def mode(self) -> PermissionMode:
@@ -63,14 +65,18 @@ class Permissions:
 
     def decide(self, tool: Tool, call: ToolUse, opinion: Opinion = None) -> Decision:
         """*opinion*: what a hook says, which is no word against rules and modes that refuse."""
+        ruling = self.rules.decide(tool.name, call.input, workspace=self.workspace, directories=self.directories)
+        ruled = ruling.verdict if ruling is not None else None
+        if ruling is not None and ruled == "deny":
+            return Decision(Verdict.REFUSE, f"{tool.name} was not executed: the rule {ruling.rule} denies it.")
         by_mode = self._by_mode(tool, call.input)
         if by_mode is Verdict.REFUSE:
             told = f"{tool.name} was not executed: in plan mode nothing is changed. Go on planning."
             return Decision(by_mode, told)
-        if opinion == "ask":
+        if opinion == "ask" or (ruled == "ask" and self.mode is not PermissionMode.BYPASS):
             return Decision(Verdict.ASK)
         approved = tool.name in self.policy.allowed or tool.name in self.session.always
-        free = by_mode is Verdict.RUN or approved or opinion == "allow"
+        free = by_mode is Verdict.RUN or approved or "allow" in (opinion, ruled)
         return Decision(Verdict.RUN if free else Verdict.ASK)
 
     def _by_mode(self, tool: Tool, call_input: Mapping[str, Any]) -> Verdict:

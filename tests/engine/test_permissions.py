@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from agentd.domain import PermissionMode, ToolClass
+from agentd.domain import PermissionMode, Rules, ToolClass
 from agentd.engine.permissions import Verdict
 from tests.permitting import decide
 
@@ -46,6 +46,25 @@ def test_plan_mode_refuses_even_what_is_approved_and_says_why(given: dict[str, A
 @pytest.mark.parametrize("mode", PermissionMode)
 def test_a_hook_has_a_person_asked_in_every_mode_that_does_not_refuse(mode: PermissionMode) -> None:
     assert decide(ToolClass.READ, mode, opinion="ask").verdict is Verdict.ASK
+
+
+@pytest.mark.parametrize("mode", PermissionMode)
+def test_a_rule_that_denies_is_the_last_word(mode: PermissionMode) -> None:
+    decision = decide(ToolClass.EXEC, mode, name="Bash", rules=Rules(deny=("Bash",)), allowed=["Bash"], opinion="allow")
+    assert decision.verdict is Verdict.REFUSE
+    assert "the rule Bash denies it" in decision.reason
+
+
+def test_a_rule_that_allows_is_an_approval() -> None:
+    rules = Rules(allow=("Bash(git status)",))
+    assert decide(ToolClass.EXEC, DEFAULT, name="Bash", rules=rules, command="git status").verdict is Verdict.RUN
+    assert decide(ToolClass.EXEC, DEFAULT, name="Bash", rules=rules, command="git push").verdict is Verdict.ASK
+
+
+def test_a_rule_that_asks_counts_unless_everything_is_let_through() -> None:
+    rules = Rules(ask=("Read",))
+    verdicts = [decide(ToolClass.READ, mode, name="Read", rules=rules).verdict.value for mode in PermissionMode]
+    assert verdicts == ["ask", "ask", "ask", "run"]
 
 
 def test_edits_are_accepted_where_the_work_is_and_nowhere_else(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from agentd.domain import (
     Mode,
     OutputFormat,
     PermissionMode,
+    Rules,
     SystemPrompt,
     ToolClass,
     ToolPolicy,
@@ -357,3 +358,27 @@ async def test_a_model_that_does_not_see_is_told_that_there_was_an_image(worksho
         await ended(accepted.session, accepted.job)
     assert "IMAGES_NOT_SEEN" in notices(accepted.session.view.records())
     assert not any(isinstance(block, Image) for block in workshop.model.requests[0].messages[0].content)
+
+
+async def test_a_settings_file_gives_rules_environment_and_model(workshop: Workshop) -> None:
+    workshop.tools = (*TOOLS, FakeTool("Env", ToolClass.READ, _tell_env))
+    done = reply("I see.", expect=["denies it"])
+    workshop.says(reply(call("Env")), reply(call("Read"), expect=["it is there"]), done)
+        reply(call("Env")), reply(call("Read"), expect=["it is there"]), reply("I see.", expect=["denies it"])
+    )
+    settings = {"permissions": {"deny": ["Read"]}, "env": {"MY_VAR": "s3cret-env"}, "model": "scripted"}
+    (workshop.workspace / "settings.json").write_text(json.dumps(settings))
+    job, _ = await workshop.do(mode=Mode.QUERY, settings="settings.json")
+    assert job.state is JobState.COMPLETED
+
+
+async def test_a_settings_file_that_cannot_be_used_ends_the_job(workshop: Workshop) -> None:
+    job, _ = await workshop.do(mode=Mode.QUERY, settings="settings.json")
+    assert job.finished is not None
+    assert job.finished["error"]["code"] == "AGENT_ERROR"
+
+
+async def test_a_rule_that_is_none_is_told(workshop: Workshop) -> None:
+    workshop.says("Hello.")
+    _, records = await workshop.do(mode=Mode.QUERY, tools=ToolPolicy(rules=Rules(allow=("Bash(",))))
+    assert "RULE" in notices(records)
