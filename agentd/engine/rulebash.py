@@ -172,6 +172,15 @@ def _paths_in(simple: Simple) -> Iterator[str]:
         if len(pieces) > 1:
             yield from filter(None, pieces)
             yield word.partition("=")[2] or "."
-    recursive = simple.program == "grep" and any(re.match(r"-\w*[rR]|--(de)?r", word) for word in simple.words[1:])
-    if simple.program in SEARCHES_HERE or recursive or simple.words[:2] == ("git", "grep"):
+    if _searches_here(simple):
         yield "."
+
+
+def _searches_here(simple: Simple) -> bool:
+    """Whether it goes through the directory that it starts in, without being told so."""
+    recursive = any(re.match(r"-\w*[rR]|--(de)?r", word) for word in simple.words[1:])
+    searches = simple.program in SEARCHES_HERE or simple.words[:2] == ("git", "grep")
+    operands = [word for word in simple.words[1:] if not word.startswith("-")]
+    return (searches or (simple.program.endswith("grep") and recursive)) and len(operands) < 2 + (
+        operands[:1] == ["grep"]
+    )

@@ -141,7 +141,7 @@ def _shell(words: Words, stdin: str | None) -> Runs:
     if "c" in options:
         return _code(words[at] if at < len(words) else DYNAMIC, doubt)
     if at < len(words) and "s" not in options and words[at] != "-":
-        return Runs(doubt=UNKNOWN_CODE if _unknown_file(words[at]) else doubt)
+        return Runs(doubt=_script(words[at]) or doubt)
     return _code(DYNAMIC if stdin is None else stdin, doubt)
 
 
@@ -192,9 +192,11 @@ def _source(words: Words) -> Runs:
     return Runs(doubt=UNKNOWN_CODE if DYNAMIC in "".join(words[1:2]) else "")
 
 
-def _unknown_file(word: str) -> bool:
-    """Whether a script is one that only exists while it runs, or its name is none for sure."""
-    return may_be_option(word) or word.startswith(("/dev/", "/proc/"))
+def _script(word: str) -> str:
+    """The doubt about a file with code."""
+    if word.startswith(("/dev/", "/proc/")):  # it is there only while this runs
+        return UNKNOWN_CODE
+    return "a script whose name is not known" if may_be_option(word) else ""
 
 
 def _interpreter(words: Words, stdin: str | None, shorts: str, longs: Words) -> Runs:
@@ -202,8 +204,8 @@ def _interpreter(words: Words, stdin: str | None, shorts: str, longs: Words) -> 
     for word in words[1:]:
         if word in ("--version", "-V", "--help", "-m") or (word == "-v" and len(words) == 2):
             return Runs()
-        if _unknown_file(word):
-            return Runs(doubt=UNKNOWN_CODE)
+        if doubt := _script(word):
+            return Runs(doubt=doubt)
         if word in ("eval", "repl", "-e", "-c") or risky((word,), shorts, longs):
             return inside
         if word == "-" or not word.startswith("-"):
