@@ -149,10 +149,13 @@ def _wrong_operations(document: Any) -> Iterator[str]:
 
 
 def _wrong_schemas(document: Any) -> Iterator[str]:
-    """Every schema is one, and every reference leads somewhere."""
+    """Every schema is one, every reference leads somewhere, and every default is what it is the default of."""
     for index, schema in enumerate(_schemas_in(document)):
         try:
-            compile_schema({**schema, "components": document["components"]})
+            for inner in (schema, *schema.get("properties", {}).values()):
+                validator = compile_schema({**inner, "components": document["components"]})
+                if "default" in inner and (wrong := validator.errors(inner["default"])):
+                    yield f"schema {index}: its default: {wrong}"
         except SchemaError as exc:
             yield f"schema {index}: {exc}"
 

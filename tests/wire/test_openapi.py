@@ -146,6 +146,15 @@ def test_a_schema_takes_what_the_typed_door_takes(value: Any) -> None:
     assert (not compile_schema(schema).errors(value)) is taken
 
 
+def test_a_schema_says_what_is_meant_where_nothing_is_said() -> None:
+    schemas = Schemas()
+    schemas.of(Tree)
+    defaults = {
+        name: each["default"] for name, each in schemas.named["Tree"]["properties"].items() if "default" in each
+    }
+    assert defaults == {"colour": "blue", "size": "small", "deep": False}
+
+
 def test_what_no_json_is_read_as_has_no_schema() -> None:
     with pytest.raises(TypeError):
         Schemas().of(complex)

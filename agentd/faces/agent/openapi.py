@@ -77,6 +77,17 @@ OPERATIONS: dict[str, Operation | None] = {
         QUERIES,
         _body("QueryRequest"),
     ),
+    "GET /api/v1/query/ws": Operation(
+        "Ask and be told over a WebSocket",
+        {
+            101: "It is one now; without a good key it is closed with 4001.",
+            400: "No good handshake.",
+            426: "No handshake.",
+        },
+        QUERIES,
+        query={"api_key": Parameter("the key, where X-API-Key cannot be sent")},
+        public=True,
+    ),
     "POST /api/v1/sessions/{session_id}/resume": _run("Go on in a session", "ResumeRequest", {404: NO_SESSION}),
     "POST /api/v1/sessions/{session_id}/fork": _run(
         "Go on from a session in a new one", "ForkRequest", {404: NO_SESSION}

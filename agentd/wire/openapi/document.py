@@ -128,7 +128,7 @@ def _parameters(place: str, said: Mapping[str, Parameter]) -> Iterator[dict[str,
 def _answer(status: int, what: str, said: Operation, schemas: Schemas) -> dict[str, Any]:
     if status >= 400:
         return {"description": what, "content": {JSON: {"schema": {"$ref": "#/components/schemas/Problem"}}}}
-    if status == 204 or not said.gives:
+    if status in (101, 204):
         return {"description": what}
     return {"description": what, "content": {each: _content(each, said, schemas) for each in said.gives}}
 

@@ -67,6 +67,7 @@ class Schemas:
         return {"$ref": f"#/components/schemas/{name}"}
 
     def _field(self, kind: Any, default: Any) -> dict[str, Any]:
+        if default is attrs.NOTHING:  # an Enum itself
+            return self.of(kind)
         told = default.value if isinstance(default, Enum) else default
-        plain = isinstance(told, str | int | float) and told != ""
-        return self.of(kind) | ({"default": told} if plain else {})
+        return self.of(kind) | ({"default": told} if isinstance(told, str | int | float) else {})
