@@ -317,7 +317,8 @@ def _characters(count: int) -> str:
 
 
 def _schema(field: Field) -> dict[str, Any]:
-    return field.kind.schema if field.required else {**field.kind.schema, "default": field.default}
+    default = None if field.required else field.default  # null: as if it were left out
+    return field.kind.schema if default is None else {**field.kind.schema, "default": default}
 
 
 def _set(**keywords: Any) -> dict[str, Any]:
