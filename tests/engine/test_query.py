@@ -364,8 +364,6 @@ async def test_a_settings_file_gives_rules_environment_and_model(workshop: Works
     workshop.tools = (*TOOLS, FakeTool("Env", ToolClass.READ, _tell_env))
     done = reply("I see.", expect=["denies it"])
     workshop.says(reply(call("Env")), reply(call("Read"), expect=["it is there"]), done)
-        reply(call("Env")), reply(call("Read"), expect=["it is there"]), reply("I see.", expect=["denies it"])
-    )
     settings = {"permissions": {"deny": ["Read"]}, "env": {"MY_VAR": "s3cret-env"}, "model": "scripted"}
     (workshop.workspace / "settings.json").write_text(json.dumps(settings))
     job, _ = await workshop.do(mode=Mode.QUERY, settings="settings.json")
