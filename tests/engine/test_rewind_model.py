@@ -134,6 +134,9 @@ async def live(story: list[Work | Back], desk: Desk) -> None:
 async def live_together(story: list[Work | Back | Person], desk: Desk) -> None:
     """Raises AssertionError where a rewind does other things than it tells, or cannot be undone."""
     checkpoints: list[str] = []
+    for name in THEIRS:
+        command(desk.workspace, "write", name, "theirs")()
+    (desk.workspace / ".gitignore").write_text("*.log\nmine/\n")
     for chapter in story:
         before = shown(desk.workspace)
         if isinstance(chapter, Work):
