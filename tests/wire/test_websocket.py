@@ -278,7 +278,8 @@ async def test_pings_answers_and_a_fan_out_never_interleave(start: Start, nurser
     total, done = 60, trio.Event()
 
     async def read(client: WebSocketConnection) -> None:
-        numbers, echoes = [], []
+        numbers: list[str | bytes] = []
+        echoes: list[str | bytes] = []
         while len(numbers) < total or len(echoes) < 40:
             message = await client.get_message()
             (echoes if str(message).startswith("echo") else numbers).append(message)
