@@ -129,10 +129,10 @@ class Dialect:
         if record.job != self.job_id or (fold := self._FOLDS.get(record.type)) is None:
             return []
         told = fold(self, record, record.data)
-        if not told:
-            return []
         last = len(told)
-        return [Event(name, data, record.pos, part if part < last else 0) for part, (name, data) in enumerate(told, 1)]
+        return [
+            Event(name, data, record.pos, part if part < last else 0) for part, (name, data) in enumerate(told, 1)
+        ]
 
     # --- Beginning ------------------------------------------------------------------------------------------------
 

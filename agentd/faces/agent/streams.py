@@ -30,8 +30,8 @@ from agentd.wire.messages import Request, to_json
 
 PING = b": ping\n\n"
 PARTS = 1 << 24  # ordinals that a record has: more than it has events
-MARK_RECORDS = 1024
-STEP_RECORDS = 4096  # that are folded at a time, before others get their turn
+MARK_RECORDS = 512
+STEP_RECORDS = 1024  # that are folded at a time, before others get their turn
 PAGE_RECORDS = 256  # that are read at a time
 FRAME_BYTES = 64 * 1024
 KEPT_SESSIONS = 64  # whose frames are held, of those that somebody has read
