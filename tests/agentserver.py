@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import attrs
 import trio
+import trio.testing
 
 from agentd.daemon.access import Access
 from agentd.daemon.executors import Seats
@@ -21,7 +22,7 @@ from agentd.daemon.tail import Cursor
 from agentd.faces.agent.keys import ApiKeys
 from agentd.faces.agent.routes import AgentSettings, App, open_agent
 from agentd.faces.agent.terms import Terms
-from agentd.providers.scripted import Reply, ScriptedProvider
+from agentd.providers.scripted import Reply, ScriptedProvider, reply
 from agentd.store.home import Home
 from agentd.wire import sse
 from agentd.wire.client import Address, Client
@@ -56,11 +57,21 @@ class Stream:
         raise AssertionError(f"the stream ended without {name}: {[name for name, _ in self.events]}")
 
 
+class Stage(ScriptedProvider):
+    """One for all executors."""
+
+    def says(self, *replies: Reply | str) -> None:
+        """What comes next, whoever asks for it."""
+        new = [reply(each) if isinstance(each, str) else each for each in replies]
+        self._replies = [*self._replies[: len(self.requests)], *new]
+
+
 @attrs.define
 class Server:
     """Requests with KEY, unless another is given."""
 
     app: App
+    model: Stage
     home: Home
     seats: FakeSeats
     workspace: Path
@@ -68,7 +79,7 @@ class Server:
 
     def says(self, *replies: Reply | str) -> None:
         """The model's next replies."""
-        self.seats.model = ScriptedProvider(replies)
+        self.model.says(*replies)
 
     async def answer(
         self, method: str, path: str, body: Any = None, *, key: str | None = KEY, **headers: str
@@ -126,6 +137,11 @@ class Server:
     async def record(self, session_id: str, **more: Any) -> Any:
         return await self.get(f"/api/v1/sessions/{session_id}", **more)
 
+    async def interrupt_soon(self, session_id: str) -> None:
+        """Once others have had their turn."""
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        assert (await self.ask("POST", f"/api/v1/sessions/{session_id}/interrupt"))[0] == 200
+
     async def until(self, session_id: str, holds: Callable[[Any], bool]) -> Any:
         """The session's record, once that *holds* of it."""
         tail = await self.app.sessions.tail(session_id)
@@ -150,7 +166,7 @@ async def serving(root: Path, *says: Reply | str, most: int = 8, **settings: Any
     workspace.mkdir(exist_ok=True)
     async with trio.open_nursery() as nursery, open_listing(home) as listing:
         seats = FakeSeats(nursery)
-        seats.model = ScriptedProvider(says)
+        seats.model = model = Stage(says)
         registry, access = Registry(home.root_log), Access(home.root_log, "")
         registry.load()
         access.load()
@@ -162,7 +178,7 @@ async def serving(root: Path, *says: Reply | str, most: int = 8, **settings: Any
             over_a_socket(app) as client,
         ):
             await work.sessions.recovered.wait()
-            yield Server(app, home, seats, workspace, client)
+            yield Server(app, model, home, seats, workspace, client)
             for seat in seats:
                 await seat.down()
         nursery.cancel_scope.cancel()
