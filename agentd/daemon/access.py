@@ -11,6 +11,7 @@ import secrets
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import quote, unquote
 
 import attrs
 import trio
@@ -19,6 +20,7 @@ from agentd.domain import Entry
 from agentd.errors import AgentdError, Forbidden
 from agentd.store.create import Clock, epoch_ms
 from agentd.store.rootlog import RootLog, RootPage, RootRecord
+from agentd.wire.messages import Headers, Request
 
 ISSUED, REVOKED = "token.issued", "token.revoked"
 FACES = ("runs", "chat", "manager", "agent", "executor")
@@ -37,6 +39,46 @@ _ROLES_OF: dict[str, frozenset[str]] = {
     "admin": frozenset(),
 }
 _OWN = frozenset({"see", "asks", "settle", "act"})
+
+
+# --- What a request says of who asks ------------------------------------------------------------------------------
+
+
+def authorization(request: Request) -> str:
+    """The Authorization header; of a browser without one, the token of its cookie in the same form; "" for neither.
+
+    A cookie comes with whatever a browser is made to send, from pages of other ports too: those are same-site. So it
+    counts only for what a page of ours sent, or a person asked for; and to change something, that has to be said."""
+    header = request.headers.get("authorization")
+    if header or not _is_ours(request):
+        return header
+    name = cookie_name(request.headers)
+    for each in request.headers.get("cookie").split(";"):
+        key, _, value = each.strip().partition("=")
+        if key == name and value:
+            return f"{SCHEME}{unquote(value, 'latin-1')}"
+    return ""
+
+
+def _is_ours(request: Request) -> bool:
+    """WHATWG Fetch Metadata; for browsers that do not have it, Origin."""
+    site, safe = request.headers.get("sec-fetch-site"), request.method in ("GET", "HEAD")
+    if site:
+        return site == "same-origin" or (safe and site == "none")
+    origin = request.headers.get("origin")
+    return safe if not origin else origin.lower().partition("://")[2] == request.headers.get("host").lower()
+
+
+def cookie_name(headers: Headers) -> str:
+    """Cookies are shared by all ports of a host, where there may be several daemons: each has its own."""
+    port = headers.get("host").rpartition(":")[2]
+    return f"agentd_{port}" if port.isascii() and port.isdigit() else "agentd"
+
+
+def cookie(headers: Headers, token: str) -> str:
+    """A Set-Cookie value that makes a browser send *token* until it is closed; "" takes it back."""
+    end = "" if token else "; Max-Age=0"
+    return f"{cookie_name(headers)}={quote(token, safe='', encoding='latin-1')}; Path=/; HttpOnly; SameSite=Strict{end}"
 
 
 class TokenNotFound(AgentdError):

@@ -9,7 +9,7 @@ from typing import Any
 
 import attrs
 
-from agentd.daemon.access import Access, Need, Principal
+from agentd.daemon.access import Access, Need, Principal, authorization
 from agentd.daemon.asks import Asks
 from agentd.daemon.differences import Differences
 from agentd.daemon.events import Events
@@ -82,7 +82,7 @@ class App:
 
     def guard(self, request: Request) -> Response | None:
         """None for who may go on, with `request.principal` set."""
-        request.principal = self.access.principal(request.headers.get("authorization"))
+        request.principal = self.access.principal(authorization(request))
         return None if request.principal else unauthorized()
 
     def close_feeds(self) -> None:
