@@ -23,8 +23,8 @@ from tests.rewinding import make_repository, open_desk, shown
 
 ROOT = Path(__file__).parents[2]
 KILLS = int(os.environ.get("AGENTD_FAULTS", "20"))
-CHANGES = {"rewind": 110, "finish": 50}  # about so many does each make
-STRIDE = {action: max(1, changes // KILLS) for action, changes in CHANGES.items()}  # from one kill to the next
+# Changes from one kill to the next: of about 110, and of about 50, where each kill costs more.
+STRIDE = {"rewind": max(1, 110 // KILLS), "finish": max(1, 100 // KILLS)}
 Files = dict[str, tuple[str, bytes]]
 
 
