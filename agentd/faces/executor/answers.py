@@ -14,6 +14,7 @@ RETRY_MS = 1000  # after which a client that was told to come back may do so
 logger = logging.getLogger(__name__)
 
 STATUS: dict[type[errors.AgentdError], int] = {
+    errors.InvalidCheckpoint: 400,
     errors.JobNotFound: 404,
     errors.SessionNotFound: 404,
     errors.AskNotFound: 404,
