@@ -165,4 +165,5 @@ def _schemas_in(document: Any) -> Iterator[dict[str, Any]]:
     for _, _, told in operations(document):
         yield from (each["schema"] for each in told.get("parameters", ()))
         bodies = [told.get("requestBody", {}), *told["responses"].values()]
-        yield from (content["schema"] for body in bodies for content in body.get("content", {}).values())
+        contents = [content for body in bodies for content in body.get("content", {}).values()]
+        yield from (content["schema"] for content in contents if "schema" in content)

@@ -134,4 +134,4 @@ def _answer(status: int, what: str, said: Operation, schemas: Schemas) -> dict[s
 
 
 def _content(media_type: str, said: Operation, schemas: Schemas) -> dict[str, Any]:
-    return {"schema": schemas.of(said.schema) if media_type == JSON else {"type": "string"}}
+    return {"schema": schemas.of(said.schema)} if media_type == JSON else {}

@@ -88,8 +88,8 @@ def _operation(document: Mapping[str, Any], path: str, method: str, told: Mappin
     rows = [(status, answer["description"]) for status, answer in told["responses"].items()]
     parts += ["<h3>Answers</h3>", _table(rows)]
     for media_type, content in _successful(told).items():
-        if content["schema"] not in ({}, {"type": "string"}):
-            parts += [f"<h3>What is answered: {escape(media_type)}</h3>", _schema(document, content["schema"])]
+        if schema := content.get("schema"):
+            parts += [f"<h3>What is answered: {escape(media_type)}</h3>", _schema(document, schema)]
     head = (
         f'<span class="method {method}">{method.upper()}</span><code class="path">{escape(whole)}</code>'
         f'<span class="what">{escape(told["summary"])}</span>'
