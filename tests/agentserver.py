@@ -63,7 +63,8 @@ class Stage(ScriptedProvider):
     def says(self, *replies: Reply | str) -> None:
         """What comes next, whoever asks for it."""
         new = [reply(each) if isinstance(each, str) else each for each in replies]
-        self._replies = [*self._replies[: len(self.requests)], *new]
+        asked = len(self.requests)
+        self._replies = [*self._replies, *[reply()] * asked][:asked] + new
 
 
 @attrs.define
