@@ -52,12 +52,19 @@ class CommandPattern:
             self._may_become(words)
             or any(map(self._denies, _without_options(words)))
             or self._has_options(words)
-            or any(self._denies(_plain_name(tail)) or self._may_become(_plain_name(tail)) for tail in simple.tails())
+            or any(map(self._tail_denies, simple.tails()))
         )
         return Match.MAYBE if may else Match.NO
 
     def _denies(self, words: tuple[str, ...]) -> bool:
         return self._denying.fullmatch(_BETWEEN.join(words)) is not None
+
+    def _tail_denies(self, tail: tuple[str, ...]) -> bool:
+        name = tail[0].rsplit("/", 1)[-1]
+        if name != self._words[0] and DYNAMIC not in name and "*" not in self._words[0]:
+            return False
+        words = (name, *tail[1:])
+        return self._denies(words) or self._may_become(words)
 
     def _may_become(self, words: tuple[str, ...]) -> bool:
         """Whether they agree as far as both are known."""
@@ -99,10 +106,6 @@ def command_pattern(text: str) -> CommandPattern:
 def _regex(words: list[str]) -> str:
     text = _BETWEEN.join(words)
     return ".*".join(re.escape(part).replace(_STAR, r"\*") for part in re.split(r"\*+", text))
-
-
-def _plain_name(words: tuple[str, ...]) -> tuple[str, ...]:
-    return (words[0].rsplit("/", 1)[-1], *words[1:])
 
 
 def _without_options(words: tuple[str, ...]) -> list[tuple[str, ...]]:

@@ -15,35 +15,21 @@ from pathlib import Path
 
 import attrs
 
-from agentd.engine.shellwords import DYNAMIC
+from agentd.engine.shellwords import DYNAMIC, GLOB
 from agentd.workspace.globs import translate
+
+MAX_NAMES = 2000  # in a directory that a pattern in a command is about
 
 _WILD = re.compile(r"[*?\[\\]")
 _ANYTHING = "\x01"  # the name of a file that no rule names
 
 
 @attrs.frozen
-class Place:
-    """Where a call acts. Absolute paths."""
+class Located:
+    """A pattern, where it applies."""
 
-    workspace: str
-    directories: tuple[str, ...] = ()  # others that it may use
-    bases: tuple[str, ...] = ()  # where relative paths of it may start
-    home: str = ""
-
-    def paths(self, raw: str) -> set[str]:
-        """What a path in a call may name: as it is written, and with links resolved."""
-        raw = self.home + raw[1:] if raw == "~" or raw.startswith("~/") else raw
-        found = {os.path.normpath(os.path.join(base, raw)) for base in self.bases}  # noqa: PTH118  # texts, for speed
-        return found | {real for base in self.bases if (real := resolved(base, raw))}
-
-
-def resolved(base: str, raw: str) -> str:
-    """ "": no such path can be."""
-    try:
-        return os.path.realpath(os.path.join(base, raw))  # noqa: PTH118
-    except (OSError, ValueError):
-        return ""
+    expressions: tuple[re.Pattern[str], ...]  # for whole paths
+    literals: tuple[str, ...]  # files or directories that all that is meant is, or is in
 
 
 @attrs.frozen
@@ -60,42 +46,36 @@ class PathPattern:
 
     def allows(self, raw: str, place: Place) -> bool:
         """By what the path really is, links resolved."""
-        raw = place.home + raw[1:] if raw.startswith("~/") else raw
         start = resolved({"/": "/", "~": place.home}.get(self._start, place.workspace), "")
         meant = _compiled(start, self._pattern, self._anywhere)
-        return all(meant.fullmatch(resolved(base, raw)) for base in place.bases)
+        return all(meant.fullmatch(resolved(base, place.from_home(raw))) for base in place.bases)
 
     def denies(self, paths: Iterable[str], place: Place) -> bool:
         """Whether one of *paths* is meant, or is a directory all of which is."""
-        expressions = [_compiled(base, self._pattern, self._anywhere) for base in self._starts(place)]
-        expressions += [_compiled(base, rest, False) for base, rest in self._real(place)]
         return any(
             expression.fullmatch(path) or expression.fullmatch(f"{path}/{_ANYTHING}")
+            for expression in place.located(self).expressions
             for path in paths
-            for expression in expressions
         )
 
     def may_be(self, raw: str, place: Place) -> bool:
         """Whether a path that is not wholly known can be one that is meant."""
-        before, after = raw.partition(DYNAMIC)[0], raw.rpartition(DYNAMIC)[2]
-        if "/" not in after and not self._may_end_in(after, place):
-            return False
-        known = [os.path.join(base, before) for base in place.bases]  # noqa: PTH118
-        return any(one.startswith(start) or start.startswith(one) for one in known for start in self._literals(place))
-
-    def _may_end_in(self, after: str, place: Place) -> bool:
-        """Whether a name with this ending can be meant. What is in a directory that is meant may end in anything."""
-        name = self._pattern.rsplit("/", 1)[-1]
-        if "." not in name or any(map(os.path.isdir, self._literals(place))):
-            return True
-        ending = "" if name.endswith("]") else _WILD.split(name)[-1]
-        return after.endswith(ending) or ending.endswith(after)
+        entries = place.entries(raw)
+        return entries is None or self.denies(entries, place)
 
     def is_below(self, paths: Iterable[str], place: Place) -> bool:
         """Whether something that is meant may be in one of the directories *paths*."""
-        return any(
-            _inside(literal, path) and os.path.lexists(literal) for path in paths for literal in self._literals(place)
-        )
+        literals = place.located(self).literals
+        return any(_inside(literal, path) and os.path.lexists(literal) for path in paths for literal in literals)
+
+    def locate(self, place: Place) -> Located:
+        starts = self._starts(place)
+        literal = "" if self._anywhere else _literal(self._pattern)
+        expressions = {_compiled(base, self._pattern, self._anywhere) for base in starts}
+        if literal:  # the same rule for where links lead to
+            rest = self._pattern[len(literal) :].strip("/")
+            expressions |= {_compiled(resolved(base, literal), rest, False) for base in starts}
+        return Located(tuple(expressions), tuple(os.path.join(base, literal) for base in starts))  # noqa: PTH118
 
     def _starts(self, place: Place) -> set[str]:
         if self._start == "/":
@@ -103,18 +83,66 @@ class PathPattern:
         chosen = {place.home} if self._start == "~" else {place.workspace, *place.directories}
         return {*chosen, *(resolved(base, "") for base in chosen), *(["/"] if self._absolute else [])}
 
-    def _literals(self, place: Place) -> set[str]:
-        """The directories or files that all that is meant is, or is in."""
-        literal = "" if self._anywhere else _literal(self._pattern)
-        return {os.path.join(base, literal) for base in self._starts(place)}  # noqa: PTH118
 
-    def _real(self, place: Place) -> list[tuple[str, str]]:
-        """The same rule for where links lead to: base and pattern."""
-        literal = "" if self._anywhere else _literal(self._pattern)
-        if not literal:
-            return []
-        rest = self._pattern[len(literal) :].strip("/")
-        return [(resolved(base, literal), rest) for base in self._starts(place)]
+@attrs.frozen
+class Place:
+    """Where a call acts, for as long as one decision takes: what was looked up is remembered. Absolute paths."""
+
+    workspace: str
+    directories: tuple[str, ...] = ()  # others that it may use
+    bases: tuple[str, ...] = ()  # where relative paths of it may start
+    home: str = ""
+    _paths: dict[str, set[str]] = attrs.field(factory=dict, init=False, eq=False)
+    _located: dict[PathPattern, Located] = attrs.field(factory=dict, init=False, eq=False)
+
+    def from_home(self, raw: str) -> str:
+        return self.home + raw[1:] if raw == "~" or raw.startswith("~/") else raw
+
+    def paths(self, raw: str) -> set[str]:
+        """What a path in a call may name: as it is written, and with links resolved."""
+        if raw not in self._paths:
+            path = self.from_home(raw)
+            written = {os.path.normpath(os.path.join(base, path)) for base in self.bases}  # noqa: PTH118  # texts
+            self._paths[raw] = written | {real for base in self.bases if (real := resolved(base, path))}
+        return self._paths[raw]
+
+    def located(self, pattern: PathPattern) -> Located:
+        if pattern not in self._located:
+            self._located[pattern] = pattern.locate(self)
+        return self._located[pattern]
+
+    def entries(self, raw: str) -> set[str] | None:
+        """What a pattern for the names in a directory finds, and could find. None: it may be any path."""
+        directory, slash, name = raw.rpartition("/")
+        if DYNAMIC in directory or name.count(DYNAMIC) != name.count(GLOB) or raw.startswith("~"):
+            return None
+        before, after = name.partition(GLOB)[0], name.rpartition(GLOB)[2]
+        found = set(self.paths(f"{directory}{slash}{before}{_ANYTHING}{after}"))
+        for parent in self.paths(f"{directory}{slash}" or "."):
+            names = _names_in(parent)
+            if names is None:
+                return None
+            for one in names:
+                if one.startswith(before) and one.endswith(after) and (before or one[0] != "."):
+                    found |= self.paths(os.path.join(parent, one))  # noqa: PTH118
+        return found
+
+
+def _names_in(directory: str) -> list[str] | None:
+    """None: too many. What cannot be listed is empty."""
+    try:
+        names = os.listdir(directory)  # noqa: PTH208
+    except (OSError, ValueError):
+        return []
+    return names if len(names) <= MAX_NAMES else None
+
+
+def resolved(base: str, raw: str) -> str:
+    """Empty: no such path can be."""
+    try:
+        return os.path.realpath(os.path.join(base, raw))  # noqa: PTH118
+    except (OSError, ValueError):
+        return ""
 
 
 def path_pattern(text: str) -> PathPattern:

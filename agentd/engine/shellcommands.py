@@ -15,9 +15,9 @@ import attrs
 from agentd.engine.shellprograms import runs
 from agentd.engine.shellruns import UNKNOWN_CODE
 from agentd.engine.shellsyntax import MAX_COMMANDS, Command, read_script
-from agentd.engine.shellwords import DYNAMIC, MAX_COMMAND, MAX_DEPTH
+from agentd.engine.shellwords import DYNAMIC, GLOB, MAX_COMMAND, MAX_DEPTH
 
-MAX_TAILS = 40  # arguments of one command that are looked at as commands of their own
+MAX_TAILS = 200  # arguments of one command that are looked at as commands of their own
 
 _SCRIPT_LIKE = re.compile(r"[\s;|&$`(]")
 
@@ -42,7 +42,7 @@ class Simple:
     def tails(self) -> Iterator[tuple[str, ...]]:
         """What it may run of its own arguments."""
         if self.loose:
-            yield from (self.words[at:] for at in range(1, min(len(self.words), MAX_TAILS)))
+            yield from (self.words[at:] for at in range(1, min(len(self.words), MAX_TAILS + 1)))
 
 
 @attrs.frozen
@@ -80,7 +80,7 @@ class _Unfolding:
             return
         if DYNAMIC in text and depth and certain:
             self.doubts.append(UNKNOWN_CODE)
-        script = read_script(text.replace(DYNAMIC, "$_") if depth else text, depth)
+        script = read_script(text.replace(GLOB, "*").replace(DYNAMIC, "$_") if depth else text, depth)
         self.functions |= script.functions
         if certain:
             self.doubts += script.doubts
@@ -120,6 +120,8 @@ class _Unfolding:
 
     def _arguments(self, words: tuple[str, ...], known: tuple[str, ...], depth: int) -> None:
         """Read as scripts what is in the arguments of a program that may run them."""
-        for word in words[1:MAX_TAILS]:
+        if len(words) > MAX_TAILS:
+            self._stop(f"{words[0]} with more than {MAX_TAILS} arguments")
+        for word in words[1 : MAX_TAILS + 1]:
             if word not in known and _SCRIPT_LIKE.search(word):
                 self.script(word, depth + 1, certain=False)

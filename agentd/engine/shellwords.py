@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 DYNAMIC = "\0"  # stands for any text, none as well, and outside quotes for any number of words
+GLOB = DYNAMIC + "\x0f"  # that part of a file's name which a pattern leaves open: no slash is in it
 MAX_COMMAND = 128 * 1024  # characters; Linux takes no longer argument, so no longer command could be started
 MAX_DEPTH = 24  # of what is inside one another: substitutions, scripts in arguments, wrappers
 
@@ -118,7 +119,7 @@ class Words:
                 self._process()
                 out.append(f"/dev/fd/{DYNAMIC}")
             case "*" | "?" | "[" | "]" | "{" | "}":
-                out.append(_MARKS.get(char, DYNAMIC))
+                out.append(_MARKS.get(char, GLOB))
                 self.at += 1
             case _:
                 return False
@@ -301,5 +302,5 @@ def _many(raw: str) -> str:
         start, end = raw.find(opening), raw.rfind(closing)
         inside = raw[start:end]
         if 0 <= start < end and (opening == _OPEN_BRACKET or "," in inside or ".." in inside):
-            raw = raw[:start] + DYNAMIC
+            raw = raw[:start] + (GLOB if opening == _OPEN_BRACKET else DYNAMIC)
     return raw.translate(_UNMARK)

@@ -51,6 +51,9 @@ def workspace(tmp_path: Path) -> Path:
         (tmp_path / directory).mkdir()
     (tmp_path / ".env").write_text("KEY=1\n")
     (tmp_path / "src" / "a.py").write_text("")
+    (tmp_path / "src" / "dir").mkdir()
+    (tmp_path / "src" / "dir" / "b.py").write_text("")
+    (tmp_path / "sub" / "innocent").symlink_to("../.env")
     return tmp_path
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from agentd.domain import Rules
 from agentd.engine.rules import RuleBook
 from agentd.engine.shellcommands import read_command
-from agentd.engine.shellwords import DYNAMIC, MAX_COMMAND
+from agentd.engine.shellwords import DYNAMIC, GLOB, MAX_COMMAND
 
 WORKSPACE = Path("/nowhere/at/all")
 
@@ -29,7 +29,7 @@ def test_quotes_and_backslashes_are_gone_from_words() -> None:
 
 def test_what_only_a_shell_knows_is_dynamic() -> None:
     assert words_in('a$X "b$Y" *.c {d,e}f [gh]i ~ {} HEAD@{1}') == [
-        (f"a{DYNAMIC}", f"b{DYNAMIC}", f"{DYNAMIC}.c", DYNAMIC, DYNAMIC, "~", "{}", "HEAD@{1}")
+        (f"a{DYNAMIC}", f"b{DYNAMIC}", f"{GLOB}.c", DYNAMIC, GLOB, "~", "{}", "HEAD@{1}")
     ]
 
 
