@@ -9,7 +9,7 @@ from typing import Any
 import trio
 
 from agentd.daemon.tail import Tail, Tails
-from agentd.domain import Limits, Mode, Models, PermissionMode, Record, ToolPolicy, Usage
+from agentd.domain import Limits, Mode, Models, OutputFormat, PermissionMode, Record, ToolPolicy, Usage
 from agentd.engine.asks import Settlement
 from agentd.engine.engine import Accepted, Engine
 from agentd.providers.builtin.provider import BuiltinProvider
@@ -169,6 +169,35 @@ async def _planned(workshop: Workshop) -> None:
     await _do(workshop, mode=Mode.LUTZ)
 
 
+async def _asks_questions(workshop: Workshop) -> None:
+    options = [{"label": "SQLite", "description": "a file"}, {"label": "Postgres", "description": "a server"}]
+    question = {"question": "Which?", "header": "Database", "options": options, "multiSelect": False}
+    workshop.says(
+        reply(call("AskUserQuestion", questions=[question]), call("Read", about="a")),
+        reply("The plan:", call("ExitPlanMode", plan="1. Write")),
+        "Done.",
+    )
+    async with workshop.open() as engine:
+        accepted = await _begun(engine, tools=ToolPolicy(permission_mode=PermissionMode.PLAN))
+        for number, answer in enumerate(("SQLite", "yes"), 1):
+            await _until(accepted, "ask.opened", number)
+            [ask] = accepted.session.state.open_asks()
+            decision: Any = "answer" if ask.data["kind"] == "question" else "allow"
+            await engine.settle(ask.id, Settlement(decision, "", "client", answer))
+        await ended(accepted.session, accepted.job)
+
+
+async def _answers_in_json(workshop: Workshop) -> None:
+    schema = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
+    workshop.says('{"b": 1}', '{"a": 1}')
+    await _do(workshop, output=OutputFormat("json_schema", schema), notices=("Plugins: not in this version.",))
+
+
+async def _answers_in_no_json(workshop: Workshop) -> None:
+    workshop.says(*["No JSON."] * 4)
+    await _do(workshop, output=OutputFormat("json"))
+
+
 async def _builtin(workshop: Workshop) -> None:
     (workshop.workspace / "greeting.py").write_text("def greet():\n    return 'hello'\n")
     workshop.tools, workshop.services = FILE_TOOLS, (BuiltinProvider(),)
@@ -180,7 +209,8 @@ LOGS: dict[str, Callable[[Workshop], Awaitable[None]]] = {
     for each in (
         *(_answer, _without_partials, _tools, _asks, _asked_across_a_restart, _no_such_model, _breaks_off),
         *(_breaks_off_before_any_text, _cancelled_in_a_tool, _cancelled_while_the_model_speaks, _interrupted),
-        *(_out_of_turns, _two_runs, _summed_up, _subagents, _planned, _builtin),
+        *(_out_of_turns, _two_runs, _summed_up, _subagents, _planned, _asks_questions, _answers_in_json),
+        *(_answers_in_no_json, _builtin),
     )
 }
 

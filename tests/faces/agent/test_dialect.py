@@ -101,6 +101,32 @@ async def test_a_question_names_the_call_and_what_can_be_answered(workshop: Work
     }
 
 
+async def test_questions_and_plans_are_told_as_what_they_are(workshop: Workshop) -> None:
+    _, records = await made(workshop, "asks_questions")
+    question, plan = [event.data for event in fold(records) if event.name == "question"]
+    assert (question["kind"], question["question"], question["options"]) == (
+        "question",
+        "Which?",
+        ["SQLite", "Postgres"],
+    )
+    assert (question["tool_name"], question["questions"][0]["header"]) == (None, "Database")
+    assert (plan["kind"], plan["tool_name"], plan["tool_input"]) == ("plan", "ExitPlanMode", {"plan": "1. Write"})
+
+
+async def test_an_answer_that_had_to_be_json_is_there_as_such(workshop: Workshop) -> None:
+    _, records = await made(workshop, "answers_in_json")
+    events = fold(records)
+    assert names(events)[:2] == ["init", "system"]
+    assert (result(events)["structured_output"], result(events)["num_turns"]) == ({"a": 1}, 2)
+
+
+async def test_an_answer_that_is_not_the_json_it_had_to_be_is_an_error(workshop: Workshop) -> None:
+    _, records = await made(workshop, "answers_in_no_json")
+    [error] = [event.data for event in fold(records) if event.name == "error"]
+    assert error["code"] == "STRUCTURED_OUTPUT_VALIDATION_ERROR"
+    assert set(error["details"]) == {"validation_errors", "schema_type"}
+
+
 async def test_what_a_subagent_says_names_the_call_that_it_works_for(workshop: Workshop) -> None:
     _, records = await made(workshop, "subagents")
     events = fold(records)
