@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import trio
 
-from agentd.wire.transport import Bytes, Transport
+from agentd.wire.transport import GONE, Bytes, Transport
 
 
 class Outbox:
@@ -53,7 +53,12 @@ class Outbox:
         """How many bytes were taken. In one's turn, or when nobody has it; if a part was taken one has it afterwards.
         Raises transport.GONE."""
         self.check()
-        sent = self.transport.send_nowait(frames)
+        try:
+            sent = self.transport.send_nowait(frames)
+        except GONE:
+            self.over = True
+            self.pass_turn()
+            raise
         self._busy = self._busy or sent > 0
         if sent == len(frames):
             self.pass_turn()

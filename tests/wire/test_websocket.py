@@ -181,7 +181,7 @@ async def test_a_client_is_asked_every_20_seconds_whether_it_is_there(
     echoing: House, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     client = await connect(echoing, nursery)
-    await trio.sleep(24 * 3600)
+    await trio.sleep(3600)
     await client.send_message("still here")  # the library has answered every ping
     assert await client.get_message() == "still here"
 

@@ -46,7 +46,7 @@ async def echo(socket: WebSocket) -> None:
 
 @pytest.fixture
 async def house(start: Start, echoes: Routes) -> House:
-    house: House = await start(echoes, Limits(message=70_000))
+    house: House = await start(echoes, Limits(message=70_000, linger_seconds=0.2))
     return house
 
 
