@@ -46,8 +46,8 @@ async def serve(
 
     *hosts*: names that TCP listeners answer for besides loopback names and addresses; None: any, and any Origin.
     With an *observer* every answer carries X-Request-Id.
-    Closes *listeners*. WebSockets are closed with 1001. Streams that never end by themselves should be closed (Feed.close)
-    before this is cancelled.
+    Closes *listeners*. WebSockets are closed with 1001; streams that never end by themselves should be closed
+    (Feed.close) before this is cancelled.
     """
     server = Server(mounts, limits or Limits(), None if hosts is None else HostCheck(hosts), observer)
     async with trio.open_nursery() as nursery:
