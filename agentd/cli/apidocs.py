@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-from agentd.wire.openapi import docs_mounts
+from agentd.wire.openapi.mounts import docs_mounts
 from agentd.wire.routing import Mount
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from agentd.wire.openapi import Description
+from agentd.wire.openapi.document import Description
 from agentd.wire.openapi.page import make_page
 from agentd.wire.routing import Routes
 from tests.wire.openapi31 import mistakes, operations

@@ -14,7 +14,8 @@ import pytest
 
 from agentd.wire.jsonschema import compile_schema
 from agentd.wire.messages import Headers, Request, Response
-from agentd.wire.openapi import Description, Operation, Parameter, docs_mounts, make_document
+from agentd.wire.openapi.document import Description, Operation, Parameter, make_document
+from agentd.wire.openapi.mounts import docs_mounts
 from agentd.wire.openapi.schemas import Schemas
 from agentd.wire.routing import Routes, respond
 from agentd.wire.typed import make_converter

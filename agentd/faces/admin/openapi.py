@@ -7,8 +7,7 @@ from typing import Any
 from agentd.faces.admin import requests
 from agentd.faces.admin.app import PREFIX
 from agentd.faces.admin.routes import routes
-from agentd.wire.openapi import Description, Operation, Parameter, make_document
-from agentd.wire.openapi.document import JSON, SSE, TEXT
+from agentd.wire.openapi.document import JSON, SSE, TEXT, Description, Operation, Parameter, make_document
 
 SESSIONS, JOBS, ASKS, MACHINE, TOKENS = "Sessions", "Jobs", "Asks", "The machine", "Tokens"
 NOT_GOOD, NO_SESSION = "The body or a parameter is not what it has to be.", "No such session."

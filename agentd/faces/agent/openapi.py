@@ -6,8 +6,7 @@ from typing import Any
 
 from agentd.faces.agent import requests
 from agentd.faces.agent.routes import routes
-from agentd.wire.openapi import Description, Operation, Parameter, make_document
-from agentd.wire.openapi.document import JSON, SSE
+from agentd.wire.openapi.document import JSON, SSE, Description, Operation, Parameter, make_document
 
 QUERIES, SESSIONS, ASKS, SERVICE = "Queries", "Sessions", "Asks", "Service"
 NO_SESSION, NOT_RUNNING = "No such session.", "No such session, or nothing runs in it."

@@ -6,8 +6,7 @@ from typing import Any
 
 from agentd.faces.executor import requests
 from agentd.faces.executor.routes import routes
-from agentd.wire.openapi import Description, Operation, Parameter, make_document
-from agentd.wire.openapi.document import JSON, SSE, TEXT
+from agentd.wire.openapi.document import JSON, SSE, TEXT, Description, Operation, Parameter, make_document
 
 HEALTH, SESSIONS, CONTEXT, JOBS, TASKS = "Health", "Sessions", "Context", "Jobs", "Task list"
 ZIP = "application/zip"

@@ -6,7 +6,7 @@ from typing import Any
 
 from agentd.faces.manager import requests
 from agentd.faces.manager.routes import routes
-from agentd.wire.openapi import Description, Operation, make_document
+from agentd.wire.openapi.document import Description, Operation, make_document
 
 HEALTH, SESSIONS, CALLS = "Health", "Sessions, with the master token", "Calls, with the token of a session"
 NO_UUID, NO_SESSION = "The id is no UUID.", "No such session."

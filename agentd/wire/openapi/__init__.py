@@ -7,8 +7,3 @@
 
 The rules: OpenAPI Specification 3.1.1 (https://spec.openapis.org/oas/v3.1.1.html).
 """
-
-from agentd.wire.openapi.document import Description, Operation, Parameter, make_document
-from agentd.wire.openapi.mounts import docs_mounts
-
-__all__ = ["Description", "Operation", "Parameter", "docs_mounts", "make_document"]
