@@ -15,6 +15,7 @@ import attrs
 from agentd.engine.shellprograms import runs
 from agentd.engine.shellruns import UNKNOWN_CODE
 from agentd.engine.shellsyntax import MAX_COMMANDS, Command, read_script
+from agentd.engine.shelltables import RUNNING_VARIABLE
 from agentd.engine.shellwords import DYNAMIC, GLOB, MAX_COMMAND, MAX_DEPTH
 
 MAX_TAILS = 200  # arguments of one command that are looked at as commands of their own
@@ -96,11 +97,13 @@ class _Unfolding:
         if len(self.commands) >= MAX_COMMANDS or depth > MAX_DEPTH:
             self._stop("it has too many commands, or is nested too deeply")
             return
+        self._variables(command.assigned)
         simple = Simple(command.words, command.assigned, command.reads, command.writes, certain=certain)
         if not command.words:
             self.commands.append(simple)
             return
         found = runs(command.words, command.stdin)
+        self._variables(found.assigned)
         self.commands.append(
             attrs.evolve(
                 simple,
@@ -118,10 +121,15 @@ class _Unfolding:
         if found.loose and not found.transparent:
             self._arguments(command.words, found.scripts, depth)
 
+    def _variables(self, names: tuple[str, ...]) -> None:
+        if any(map(RUNNING_VARIABLE.fullmatch, names)):
+            self.doubts.append("a variable that holds what programs run")
+
     def _arguments(self, words: tuple[str, ...], known: tuple[str, ...], depth: int) -> None:
         """Read as scripts what is in the arguments of a program that may run them."""
         if len(words) > MAX_TAILS:
             self._stop(f"{words[0]} with more than {MAX_TAILS} arguments")
         for word in words[1 : MAX_TAILS + 1]:
             if word not in known and _SCRIPT_LIKE.search(word):
-                self.script(word, depth + 1, certain=False)
+                for text in filter(None, (word, word.partition("=")[2])):
+                    self.script(text, depth + 1, certain=False)

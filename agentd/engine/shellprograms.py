@@ -168,11 +168,12 @@ def _code(text: str, doubt: str = "") -> Runs:
 
 
 def _eval(words: Words) -> Runs:
-    return _code(" ".join(words[1:]))
+    return _code(" ".join(words[1 + (words[1:2] == ("--",)) :]))
 
 
 def _trap(words: Words) -> Runs:
-    return _code(words[1]) if len(words) > 1 else Runs()
+    at = 1 + (words[1:2] == ("--",))
+    return _code(words[at]) if at < len(words) else Runs()
 
 
 def _su(words: Words) -> Runs:
@@ -189,7 +190,7 @@ def _watch(words: Words) -> Runs:
 
 
 def _source(words: Words) -> Runs:
-    return Runs(doubt=UNKNOWN_CODE if DYNAMIC in "".join(words[1:2]) else "")
+    return Runs(doubt=_script("".join(words[1:2])))
 
 
 def _script(word: str) -> str:
@@ -250,7 +251,9 @@ def _tar(words: Words) -> Runs:
 
 
 def _make(words: Words) -> Runs:
-    odd = any(word.startswith(("SHELL=", ".SHELLFLAGS=", "MAKEFLAGS=")) or word == "-" for word in words[1:])
+    odd = any(
+        word.startswith(("SHELL=", ".SHELLFLAGS=", "MAKEFLAGS=", "/dev/", "-f-")) or word == "-" for word in words[1:]
+    )
     return Runs(doubt="make with code in its arguments" if odd or risky(words[1:], "E", ("--eval",)) else "")
 
 

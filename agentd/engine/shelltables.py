@@ -54,6 +54,11 @@ WRAPPERS = {
     "toybox": Wrapper(),
     "unbuffer": Wrapper(),
 }
+# Variables whose value is a command, or code, that programs run.
+RUNNING_VARIABLE = re.compile(
+    r"(\w+_)?(PAGER|EDITOR|VISUAL|BROWSER|COMMAND|SSH|ASKPASS|OPENER)|ENV|BASH_ENV|BASH_FUNC\w*|PS4|LD_(PRELOAD|AUDIT)"
+    r"|DYLD_INSERT_LIBRARIES|GIT_(EXTERNAL_DIFF|EXEC_PATH|CONFIG\w*)|PERL5OPT|RUBYOPT|NODE_OPTIONS|PYTHONSTARTUP|GLOBIGNORE"
+)
 SHELLS = _names("sh bash dash ash ksh mksh zsh")
 INTERPRETERS = (  # of their name: options that take code
     (re.compile(r"i?python[0-9.]*|pypy[0-9.]*"), "c", ()),
@@ -95,7 +100,7 @@ OPTIONS: dict[str, tuple[str, Words]] = {  # those that make the program run som
 PLAIN = _names(  # never run what their arguments say, but for what the handlers in shellprograms.py find
     ". : [ [[ awk basename break cat cd chgrp chmod chown cksum cmp comm continue cp curl cut date dd declare df diff "
     "dirname du echo egrep exit export expr false fgrep file find fmt fold gawk getopts git grep groups gunzip gzip "
-    "head hostname id join jq kill link ln local ls make mawk md5sum mkdir mktemp mv nawk nl od paste popd printenv "
+    "head hostname id join jq kill link ln local ls mawk md5sum mkdir mktemp mv nawk nl od paste popd printenv "
     "printf pushd pwd read readlink readonly realpath return rg rm rmdir sed seq set sha1sum sha256sum shift shred "
     "sleep sort source split stat sum sync tac tail tar tee test touch tr tree true truncate tsort tty type typeset "
     "umask uname unexpand uniq unlink unzip wait wc wget whereis which who whoami xxd yes zip"
