@@ -160,7 +160,8 @@ def tell(daemon: Daemon, keys: Mapping[str, Sequence[Key]]) -> None:
 
 
 def told_of(mounts: Sequence[Mount]) -> str:
-    return " ".join(mount.prefix or "/" for mount in mounts)
+    # Each has /docs beside it, which would only make the lines longer.
+    return " ".join(mount.prefix or "/" for mount in mounts if mount.name != "docs")
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:
