@@ -114,11 +114,15 @@ def _format(asked: Mapping[str, Any]) -> dict[str, Any]:
 
 def _messages(asked: Mapping[str, Any]) -> list[dict[str, Any]]:
     messages = asked.get("messages")
-    if not isinstance(messages, list) or not messages or not all(isinstance(each, dict) for each in messages):
-        raise Refused("messages has to be a list of messages", "messages")
+    if not isinstance(messages, list) or not messages or not all(map(_is_message, messages)):
+        raise Refused("messages has to be a list of objects, each with a role", "messages")
     if len(messages) > MOST_MESSAGES:
         raise Refused(f"there are more than {MOST_MESSAGES} messages", "messages")
     return messages
+
+
+def _is_message(value: Any) -> bool:
+    return isinstance(value, dict) and isinstance(value.get("role"), str)
 
 
 def _said(messages: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -142,7 +146,7 @@ def _entry(message: Mapping[str, Any], number: int) -> Entry:
         case "user":
             return _record("user", [_block(part) for part in parts if part])
         case "assistant":
-            calls = [_call(each, number) for each in message.get("tool_calls") or ()]
+            calls = [_call(each, number) for each in _list_of_calls(message, number)]
             return _record("assistant", [*(_block(part) for part in parts if part), *calls])
         case "tool":
             return _result(message, parts)
@@ -159,6 +163,13 @@ def _result(message: Mapping[str, Any], parts: Sequence[str | Mapping[str, Any]]
         "tool.finished",
         {**told, "duration_ms": 0, "content": [_block(part) for part in parts or [""]], "artifact": None},
     )
+
+
+def _list_of_calls(message: Mapping[str, Any], number: int) -> list[Any]:
+    calls = message.get("tool_calls") or []
+    if not isinstance(calls, list):
+        raise Refused(f"messages[{number}].tool_calls has to be a list", "messages")
+    return calls
 
 
 def _call(call: Any, number: int) -> dict[str, Any]:

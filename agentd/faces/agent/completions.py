@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import aclosing
 from typing import Any, NamedTuple, Self
 
@@ -132,37 +132,51 @@ class Whole(NamedTuple):
     body: dict[str, Any]
 
 
-def whole_of(events: Iterable[Event], asked: Completion, run_id: str, created: int) -> Whole:
-    """The completion that a run which is over came to, or its error."""
-    chunks, texts, finish, used = Chunks(asked, run_id, created), list[str](), "stop", dict[str, Any]()
-    for event in events:
+@attrs.define
+class Gathered:
+    """Takes the events of a run, partials included. `whole` is there once `done` was taken: the completion that the run
+    came to, or its error."""
+
+    chunks: Chunks
+    whole: Whole | None = None
+    _texts: list[str] = attrs.field(factory=list)
+    _finish: str = "stop"
+    _usage: dict[str, Any] = attrs.field(factory=dict)
+    _error: Whole | None = None
+
+    def take(self, event: Event) -> None:
         if event.name == "error":
-            return Whole(*error_of(event.data))
+            self._error = Whole(*error_of(event.data))
         if event.name == "result":
-            used = usage(event.data["usage"])
-        for chunk in chunks.take(event):
-            for choice in chunk["choices"] if chunk is not None else ():
-                texts.append(choice["delta"].get("content", ""))
-                finish = choice["finish_reason"] or finish
-    message = {"role": "assistant", "content": "".join(texts), "refusal": None}
-    body = {
-        "id": f"chatcmpl-{run_id}",
-        "object": "chat.completion",
-        "created": created,
-        "model": asked.model,
-        "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": finish}],
-        "usage": used,
-    }
-    return Whole(200, body)
+            self._usage = usage(event.data["usage"])
+        for chunk in self.chunks.take(event):
+            if chunk is None:
+                self.whole = self._error or Whole(200, self._body())
+            for choice in (chunk or {}).get("choices", ()):
+                self._texts.append(choice["delta"].get("content", ""))
+                self._finish = choice["finish_reason"] or self._finish
+
+    def _body(self) -> dict[str, Any]:
+        message = {"role": "assistant", "content": "".join(self._texts), "refusal": None}
+        return {
+            "id": f"chatcmpl-{self.chunks.run_id}",
+            "object": "chat.completion",
+            "created": self.chunks.created,
+            "model": self.chunks.asked.model,
+            "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": self._finish}],
+            "usage": self._usage,
+        }
 
 
 async def completion(tail: Tail, run: Run, asked: Completion, created: int) -> Whole:
     """When the run has ended. *created*: epoch seconds. Raises StoreFailed: also where the server stops before that."""
-    async with aclosing(run_events(tail, run, partials=True)) as coming:
-        events = [event async for event in coming]
-    if not events or events[-1].name != "done":
+    gathered = Gathered(Chunks(asked, run.job_id, created))
+    async with aclosing(run_events(tail, run, partials=True)) as events:
+        async for event in events:
+            gathered.take(event)
+    if gathered.whole is None:
         raise StoreFailed("the server stopped before the run ended")
-    return whole_of(events, asked, run.job_id, created)
+    return gathered.whole
 
 
 def usage(counted: dict[str, int]) -> dict[str, Any]:

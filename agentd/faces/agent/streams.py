@@ -296,7 +296,9 @@ async def run_events(tail: Tail, run: Run, partials: bool | None = None) -> Asyn
                 pos = record.pos
                 for event in dialect.apply(record):
                     yield event
-            if not dialect.over and pos >= tail.reader.last_pos and not tail.closed:
+            if dialect.over or tail.closed or pos < tail.reader.last_pos:
+                await trio.lowlevel.checkpoint()  # who takes all at once must not keep others waiting
+            else:
                 await news.wait()
     finally:
         unsubscribe()

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from agentd.domain import Message
 from agentd.errors import StoreFailed
@@ -148,6 +150,8 @@ def test_what_a_request_becomes_is_a_query(tmp_path: Path) -> None:
         ({"model": "m", "messages": [user("Hi"), {"role": "assistant", "content": "Ho"}]}, "messages"),
         ({"model": "m", "messages": [{"role": "robot", "content": "Ho"}, user("Hi")]}, "messages"),
         ({"model": "m", "messages": [{"role": "assistant", "tool_calls": [1]}, user("Hi")]}, "messages"),
+        ({"model": "m", "messages": [{"role": "assistant", "tool_calls": 1}, user("Hi")]}, "messages"),
+        ({"model": "m", "messages": [{"role": ["user"], "content": "Hi"}]}, "messages"),
         ({"model": "m", "messages": [user("Hi")], "n": 2}, "n"),
         ({"model": "m", "messages": [user("Hi")], "tool_choice": "required"}, "tool_choice"),
         ({"model": "m", "messages": [user("Hi")], "response_format": {"type": "poem"}}, "response_format"),
@@ -180,6 +184,28 @@ def test_models_are_listed_and_looked_up() -> None:
     assert completions.model(names, "small") in listed["data"]
     with pytest.raises(Refused):
         completions.model(names, "gpt-9")
+
+
+SCALARS = st.none() | st.booleans() | st.integers(0, 2) | st.sampled_from(["user", "assistant", "tool", "auto", "x"])
+NAMES = st.sampled_from(
+    [
+        *("role", "content", "type", "text", "image_url", "url", "tool_calls", "id", "function", "name", "arguments"),
+        *("model", "messages", "n", "tool_choice", "response_format", "stream_options", "user"),
+    ]
+)
+ANYTHING = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=4))
+MESSAGES = st.lists(st.dictionaries(NAMES, ANYTHING, max_size=4) | st.just(user("Hi")), max_size=4)
+
+
+@settings(max_examples=300, deadline=None)
+@given(fields=st.dictionaries(NAMES, ANYTHING, max_size=3), messages=MESSAGES)
+def test_any_request_is_a_query_or_refused(fields: dict[str, Any], messages: list[Any]) -> None:
+    try:
+        asked = read(json.dumps({"model": "sonnet", "messages": [*messages, user("Hi")], **fields}).encode())
+    except Refused:
+        return
+    assert asked.fields["prompt"] == "Hi"
+    assert all(entry.data["content"] for entry in asked.history)
 
 
 # --- Runs ---------------------------------------------------------------------------------------------------------
