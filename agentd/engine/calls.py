@@ -43,6 +43,7 @@ class Surroundings:
     hooks: Hooks
     checkpoints: Checkpoints | None = None  # None: what files were is not kept
     symbols: Symbols | None = None
+    anywhere: bool = False  # whether file tools reach what is outside of the workspace
     acted: list[str] = attrs.field(factory=list)  # names of the tools that did something to the world, call by call
 
 
@@ -236,6 +237,7 @@ class Calls:
             around.background,
             around.symbols,
             call.id,
+            around.anywhere,
         )
 
     async def _outcome(self, tool: Tool, call: ToolUse, context: ToolContext) -> ToolOutcome:

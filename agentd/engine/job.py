@@ -32,6 +32,7 @@ from agentd.engine.work import Work
 from agentd.errors import AgentdError, ModelUnavailable, ProviderFailed, ReadOnly, StoreFailed, only_cause
 from agentd.providers.policy import Policy
 from agentd.providers.registry import Registry, Resolved, Role
+from agentd.sandbox.contain import GROUP, Containment
 from agentd.store.fold import JobView
 from agentd.tools.background import Background, Shell, open_background
 from agentd.tools.base import Tool, ToolState
@@ -61,6 +62,7 @@ class Bench:
     url_policy: UrlPolicy = UrlPolicy.LOCAL  # of hooks and images
     hook_secret: str = attrs.field(default="", repr=False)  # by which deliveries are signed; empty: they are not
     symbols: Symbols | None = None  # what the workspace defines
+    confine: Containment = GROUP  # how commands that are no tool's are kept together
 
 
 @attrs.define
@@ -260,7 +262,9 @@ class JobRun:
             permissions,
             self._hooks,
             checkpoints=self._checkpoints,
+            confine=bench.confine,
             symbols=bench.symbols,
+            anywhere=spec.mode is Mode.QUERY,
         )
         budget = Budget(spec.limits, self.job.turns, self.job.cost)
         return Work(self._branch, spec, callers, bench.tools, around, self.asks, self._changes, budget)

@@ -10,6 +10,7 @@ import attrs
 
 from agentd.domain import Image, Text, ToolClass
 from agentd.tools.background import Background
+from agentd.workspace import paths
 from agentd.workspace.symbols.query import Symbols
 
 
@@ -33,6 +34,15 @@ class ToolContext:
     background: Background | None = None  # for what runs on after its call; None: nothing may
     symbols: Symbols | None = None  # what the workspace defines; None: nobody keeps an index of it
     call: str = ""  # its id, for a tool whose call is a conversation of its own
+    anywhere: bool = False  # whether file tools reach what is outside of the workspace: permissions decide about that
+
+    def resolve(self, raw: str) -> Path:
+        """The real path that an input names. Raises ToolFailed for one that may not be reached."""
+        return paths.resolve(raw, self.workspace, self.off_limits, anywhere=self.anywhere)
+
+    def resolve_for_writing(self, raw: str) -> Path:
+        """The same; git's own files are refused too."""
+        return paths.resolve_for_writing(raw, self.workspace, self.off_limits, anywhere=self.anywhere)
 
 
 @attrs.frozen

@@ -16,7 +16,7 @@ from agentd.tools.base import ToolContext, ToolOutcome
 from agentd.tools.replacement import numbered, replace
 from agentd.tools.schema import arg, as_bytes, input_schema, parse, subject
 from agentd.workspace import files
-from agentd.workspace.paths import resolve_for_writing, shown
+from agentd.workspace.paths import shown
 from agentd.workspace.text import Encoding, printable, sniff
 
 
@@ -44,7 +44,7 @@ class Edit:
     async def run(self, call_input: Mapping[str, Any], context: ToolContext) -> ToolOutcome:
         asked = parse(EditInput, call_input)
         as_bytes(asked.old_string, "old_string")
-        path = resolve_for_writing(asked.file_path, context.workspace, context.off_limits)
+        path = context.resolve_for_writing(asked.file_path)
         return await trio.to_thread.run_sync(_edit if asked.old_string else _create, path, context.workspace, asked)
 
 

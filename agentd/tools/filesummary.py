@@ -14,7 +14,7 @@ from agentd.tools.base import ToolContext, ToolOutcome
 from agentd.tools.schema import arg, input_schema, parse, subject
 from agentd.tools.symbols import counted, outcome, symbols_of
 from agentd.workspace.files import missing
-from agentd.workspace.paths import resolve, shown
+from agentd.workspace.paths import shown
 from agentd.workspace.symbols.languages import is_source
 from agentd.workspace.symbols.outline import outline
 from agentd.workspace.symbols.query import Outlined, Outlines
@@ -43,7 +43,7 @@ class FileSummary:
 
     async def run(self, call_input: Mapping[str, Any], context: ToolContext) -> ToolOutcome:
         asked = parse(FileSummaryInput, call_input)
-        path = resolve(asked.path, context.workspace, context.off_limits)
+        path = context.resolve(asked.path)
         name = shown(path, context.workspace)
         with symbols_of(context) as symbols:
             outlines = await symbols.outlines(name, MAX_FILES)

@@ -13,7 +13,6 @@ from agentd.tools.base import ToolContext, ToolOutcome
 from agentd.tools.schema import arg, as_bytes, input_schema, parse, subject
 from agentd.tools.symbols import counted, outcome
 from agentd.workspace.history import Asked, Commit, commits
-from agentd.workspace.paths import resolve
 
 DEFAULT_COMMITS = 20
 MAX_COMMITS = 200
@@ -67,7 +66,7 @@ class GitLog:
 def _wanted(asked: GitLogInput, context: ToolContext) -> Asked:
     given = {"query": asked.query, "changed": asked.changed, "author": asked.author, "since": asked.since}
     texts = {key: _text(value, key) for key, value in (given | {"until": asked.until}).items()}
-    path = None if asked.path is None else resolve(asked.path, context.workspace, context.off_limits)
+    path = None if asked.path is None else context.resolve(asked.path)
     return Asked(path, texts["query"], texts["changed"], texts["author"], texts["since"], texts["until"])
 
 

@@ -18,7 +18,7 @@ from agentd.tools.base import ToolContext, ToolOutcome
 from agentd.tools.schema import arg, input_schema, parse, subject
 from agentd.workspace.files import missing
 from agentd.workspace.globs import compile_glob
-from agentd.workspace.paths import resolve, shown
+from agentd.workspace.paths import shown
 from agentd.workspace.text import printable
 from agentd.workspace.walk import Walk
 
@@ -50,8 +50,8 @@ class Glob:
     async def run(self, call_input: Mapping[str, Any], context: ToolContext) -> ToolOutcome:
         asked = parse(GlobInput, call_input)
         fixed, wild = split(asked.pattern)
-        top = resolve(os.path.join(asked.path or ".", fixed), context.workspace, context.off_limits)  # noqa: PTH118
-        base = resolve(asked.path or ".", context.workspace, context.off_limits)
+        top = context.resolve(os.path.join(asked.path or ".", fixed))  # noqa: PTH118
+        base = context.resolve(asked.path or ".")
         if not base.exists():
             raise missing(base, context.workspace)
         if not base.is_dir():

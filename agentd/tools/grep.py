@@ -20,7 +20,7 @@ from agentd.tools.schema import arg, input_schema, parse, subject
 from agentd.workspace.files import missing
 from agentd.workspace.filetypes import FILE_TYPES, globs_of
 from agentd.workspace.globs import compile_filter
-from agentd.workspace.paths import resolve, shown
+from agentd.workspace.paths import shown
 from agentd.workspace.pattern import BadPattern, Pattern
 from agentd.workspace.scan import Scan
 from agentd.workspace.search import FileHits, Search
@@ -76,7 +76,7 @@ class Grep:
         if min(asked.after, asked.before, asked.context, asked.head_limit, asked.offset) < 0:
             raise ToolFailed("-A, -B, -C, head_limit and offset have to be 0 or more")
         scan = _scan(asked)
-        path = resolve(asked.path or ".", context.workspace, context.off_limits)
+        path = context.resolve(asked.path or ".")
         top, files, walk = _files(path, asked, context)
         report = _Report(asked, shown(top, context.workspace))
         keep = report.offset + report.room + 1

@@ -17,7 +17,7 @@ from agentd.tools.base import ToolContext, ToolOutcome
 from agentd.tools.schema import arg, input_schema, parse, subject
 from agentd.workspace.files import missing
 from agentd.workspace.globs import compile_filter
-from agentd.workspace.paths import resolve, shown
+from agentd.workspace.paths import shown
 from agentd.workspace.text import printable
 from agentd.workspace.walk import Entry, Walk
 
@@ -45,7 +45,7 @@ class LS:
 
     async def run(self, call_input: Mapping[str, Any], context: ToolContext) -> ToolOutcome:
         asked = parse(LSInput, call_input)
-        path = resolve(asked.path, context.workspace, context.off_limits)
+        path = context.resolve(asked.path)
         if not path.exists():
             raise missing(path, context.workspace)
         if not path.is_dir():

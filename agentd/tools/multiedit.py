@@ -17,7 +17,7 @@ from agentd.tools.edit import check_new, read_text
 from agentd.tools.replacement import Replaced, numbered, replace
 from agentd.tools.schema import arg, as_bytes, input_schema, parse, subject
 from agentd.workspace import files
-from agentd.workspace.paths import resolve_for_writing, shown
+from agentd.workspace.paths import shown
 from agentd.workspace.text import UTF_8, printable
 
 Ranges = tuple[tuple[int, int], ...]  # of lines: first and last, from 1
@@ -55,7 +55,7 @@ class MultiEdit:
         for index, edit in enumerate(asked.edits):
             as_bytes(edit.old_string, f"edits[{index}].old_string")
             as_bytes(edit.new_string, f"edits[{index}].new_string")
-        path = resolve_for_writing(asked.file_path, context.workspace, context.off_limits)
+        path = context.resolve_for_writing(asked.file_path)
         return await trio.to_thread.run_sync(_edit, path, context.workspace, asked.edits)
 
 

@@ -16,7 +16,7 @@ from agentd.tools.notebook import Notebook
 from agentd.tools.notebook_read import find_cell, open_notebook
 from agentd.tools.schema import arg, as_bytes, input_schema, parse, subject
 from agentd.workspace import files
-from agentd.workspace.paths import resolve_for_writing, shown
+from agentd.workspace.paths import shown
 
 
 @attrs.frozen
@@ -53,7 +53,7 @@ class NotebookEdit:
             raise ToolFailed("cell_type says what the new cell is: code or markdown")
         if asked.edit_mode != "insert" and asked.cell_id is None:
             raise ToolFailed(f"cell_id says which cell to {asked.edit_mode}; NotebookRead shows them")
-        path = resolve_for_writing(asked.notebook_path, context.workspace, context.off_limits)
+        path = context.resolve_for_writing(asked.notebook_path)
         return await trio.to_thread.run_sync(_edit, path, context.workspace, asked)
 
 

@@ -16,7 +16,7 @@ from agentd.tools.base import ToolContext, ToolOutcome
 from agentd.tools.notebook import BadNotebook, Notebook
 from agentd.tools.schema import arg, input_schema, parse, subject
 from agentd.workspace import files
-from agentd.workspace.paths import resolve, shown
+from agentd.workspace.paths import shown
 
 MAX_LINE_CHARACTERS = 2000
 MAX_CHARACTERS = 100_000  # of one answer
@@ -42,7 +42,7 @@ class NotebookRead:
 
     async def run(self, call_input: Mapping[str, Any], context: ToolContext) -> ToolOutcome:
         asked = parse(NotebookReadInput, call_input)
-        path = resolve(asked.notebook_path, context.workspace, context.off_limits)
+        path = context.resolve(asked.notebook_path)
         return await trio.to_thread.run_sync(_read, path, context.workspace, asked.cell_id)
 
 

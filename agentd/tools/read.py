@@ -19,7 +19,7 @@ from agentd.tools.base import ToolContext, ToolOutcome
 from agentd.tools.schema import arg, input_schema, parse, subject
 from agentd.workspace.files import open_for_reading
 from agentd.workspace.filetypes import image_type
-from agentd.workspace.paths import resolve, shown
+from agentd.workspace.paths import shown
 from agentd.workspace.text import PROBE_BYTES, sniff
 
 DEFAULT_LINES = 2000
@@ -56,7 +56,7 @@ class Read:
         asked = parse(ReadInput, call_input)
         if (asked.offset or 0) < 0 or (asked.limit is not None and asked.limit < 1):
             raise ToolFailed("offset counts lines from 1, and limit has to be at least 1")
-        path = resolve(asked.file_path, context.workspace, context.off_limits)
+        path = context.resolve(asked.file_path)
         return await trio.to_thread.run_sync(_read, path, context.workspace, asked)
 
 

@@ -12,7 +12,7 @@ from agentd.domain import Text, ToolClass
 from agentd.tools.base import ToolContext, ToolOutcome
 from agentd.tools.schema import arg, as_bytes, input_schema, parse, subject
 from agentd.workspace import files
-from agentd.workspace.paths import resolve_for_writing, shown
+from agentd.workspace.paths import shown
 
 
 @attrs.frozen
@@ -36,7 +36,7 @@ class Write:
     async def run(self, call_input: Mapping[str, Any], context: ToolContext) -> ToolOutcome:
         asked = parse(WriteInput, call_input)
         data = as_bytes(asked.content, "content")
-        path = resolve_for_writing(asked.file_path, context.workspace, context.off_limits)
+        path = context.resolve_for_writing(asked.file_path)
         existed = await trio.to_thread.run_sync(files.replace, path, context.workspace, data)
         lines = len(asked.content.splitlines())
         done = "Replaced all of" if existed else "Created"

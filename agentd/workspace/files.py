@@ -128,8 +128,9 @@ def _dress_like(descriptor: int, old: os.stat_result) -> None:
 @contextlib.contextmanager
 def _parent(path: Path, workspace: Path, *, create: bool = False) -> Iterator[int]:
     """A descriptor of the directory that *path* is in; of the workspace for the workspace itself."""
-    parts = path.relative_to(workspace).parts
-    directory = os.open(workspace, _DIRECTORY)
+    top = workspace if path.is_relative_to(workspace) else Path(path.root)
+    parts = path.relative_to(top).parts
+    directory = os.open(top, _DIRECTORY)
     try:
         for part in parts[:-1]:
             if create:

@@ -15,9 +15,9 @@ from agentd.errors import ToolFailed
 MAX_PATH = 4096
 
 
-def resolve(raw: str, workspace: Path, off_limits: Iterable[Path] = ()) -> Path:
-    """The real path of *raw*, absolute or relative to *workspace*, in which it lies; it need not exist.
-    Raises ToolFailed, with what to do instead, for a path outside, below *off_limits*, or impossible."""
+def resolve(raw: str, workspace: Path, off_limits: Iterable[Path] = (), *, anywhere: bool = False) -> Path:
+    """The real path of *raw*, absolute or relative to *workspace*, in which it lies unless it may be *anywhere*; it
+    need not exist. Raises ToolFailed, saying what to do instead, for one outside, below *off_limits*, or impossible."""
     if not raw.strip():
         raise ToolFailed('The path is empty; use "." for the workspace itself')
     if "\0" in raw or len(raw) > MAX_PATH:
@@ -26,7 +26,7 @@ def resolve(raw: str, workspace: Path, off_limits: Iterable[Path] = ()) -> Path:
         path = Path(os.path.realpath(workspace / raw))
     except (OSError, ValueError) as exc:  # a lone surrogate has no place in a file name
         raise ToolFailed(f"{raw!r} is no path that can be used here") from exc
-    if not path.is_relative_to(workspace):
+    if not anywhere and not path.is_relative_to(workspace):
         hint = "; `~` is not expanded" if raw.startswith("~") else ""
         raise ToolFailed(
             f"{raw} is outside the workspace {workspace}, and only files in it can be reached{hint}. "
@@ -38,11 +38,12 @@ def resolve(raw: str, workspace: Path, off_limits: Iterable[Path] = ()) -> Path:
     return path
 
 
-def resolve_for_writing(raw: str, workspace: Path, off_limits: Iterable[Path] = ()) -> Path:
+def resolve_for_writing(raw: str, workspace: Path, off_limits: Iterable[Path] = (), *, anywhere: bool = False) -> Path:
     """As resolve(); git's own files are refused too: a hook or a setting written there is a command run later, which
     permission to edit files does not cover."""
-    path = resolve(raw, workspace, off_limits)
-    if any(part.casefold() == ".git" for part in path.relative_to(workspace).parts):
+    path = resolve(raw, workspace, off_limits, anywhere=anywhere)
+    below = path.relative_to(workspace) if path.is_relative_to(workspace) else path
+    if any(part.casefold() == ".git" for part in below.parts):
         raise ToolFailed(f"{raw} is one of git's own files; change those with git commands")
     if path == workspace:
         raise ToolFailed(f"{raw} is the workspace itself, a directory; name a file in it")

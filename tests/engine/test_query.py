@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -30,6 +31,7 @@ from agentd.providers.scripted import ScriptedProvider, call, reply
 from agentd.store import secrets
 from agentd.store.fold import AskView, JobView
 from agentd.tools.base import ToolContext
+from agentd.tools.registry import FILE_TOOLS
 from tests.workshop import TOOLS, FakeTool, Workshop, ended, notices, only, spec, until
 
 DEFAULT, PLAN = ToolPolicy(permission_mode=PermissionMode.DEFAULT), ToolPolicy(permission_mode=PermissionMode.PLAN)
@@ -380,3 +382,34 @@ async def test_a_rule_that_is_none_is_told(workshop: Workshop) -> None:
     workshop.says("Hello.")
     _, records = await workshop.do(mode=Mode.QUERY, tools=ToolPolicy(rules=Rules(allow=("Bash(",))))
     assert "RULE" in notices(records)
+
+
+async def test_file_tools_reach_what_is_outside_of_the_workspace_and_permissions_decide(
+    workshop: Workshop, tmp_path: Path
+) -> None:
+    (tmp_path / "beside.txt").write_text("beside\n")
+    workshop.tools = FILE_TOOLS
+    there, new = str(tmp_path / "beside.txt"), str(tmp_path / "new" / "file.txt")
+    workshop.says(
+        reply(call("Read", file_path=there)),
+        reply(call("Write", file_path=new, content="new\n"), expect=["beside"]),
+        reply(call("Grep", pattern="new", path=str(tmp_path / "new"))),
+        reply(call("Glob", pattern="*.txt", path=str(tmp_path / "new"))),
+        reply(call("LS", path=str(tmp_path / "new"))),
+        "Done.",
+    )
+    policy = ToolPolicy(permission_mode=PermissionMode.ACCEPT_EDITS)
+    async with workshop.open() as engine:
+        session, job, ask = await asked(engine, tools=policy)
+        assert ask.data["tool"] == "Write"
+        await engine.settle(ask.id, Settlement("allow", "", "client"))
+        await ended(session, job)
+        assert all(data["ok"] for data in only(session.view.records(), "tool.finished"))
+    assert (tmp_path / "new" / "file.txt").read_text() == "new\n"
+
+
+async def test_file_tools_do_not_reach_what_is_ours(workshop: Workshop) -> None:
+    workshop.tools = FILE_TOOLS
+    workshop.says(reply(call("Read", file_path=str(workshop.home.root / "root.ndjson"))), "I see.")
+    _, records = await workshop.do(mode=Mode.QUERY)
+    assert "off limits" in only(records, "tool.finished")[0]["content"][0]["text"]
