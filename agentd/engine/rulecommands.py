@@ -31,7 +31,6 @@ class Match(IntEnum):
 class CommandPattern:
     everything: bool  # any command whatever, also one that cannot be read
     _words: tuple[str, ...] = ()
-    _open: bool = False  # more words may follow
     _exact: re.Pattern[str] = re.compile("")
     _denying: re.Pattern[str] = re.compile("")
 
@@ -86,18 +85,17 @@ def command_pattern(text: str) -> CommandPattern:
     if text.strip() in ("*", ":*"):
         return CommandPattern(everything=True)
     prefix = text.endswith(":*")
-    words = shlex.split(text.removesuffix(":*").replace("\\*", _STAR))
-    if not words:
-        raise ValueError("names no command")
-    words[0] = words[0] if "*" in words[0] else words[0].rsplit("/", 1)[-1] or words[0]
     written = shlex.split(text.removesuffix(":*").replace("\\*", _STAR))
+    if not written:
+        raise ValueError("names no command")
+    name = written[0].rsplit("/", 1)[-1] or written[0]
+    words = [written[0] if "*" in written[0] else name, *written[1:]]
     more = f"(?:{_BETWEEN}.*)?"
     last = prefix or words[-1] == "*"
     base = words[:-1] if words[-1] == "*" and len(words) > 1 else words
     return CommandPattern(
         everything=False,
         words=tuple(words),
-        open=last,
         exact=re.compile(_regex(written) + (more if prefix else ""), re.DOTALL),
         denying=re.compile(_regex(base) + (more if last else ""), re.DOTALL),
     )

@@ -45,8 +45,9 @@ def read_corpus() -> Iterator[Case]:
 CASES = list(read_corpus())
 
 
-@pytest.fixture
-def workspace(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    tmp_path = tmp_path_factory.mktemp("workspace")
     for directory in ("src", "secrets", "sub", "out"):
         (tmp_path / directory).mkdir()
     (tmp_path / ".env").write_text("KEY=1\n")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import subprocess
 from collections.abc import Callable
+from functools import reduce
 from pathlib import Path
 
 import pytest
@@ -160,7 +161,7 @@ wrapped = st.builds(
     st.sampled_from(DENIED[:5]),
 )
 hidden = st.builds(
-    lambda code, constructs: [code := construct(code) for construct in constructs][-1] if constructs else code,
+    lambda code, constructs: reduce(lambda inner, construct: construct(inner), constructs, code),
     wrapped | st.sampled_from(DENIED),
     st.lists(st.sampled_from(OF_CODE), max_size=4),
 )
