@@ -134,14 +134,12 @@ class Sessions:
                 await self._remove(session_id, "undone")
             raise
 
-    async def fork(
-        self, session_id: str, *, face: str, owner: str | None, name: str = "", workspace: Path | None = None
-    ) -> SessionDir:
+    async def fork(self, session_id: str, face: str, name: str, workspace: Path, *, owner: str | None) -> SessionDir:
         """A session that knows what was said in this one up to its last whole exchange, also while it is at work, which
-        is not disturbed. *workspace*: another one than its own. Raises SessionNotFound, Locked, StoreFailed."""
-        parent = await self.find(session_id)
-        place, source = workspace or Path(parent.row.workspace), self.directory(parent.row.id)
-        return await self.create(face, name, place, owner=owner, parent=parent.row.id, fill=partial(branch_off, source))
+        is not disturbed. Raises SessionNotFound, Locked, StoreFailed."""
+        source = self.directory(session_id)
+        fill = partial(branch_off, source)
+        return await self.create(face, name, workspace, owner=owner, parent=source.id, fill=fill)
 
     # --- Doing ----------------------------------------------------------------------------------------------------
 

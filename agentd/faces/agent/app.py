@@ -9,9 +9,9 @@ from __future__ import annotations
 import logging
 import re
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -22,7 +22,7 @@ import trio
 from agentd.daemon.asks import Asks
 from agentd.daemon.opening import Work
 from agentd.daemon.sessions import Sessions
-from agentd.domain import JobSpec, PermissionMode
+from agentd.domain import Entry, JobSpec, PermissionMode
 from agentd.errors import (
     AgentdError,
     AskNotFound,
@@ -158,10 +158,18 @@ class App:
     # --- Beginning a run ------------------------------------------------------------------------------------------
 
     async def begin(
-        self, asked: Asked, owner: str, *, session_id: str | None = None, fork: bool = False, single: bool = False
+        self,
+        asked: Asked,
+        owner: str,
+        *,
+        session_id: str | None = None,
+        fork: bool = False,
+        single: bool = False,
+        history: Sequence[Entry] = (),
     ) -> Run:
         """A run that is on disk. *session_id*: what it continues, or *fork*s; else the query says it. *single*: nobody
-        can be asked while it runs. Once this has begun it comes to its end, also when it is cancelled.
+        can be asked while it runs. *history*: what a new session begins with. Once this has begun it comes to its end,
+        also when it is cancelled.
 
         Raises ShuttingDown, SessionNotFound, SessionLocked, Busy, Forbidden, ExecutorFailed, HttpFailed, StoreFailed.
         """
@@ -170,16 +178,20 @@ class App:
             session_id, fork = await self._to_continue(asked, owner), asked["fork_session"]
         begun: list[Run] = []
         with trio.CancelScope(shield=True):
-            begun.append(await self._begin(asked, owner, session_id, fork=fork, single=single))
+            if session_id is None:
+                spec = to_spec(asked, self.terms, single=single)
+                make = partial(self.sessions.create, records.FACE, "", fill=lambda _: history)
+                begun.append(await self._begin_new(asked, owner, spec, make))
+            else:
+                begun.append(await self._go_on(asked, owner, session_id, fork=fork, single=single))
         return begun[0]
 
-    async def _begin(self, asked: Asked, owner: str, session_id: str | None, *, fork: bool, single: bool) -> Run:
-        if session_id is None:
-            return await self._begin_new(asked, owner, to_spec(asked, self.terms, single=single))
+    async def _go_on(self, asked: Asked, owner: str, session_id: str, *, fork: bool, single: bool) -> Run:
         found = await self.find(session_id, owner)
         spec = to_spec(asked, self.terms, await self.sessions.last_spec(found), single=single)
         if fork:
-            return await self._begin_new(asked, owner, spec, found)
+            make = partial(self.sessions.fork, found.row.id, records.FACE, "")
+            return await self._begin_new(asked, owner, spec, make)
         self.keys.check_root(owner, Path(spec.face["cwd"]))
         try:
             return await self._start(self.sessions.directory(found.row.id), asked, spec)
@@ -199,14 +211,13 @@ class App:
         page = await self.sessions.listing.ask(lambda index: index.sessions(query))
         return max((found.row for found in page.items), key=lambda row: row.modified, default=SessionRow("")).id or None
 
-    async def _begin_new(self, asked: Asked, owner: str, spec: JobSpec, parent: Found[SessionRow] | None = None) -> Run:
+    async def _begin_new(
+        self, asked: Asked, owner: str, spec: JobSpec, make: Callable[..., Awaitable[SessionDir]]
+    ) -> Run:
         """In a session of its own; when this raises, there is none."""
         workspace = Path(spec.face["cwd"])
         self.keys.check_root(owner, workspace)
-        if parent is None:
-            session = await self.sessions.create(records.FACE, "", workspace, owner=owner)
-        else:
-            session = await self.sessions.fork(parent.row.id, face=records.FACE, owner=owner, workspace=workspace)
+        session = await make(workspace, owner=owner)
         try:
             return await self._start(session, asked, spec)
         except Exception:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 import attrs
 import trio
@@ -22,6 +23,7 @@ from agentd.wire.feed import Feed, FrameSource, Hub, Reader
 from agentd.wire.messages import Answer, Request, Response, StreamResponse
 from agentd.wire.presence import while_there
 
+T = TypeVar("T")
 LARGE_BYTES = 256 * 1024  # of a body, from which on it is read in a thread
 
 
@@ -47,17 +49,26 @@ async def query_single(app: App, request: Request) -> Response:
     except SessionNotFound as exc:
         return json_answer(200, answer_of(_refused(app, asked, exc)))
     tail = await app.sessions.tail(run.session_id)
+    told = await awaited(app, request, run, lambda: single(tail, run), detached=asked["detach"])
+    return json_answer(200, told)
+
+
+async def awaited(
+    app: App, request: Request, run: Run, work: Callable[[], Awaitable[T]], *, detached: bool = False
+) -> T:
+    """What *work* makes of a run, which is stopped if its client leaves before that, unless it is *detached*. Raises
+    TimedOut, Hangup; what *work* raises."""
     over = False
     try:
         with trio.fail_after(app.settings.request_seconds or math.inf):
-            told = await while_there(request.wait_gone, lambda: single(tail, run))
+            told = await while_there(request.wait_gone, work)
         over = True
     except trio.TooSlowError:
         raise TimedOut from None
     finally:
-        if not over and not asked["detach"]:
+        if not over and not detached:
             app.abandon(run)
-    return json_answer(200, told)
+    return told
 
 
 @route("POST", "/api/v1/sessions/{session_id}/resume")
