@@ -338,6 +338,27 @@ async def test_a_socket_that_takes_no_byte_is_cut(
     assert feed.readers == 0
 
 
+async def test_whoever_sends_to_a_client_that_takes_no_byte_is_cut_too(
+    start: Start, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    sent, ended = 0, trio.Event()
+
+    async def flood(socket: WebSocket) -> None:
+        nonlocal sent
+        try:
+            while True:
+                await socket.send("x" * 10_000)
+                sent += 1
+        finally:
+            ended.set()
+
+    began = trio.current_time()
+    await connect(await start(serving(flood), Limits(stall_seconds=60)), nursery)
+    await ended.wait()
+    assert 60 <= trio.current_time() - began <= 62
+    assert sent < 1000  # the rest waits where it comes from
+
+
 async def test_a_push_that_is_dropped_inside_a_frame_takes_the_socket_with_it(
     start: Start, nursery: trio.Nursery, source: FakeSource
 ) -> None:
