@@ -281,11 +281,18 @@ class Engine:
                     branch = Branch(session, job)
                     diff = await Changes(branch, self.bench.snapshots).diff()
                     if job.spec.get("checkpoints"):
-                        blobs = session.dir.blobs
-                        await Checkpoints(branch, self.bench.workspace, self.bench.snapshots, blobs).finish()
+                        await self._finish_checkpoint(branch)
                     session.append(_end_of(job, JobState.INTERRUPTED, "interrupted", error, diff))
             await self._sweep(session)
         await self._start_next()
+
+    async def _finish_checkpoint(self, branch: Branch) -> None:
+        bench, blobs = self.bench, branch.session.dir.blobs
+        kept = Checkpoints(branch, bench.workspace, bench.snapshots, blobs, off_limits=bench.off_limits)
+        try:
+            await kept.finish()
+        except StoreFailed as exc:
+            logger.error("what job %s changed could not be kept: %s", branch.job.id, exc)
 
     def _remember_keys(self, session: Session) -> None:
         for job in session.state.jobs.values():

@@ -99,7 +99,9 @@ class JobRun:
 
         if self.spec.checkpoints:
             blobs = self.session.dir.blobs
-            self._checkpoints = Checkpoints(self._branch, self.bench.workspace, self.bench.snapshots, blobs)
+            self._checkpoints = Checkpoints(
+                self._branch, self.bench.workspace, self.bench.snapshots, blobs, off_limits=self.bench.off_limits
+            )
 
     def _about(self) -> Mapping[str, Any]:
         """What hooks are told with every event."""
