@@ -104,6 +104,13 @@ def test_a_schema_that_doubles_its_work_at_every_step_is_cut_short() -> None:
     assert validator.errors(1) == ["$: too large to be checked"]
 
 
+def test_many_texts_together_may_take_no_longer_than_one() -> None:
+    validator = compile_schema({"items": {"pattern": r"^(?:.{0,1000}[^\n]){2}[a-y\u0100-\uffff]{0,900}$"}})
+    texts = ["".join(chr(0x4E00 + (n * 7 + start) % 20_000) for n in range(900)) for start in range(50)]
+    assert validator.errors(texts) == ["$: too large to be checked"]
+    assert validator.errors(["short"]) == []
+
+
 def test_a_schema_may_be_used_again_after_one_that_was_cut_short() -> None:
     validator = compile_schema({"items": {"$ref": "#"}, "type": "array"})
     validator.errors(json.loads("[" * 900 + "]" * 900))

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agentd.wire.jsonschema.automaton import MAX_WORK, Pattern, TooLong
+from agentd.wire.jsonschema.automaton import MAX_WORK, Pattern, TooMuch, Work
 from agentd.wire.jsonschema.regex import PatternError
 
 
@@ -70,15 +70,15 @@ def test_what_is_no_pattern_or_no_regular_one_is_refused(pattern: str, why: str)
     ],
 )
 def test_patterns_that_choke_a_backtracking_matcher_take_a_step_a_character(pattern: str, text: str) -> None:
-    assert not Pattern(pattern).found_in(text)
+    assert not Pattern(pattern).found_in(text, Work())
 
 
-def test_a_text_that_would_take_too_long_is_said_to_be_too_long() -> None:
+def test_a_text_that_would_take_too_long_is_given_up() -> None:
     pattern = Pattern(r"^(?:.{0,1000}[^\n]){3}[a-y\u0100-\uffff]{0,900}$")
     text = "".join(chr(0x4E00 + n % 20_000) for n in range(MAX_WORK // 1_000))
-    with pytest.raises(TooLong):
-        pattern.found_in(text)
-    assert pattern.found_in("short")
+    with pytest.raises(TooMuch):
+        pattern.found_in(text, Work())
+    assert pattern.found_in("short", Work())
 
 
 PIECES = st.sampled_from(["a", "b", "ab", ".", "[ab]", "[^a]", "^", "$", r"\b", r"\B", r"\w", r"\W", ""])
@@ -100,7 +100,7 @@ def _grow(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
 )
 def test_it_finds_what_a_backtracking_matcher_finds(pattern: str, text: str) -> None:
     # On short texts without line ends, where both mean the same.
-    assert Pattern(pattern).found_in(text) == bool(re.search(pattern, text, re.ASCII))
+    assert Pattern(pattern).found_in(text, Work()) == bool(re.search(pattern, text, re.ASCII))
 
 
 def _marked(piece: str) -> st.SearchStrategy[str]:
@@ -112,7 +112,7 @@ def _marked(piece: str) -> st.SearchStrategy[str]:
 @given(pattern=st.text(alphabet="ab()[]{}^$|?*+\\.-,=!<>:pux019dwsbkc", max_size=14), text=st.text(max_size=5))
 def test_any_text_is_a_pattern_or_is_refused_in_words(pattern: str, text: str) -> None:
     try:
-        found = Pattern(pattern).found_in(text)
+        found = Pattern(pattern).found_in(text, Work())
     except PatternError as exc:
         refusal = str(exc)
     else:

@@ -1,4 +1,4 @@
-"""The keywords that apply schemas: to the same value, to members and to items.
+"""The keywords that apply schemas: to the same value, to members and to items. And `pattern`, which takes work, too.
 
 The rules: JSON Schema Core 2020-12, sections 8.2.3, 10 and 11.
 """
@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from agentd.wire.jsonschema.assertions import count, make_pattern
-from agentd.wire.jsonschema.automaton import Pattern, TooLong
 from agentd.wire.jsonschema.evaluation import Check, Node, Visit
 from agentd.wire.jsonschema.resources import SchemaError
 from agentd.wire.jsonschema.values import excerpt, show
@@ -34,14 +33,17 @@ def only(kind: type, check: Check) -> Check:
     return check_kind
 
 
-def _matches(pattern: Pattern, name: str) -> bool:
-    try:
-        return pattern.found_in(name)
-    except TooLong:
-        return False
-
-
 # --- To the same value --------------------------------------------------------------------------------------------
+
+
+def _pattern(scope: Scope) -> Check:
+    pattern = make_pattern(scope.schema["pattern"])
+
+    def check(visit: Visit) -> None:
+        if not visit.matches(pattern, visit.value):
+            visit.tell(f"expected what matches the pattern {pattern.text}, found {excerpt(visit.value)}")
+
+    return only(str, check)
 
 
 def _ref(scope: Scope) -> Check:
@@ -164,7 +166,7 @@ def _pattern_properties(scope: Scope) -> Check:
     def check(visit: Visit) -> None:
         for pattern, node in patterns:
             for name in visit.value:
-                if _matches(pattern, name):
+                if visit.matches(pattern, name):
                     visit.into(node, name)
 
     return only(dict, check)
@@ -177,7 +179,7 @@ def _additional_properties(scope: Scope) -> Check:
 
     def check(visit: Visit) -> None:
         for name in visit.value:
-            if name not in named and not any(_matches(pattern, name) for pattern in patterns):
+            if name not in named and not any(visit.matches(pattern, name) for pattern in patterns):
                 visit.into(node, name)
 
     return only(dict, check)
@@ -257,6 +259,7 @@ def _unevaluated_items(scope: Scope) -> Check:
 APPLICATORS: dict[
     str, Callable[[Scope], Check]
 ] = {  # in the order that they are applied in: what looks at the rest last
+    "pattern": _pattern,
     "$ref": _ref,
     "$dynamicRef": _dynamic_ref,
     "properties": _properties,

@@ -9,7 +9,7 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
-from agentd.wire.jsonschema.automaton import Pattern, TooLong
+from agentd.wire.jsonschema.automaton import Pattern
 from agentd.wire.jsonschema.regex import PatternError
 from agentd.wire.jsonschema.resources import SchemaError
 from agentd.wire.jsonschema.values import TYPES, excerpt, is_number, is_type, key
@@ -99,20 +99,6 @@ def _multiple_of(argument: Any) -> Assertion:
     )
 
 
-def _pattern(argument: Any) -> Assertion:
-    pattern = make_pattern(argument)
-
-    def check(value: str) -> str | None:
-        try:
-            if pattern.found_in(value):
-                return None
-        except TooLong:
-            return f"too long to be held against the pattern {pattern.text}"
-        return f"expected what matches the pattern {pattern.text}, found {excerpt(value)}"
-
-    return check
-
-
 def _required(argument: Any) -> Assertion:
     wanted = names(argument)
     return lambda value: _missing(wanted, value)
@@ -161,7 +147,6 @@ ASSERTIONS: dict[str, tuple[str | None, Callable[[Any], Assertion]]] = {  # the 
     "multipleOf": ("number", _multiple_of),
     "minLength": ("string", _size(*_MANY, "character")),
     "maxLength": ("string", _size(*_FEW, "character")),
-    "pattern": ("string", _pattern),
     "minItems": ("array", _size(*_MANY, "item")),
     "maxItems": ("array", _size(*_FEW, "item")),
     "uniqueItems": ("array", _unique_items),

@@ -25,15 +25,28 @@ from agentd.wire.jsonschema.regex import (
 )
 
 MAX_STATES = 10_000
-MAX_WORK = 3_000_000  # states looked at for one text: a second or two
+MAX_WORK = 1_000_000  # states looked at: half a second
 MAX_REMEMBERED = 2_048  # steps
 FOUND = 0  # the state in which a match is complete
 
 States = frozenset[int]
 
 
-class TooLong(Exception):
-    """The text is too long to be held against this pattern."""
+class TooMuch(Exception):
+    """What is to be checked takes too long."""
+
+
+@attrs.define
+class Work:
+    """How much may still be done; for any number of patterns and texts together."""
+
+    left: int = MAX_WORK
+
+    def take(self, states: int) -> None:
+        """Raises TooMuch."""
+        self.left -= states
+        if self.left < 0:
+            raise TooMuch
 
 
 @attrs.define
@@ -54,10 +67,9 @@ class Pattern:
         self._tests: list[Edge | _Ahead] = []
         self._program = _Program(parse(text), self._tests, forward=True)
 
-    def found_in(self, text: str) -> bool:
-        """Whether it matches somewhere in *text*. Raises TooLong."""
+    def found_in(self, text: str, work: Work) -> bool:
+        """Whether it matches somewhere in *text*. Raises TooMuch."""
         places = [0] * (len(text) + 1)  # which tests each place passes, as bits
-        work = [MAX_WORK]
         for number, test in enumerate(self._tests):
             for place in _passing(test, text, places, work):
                 places[place] |= 1 << number
@@ -124,7 +136,7 @@ class _Program:
             self._tests.append(test)
         return self._add(_State([after], test=self._tests.index(test)))
 
-    def run(self, text: str, places: list[int], work: list[int]) -> list[bool]:
+    def run(self, text: str, places: list[int], work: Work) -> list[bool]:
         """For every place between two characters, whether a match that began at any place is complete there."""
         size = len(text)
         order = range(size) if self._forward else range(size, 0, -1)
@@ -136,7 +148,7 @@ class _Program:
             complete.append(FOUND in states)
         return complete if self._forward else complete[::-1]
 
-    def _step(self, states: States, char: str, place: int, work: list[int]) -> States:
+    def _step(self, states: States, char: str, place: int, work: Work) -> States:
         key = (states, char, place)
         if (known := self._steps.get(key)) is not None:
             return known
@@ -148,10 +160,10 @@ class _Program:
         if len(self._steps) >= MAX_REMEMBERED:
             self._steps.clear()
         self._steps[key] = made = self._closure(reached, place, work)
-        work[0] -= len(states)
+        work.take(len(states))
         return made
 
-    def _closure(self, states: set[int], place: int, work: list[int]) -> States:
+    def _closure(self, states: set[int], place: int, work: Work) -> States:
         """With all that is reached from *states* without taking a character."""
         closed = set(states)
         left = list(states)
@@ -161,13 +173,11 @@ class _Program:
                 fresh = [number for number in state.after if number not in closed]
                 closed.update(fresh)
                 left += fresh
-        work[0] -= len(closed)
-        if work[0] < 0:
-            raise TooLong
+        work.take(len(closed))
         return frozenset(closed)
 
 
-def _passing(test: Edge | _Ahead, text: str, places: list[int], work: list[int]) -> list[int]:
+def _passing(test: Edge | _Ahead, text: str, places: list[int], work: Work) -> list[int]:
     if isinstance(test, _Ahead):
         complete = test.program.run(text, places, work)
         return [place for place, found in enumerate(complete) if found is not test.negated]

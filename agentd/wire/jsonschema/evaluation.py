@@ -10,14 +10,11 @@ from typing import Any
 
 import attrs
 
+from agentd.wire.jsonschema.automaton import Pattern, TooMuch, Work
 from agentd.wire.jsonschema.values import Place, show
 
 MAX_PROBLEMS = 20
-MAX_STEPS = 500_000  # schemas applied to values in one evaluation: a second or two
-
-
-class TooMuch(Exception):
-    """The value takes too long to be checked."""
+MAX_STEPS = 250_000  # schemas applied to values in one evaluation: half a second
 
 
 @attrs.define(eq=False)
@@ -35,6 +32,7 @@ class Run:
     """One evaluation. *scope*: the resources that it is in, outermost first."""
 
     steps: int = 0
+    work: Work = attrs.field(factory=Work)  # that patterns may still take
     scope: list[str] = attrs.field(factory=list)
 
 
@@ -52,6 +50,10 @@ class Visit:
     def tell(self, what: str) -> None:
         if len(self.problems) < MAX_PROBLEMS:
             self.problems.append(f"{show(self.place)}: {what}")
+
+    def matches(self, pattern: Pattern, text: str) -> bool:
+        """Raises TooMuch."""
+        return pattern.found_in(text, self.run.work)
 
     def into(self, node: Node, step: str | int) -> None:
         """Applies *node* to a member or an item, which then was looked at."""

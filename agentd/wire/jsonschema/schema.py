@@ -10,7 +10,8 @@ import attrs
 
 from agentd.wire.jsonschema.applicators import APPLICATORS
 from agentd.wire.jsonschema.assertions import ASSERTIONS, Assertion
-from agentd.wire.jsonschema.evaluation import Check, Node, Run, TooMuch, Visit, apply
+from agentd.wire.jsonschema.automaton import TooMuch
+from agentd.wire.jsonschema.evaluation import Check, Node, Run, Visit, apply
 from agentd.wire.jsonschema.resources import Located, Resources, SchemaError
 from agentd.wire.jsonschema.values import is_type
 
