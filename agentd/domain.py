@@ -9,8 +9,12 @@ always present unless marked `?`; sizes are bytes, durations milliseconds, times
                       null), dialect (int)
     job.started       model, resolved_model, provider, tools, mcp_servers, permission_mode, containment, sandbox,
                       history? (jobs that the session had before), cwd?
-    phase             name, index, count, percent, title?
+    phase             name, index, count, percent, title?, details?
                       plan, planned (count: tasks), task (index of count begins), task.done, prescan, compact
+                      of a run of a spec: spec (details: path, created, bytes), context (agents_md, tree, symbols),
+                      planned and verify (steps: [{id, title, type, needs_approval, command, patch (SHA-256 or null)}],
+                      the plan and what comes behind it; why? it is none of the model's), step (id: it begins),
+                      step.done (id, ok, message, exit_code? of a command, applied? of a patch)
     tasks             tasks: the session's whole task list from now on: [{id, title, text, done}]
     text.delta        message, block, text               thinking.delta the same
     input.delta       message, block, call, name, text   text: a piece of the call's JSON input
@@ -28,7 +32,7 @@ always present unless marked `?`; sizes are bytes, durations milliseconds, times
     tool.started      call, name, input, subject       subject: what it is about, on one line, for people
     tool.output       call, text
     tool.finished     call, name, subject, ok, summary, duration_ms, content, artifact   content: what the model is told
-    ask.opened        id, kind (permission, question, plan), call, tool, input, question, options, deadline,
+    ask.opened        id, kind (permission, question, plan, step), call, tool, input, question, options, deadline,
                       questions? (of kind question: [{question, header, options: [{label, description}], multiSelect}])
     ask.settled       id, decision (allow, deny, always, answer), reason, by, answer?, updated_input?
     context.added     id, kind (file, class, method, text), name, size, sha256 (of a text, which is a blob; else null);
@@ -49,7 +53,7 @@ always present unless marked `?`; sizes are bytes, durations milliseconds, times
                       and then not changed)
     files.rewound     checkpoint, undo, restored, removed, failed: [{path, error}]
     commit            sha, files, message
-    artifact          sha256, size, media_type, call
+    artifact          sha256, size, media_type, call, name?    name: of a file, by which clients get it
     job.finished      outcome, stop_reason, error ({code, message, details?} or null), result, turns, cost, duration_ms,
                       diff, structured? (what the result says as JSON, where that was asked for), permission_mode?
                       (the one in force at its end)
@@ -299,6 +303,15 @@ class OutputFormat:
 
 
 @attrs.frozen
+class RunSpec:
+    """A spec to carry out. Paths as the client gave them: a relative *spec* is below the workspace."""
+
+    workspace: str
+    spec: str
+    verify: tuple[str, ...] = ()  # commands that check what patches changed
+
+
+@attrs.frozen
 class JobSpec:
     """One job, complete: what any face's request becomes. Faces validate, the executor checks types only."""
 
@@ -322,6 +335,7 @@ class JobSpec:
     user: str | None = None  # the end user, as the service is told
     settings: str | None = None  # path of a settings file: permission rules, env, model
     notices: tuple[str, ...] = ()  # what the job says at its beginning: of what was asked for and is not there
+    run: RunSpec | None = None  # of mode SPEC_RUN
     # What the face that asked wants to find again; its own business. Below "secret", what no log and no repr shows.
     face: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
 

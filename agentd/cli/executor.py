@@ -331,6 +331,7 @@ async def open_bench(
             registry=make_registry(catalog, providers, aliases=settings.aliases("model-alias"), roles=defaults),
             tools=tools,
             containment=containment.level,
+            confine=containment,
             off_limits=off_limits,
             state=ToolState(workspace),
             read_only=settings.switch("read-only"),

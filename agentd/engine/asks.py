@@ -17,7 +17,7 @@ from agentd.errors import AskNotFound, AskSettled
 from agentd.store.fold import AskView
 
 Answer = Literal["allow", "deny", "always", "answer"]
-Kind = Literal["permission", "question", "plan"]
+Kind = Literal["permission", "question", "plan", "step"]
 YES_OR_NO = ("allow", "deny")
 NOBODY = "nobody is there to ask"
 

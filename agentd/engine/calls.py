@@ -18,6 +18,7 @@ from agentd.engine.permissions import ALLOW_FLAGS, Opinion, Permissions, Verdict
 from agentd.engine.questions import Asking
 from agentd.errors import AgentdError, ProviderFailed, ToolFailed
 from agentd.providers.assemble import unreadable_input
+from agentd.sandbox.contain import GROUP, Containment
 from agentd.store.blobs import Blobs
 from agentd.tools.background import Background
 from agentd.tools.base import Tool, ToolContext, ToolOutcome, ToolState
@@ -42,6 +43,7 @@ class Surroundings:
     permissions: Permissions
     hooks: Hooks
     checkpoints: Checkpoints | None = None  # None: what files were is not kept
+    confine: Containment = GROUP  # how commands are kept together
     symbols: Symbols | None = None
     anywhere: bool = False  # whether file tools reach what is outside of the workspace
     acted: list[str] = attrs.field(factory=list)  # names of the tools that did something to the world, call by call

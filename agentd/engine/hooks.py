@@ -129,7 +129,7 @@ class Hooks:
     async def before_compact(self, trigger: Literal["auto", "manual"]) -> None:
         await self._tell("PreCompact", {"trigger": trigger})
 
-    async def waiting(self, message: str, kind: Literal["permission", "question", "plan"]) -> None:
+    async def waiting(self, message: str, kind: str) -> None:
         """The run begins to wait for the user."""
         await self._tell("Notification", {"message": message, "notification_type": kind})
 

@@ -74,6 +74,7 @@ SCAN = Recipe("scan", SCAN_PROMPT, READ_TOOLS)  # before a question is answered
 CODE = Recipe("code", CODE_PROMPT, None)
 QUERY = Recipe("planner", QUERY_PROMPT, None)
 ARCHITECT = Recipe("planner", ARCHITECT_PROMPT, (*READ_TOOLS, *COMMAND_TOOLS, CODE_TOOL))
+SPEC_RUN = Recipe("planner", "", ())  # of a run, the model makes the plan alone: specrunplan.py asks for it
 PLAN = Recipe("planner", PLAN_PROMPT, (*READ_TOOLS, TASK_TOOL))
 
 
@@ -91,6 +92,7 @@ MODES = {
     Mode.ARCHITECT: ModeRule(ARCHITECT, ("planner", "code"), writes=True),
     Mode.LUTZ: ModeRule(ARCHITECT, ("planner", "code"), writes=True),
     Mode.QUERY: ModeRule(QUERY, ("planner",), writes=True),
+    Mode.SPEC_RUN: ModeRule(SPEC_RUN, ("planner",), writes=True),
 }
 
 

@@ -56,6 +56,10 @@ class Work:
             return await self._tasks()
         if self.spec.mode is Mode.QUERY:
             return await self._query()
+        if self.spec.mode is Mode.SPEC_RUN:
+            from agentd.engine.specrun import run_spec
+
+            return await run_spec(self)
         if self.spec.pre_scan and self.spec.mode is Mode.ASK:
             await self._scan()
         rule = MODES[self.spec.mode]

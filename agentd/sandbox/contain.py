@@ -54,6 +54,9 @@ class Containment:
                 return Group(command, cwd, env)
 
 
+GROUP = Containment(Level.GROUP)  # what works everywhere
+
+
 @attrs.frozen
 class Finished:
     exit_code: int  # as shells count: 128 + n for signal n
@@ -66,7 +69,7 @@ async def probe(levels: Sequence[Level] = tuple(Level)) -> Containment:
         for containment in _candidates(level):
             if await _works(containment):
                 return containment
-    return Containment(Level.GROUP)
+    return GROUP
 
 
 def _candidates(level: Level) -> list[Containment]:
