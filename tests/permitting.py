@@ -30,6 +30,6 @@ def decide(
     job = JobView("j", {}, None, None, 1, 0, permission_mode=changed_to)
     policy = ToolPolicy(allowed=tuple(allowed), permission_mode=mode)
     state = SessionState(always=list(always))
-    permissions = Permissions(policy, state, job, workspace, directories, RuleBook(rules))
+    permissions = Permissions(policy, state, job, workspace, directories, rules=RuleBook(rules))
     tool = FakeTool(name, tool_class, TOOLS[0].work)
     return permissions.decide(tool, ToolUse("c", name, {"file_path": "a", **call_input}), opinion)

@@ -253,7 +253,9 @@ class JobRun:
         book = RuleBook(rules)
         for problem in book.problems:
             self._branch.notice("warning", "RULE", problem)
-        permissions = Permissions(spec.tools, self.session.state, self.job, bench.workspace, directories, book)
+        permissions = Permissions(
+            spec.tools, self.session.state, self.job, bench.workspace, directories, bench.state, book
+        )
         around = Surroundings(
             bench.workspace,
             bench.state,

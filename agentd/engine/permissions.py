@@ -10,9 +10,9 @@ from typing import Any, Literal
 import attrs
 
 from agentd.domain import PermissionMode, Rules, ToolClass, ToolPolicy, ToolUse
-from agentd.engine.rules import RuleBook
+from agentd.engine.rules import RuleBook, Ruling
 from agentd.store.fold import JobView, SessionState
-from agentd.tools.base import Tool
+from agentd.tools.base import Tool, ToolState
 
 ALLOW_FLAGS = {
     ToolClass.EDIT: "--permission-mode acceptEdits (edits) or bypassPermissions (everything)",
@@ -56,6 +56,7 @@ class Permissions:
     job: JobView
     workspace: Path
     directories: Sequence[Path] = ()
+    state: ToolState | None = None  # where commands begin; None: in the workspace
     rules: RuleBook = attrs.field(factory=lambda: RuleBook(Rules()))
 
     @property
@@ -65,7 +66,13 @@ class Permissions:
 
     def decide(self, tool: Tool, call: ToolUse, opinion: Opinion = None) -> Decision:
         """*opinion*: what a hook says, which is no word against rules and modes that refuse."""
-        ruling = self.rules.decide(tool.name, call.input, workspace=self.workspace, directories=self.directories)
+        ruling = self.rules.decide(
+            tool.name,
+            call.input,
+            workspace=self.workspace,
+            directories=self.directories,
+            cwd=self.state.cwd if self.state is not None else None,
+        )
         ruled = ruling.verdict if ruling is not None else None
         if ruling is not None and ruled == "deny":
             return Decision(Verdict.REFUSE, f"{tool.name} was not executed: the rule {ruling.rule} denies it.")
@@ -73,11 +80,17 @@ class Permissions:
         if by_mode is Verdict.REFUSE:
             told = f"{tool.name} was not executed: in plan mode nothing is changed. Go on planning."
             return Decision(by_mode, told)
-        if opinion == "ask" or (ruled == "ask" and self.mode is not PermissionMode.BYPASS):
+        if opinion == "ask" or (ruling is not None and self._must_ask(ruling)):
             return Decision(Verdict.ASK)
         approved = tool.name in self.policy.allowed or tool.name in self.session.always
         free = by_mode is Verdict.RUN or approved or "allow" in (opinion, ruled)
         return Decision(Verdict.RUN if free else Verdict.ASK)
+
+    def _must_ask(self, ruling: Ruling) -> bool:
+        """Whoever bypasses permissions has still denied what is denied: where it cannot be told, they are asked."""
+        if self.rules.may_deny(ruling):
+            return True
+        return ruling.verdict == "ask" and self.mode is not PermissionMode.BYPASS
 
     def _by_mode(self, tool: Tool, call_input: Mapping[str, Any]) -> Verdict:
         verdict = _BY_MODE[self.mode].get(tool.tool_class, Verdict.ASK)

@@ -74,6 +74,10 @@ class RuleBook:
     def __bool__(self) -> bool:
         return bool(self._deny or self._ask or self._allow)
 
+    def may_deny(self, ruling: Ruling) -> bool:
+        """Whether it asks because a rule that denies may be meant."""
+        return ruling.verdict == "ask" and any(rule.text == ruling.rule for rule in self._deny)
+
     def _parsed(self, texts: Sequence[str], *, allowing: bool) -> list[Rule]:
         rules = []
         for text in texts:

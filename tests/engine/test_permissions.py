@@ -67,6 +67,12 @@ def test_a_rule_that_asks_counts_unless_everything_is_let_through() -> None:
     assert verdicts == ["ask", "ask", "ask", "run"]
 
 
+def test_what_may_be_denied_is_asked_for_even_where_everything_is_let_through() -> None:
+    rules = Rules(deny=("Bash(rm:*)",))
+    assert decide(ToolClass.EXEC, BYPASS, name="Bash", rules=rules, command="X=rm; $X -rf /").verdict is Verdict.ASK
+    assert decide(ToolClass.EXEC, BYPASS, name="Bash", rules=rules, command="ls").verdict is Verdict.RUN
+
+
 def test_edits_are_accepted_where_the_work_is_and_nowhere_else(tmp_path: Path) -> None:
     work, beside, out = (tmp_path / name for name in ("work", "beside", "out"))
     for place in (work, beside, out):
