@@ -49,6 +49,19 @@ PROBLEM = {
 }
 
 
+COMPLETION = {
+    "type": "object",
+    "required": ["model", "messages"],
+    "properties": {
+        "model": {"type": "string"},
+        "messages": {"type": "array", "minItems": 1, "items": {"type": "object", "required": ["role"]}},
+        "stream": {"type": "boolean", "default": False},
+        "stream_options": {"type": "object", "properties": {"include_usage": {"type": "boolean"}}},
+        "response_format": {"type": "object"},
+    },
+}
+
+
 def _body(name: str) -> dict[str, str]:
     return {"$ref": f"#/components/schemas/{name}"}
 
@@ -148,6 +161,23 @@ OPERATIONS: dict[str, Operation | None] = {
         {200: "The decision is on disk.", 404: "No such ask.", 409: "It was settled before."},
         ASKS,
     ),
+    "POST /v1/chat/completions": Operation(
+        "Complete a chat, as OpenAI's API does",
+        {
+            200: "The completion, or its chunks.",
+            400: "All that is wrong with the request.",
+            403: "A hook denied it.",
+            404: "No such model.",
+            413: TOO_LARGE,
+            502: "The model's service did not do its part.",
+            504: "It took longer than it may.",
+        },
+        QUERIES,
+        COMPLETION,
+        gives=(JSON, SSE),
+    ),
+    "GET /v1/models": Operation("List models, as OpenAI's API does", {200: "Names that a query may use."}, SERVICE),
+    "GET /v1/models/{name}": Operation("Read a model", {200: "There is one.", 404: "No such model."}, SERVICE),
     "GET /api/v1/skills": Operation("List skills", {200: "All of them."}, SERVICE),
     "GET /": Operation("What this is", {200: "Its name and version."}, SERVICE, public=True),
     "GET /health": Operation("How it is", {200: "And what it depends on."}, SERVICE, public=True),
