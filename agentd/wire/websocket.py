@@ -19,10 +19,11 @@ from agentd.wire.frames import PING, binary_frame, close_frame, handshake, is_cl
 from agentd.wire.limits import Limits
 from agentd.wire.messages import Hangup, Upgrade
 from agentd.wire.outbox import Outbox, Share
-from agentd.wire.transport import GONE, RECEIVE_BYTES, Bytes, Transport
+from agentd.wire.transport import GONE, Bytes, Transport
 
 logger = logging.getLogger(__name__)
 
+RECEIVE_BYTES = 16 * 1024  # 64 KiB of empty frames would block the others for a quarter of a second
 NORMAL, GOING_AWAY, INTERNAL_ERROR = 1000, 1001, 1011
 
 
