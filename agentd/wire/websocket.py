@@ -145,9 +145,8 @@ async def serve_websocket(client: Client, answer: Upgrade, request_id: str, earl
             socket = WebSocket(client, library, stream, nursery)
             with client.hub.holding(socket):
                 await socket.handle(answer)
-            nursery.cancel_scope.deadline = (
-                trio.current_time() + client.limits.linger_seconds
-            )  # the library says goodbye
+            # The library's reader ends by itself, unless its client says nothing more.
+            nursery.cancel_scope.deadline = trio.current_time() + client.limits.linger_seconds
     except Exception as exc:
         if not stream.outbox.over:
             raise
@@ -164,15 +163,8 @@ class _Stream(trio.abc.Stream):
     """What trio-websocket reads: its handshake once more, and then what comes. What it writes shares the outbox."""
 
     __slots__ = (
-        "_early",
-        "_head",
-        "_library",
-        "_opened",
-        "gone",
-        "is_closed_by_both",
-        "is_silent",
-        "is_waiting",
-        "outbox",
+        *("_early", "_head", "_library", "_opened"),
+        *("gone", "is_closed_by_both", "is_silent", "is_waiting", "outbox"),
     )
 
     def __init__(self, transport: Transport, head: bytes, early: bytes) -> None:
