@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from agentd.wire.jsonschema import SchemaError, compile_schema
 
@@ -30,6 +32,8 @@ def test_a_value_fits_or_it_does_not(group: dict[str, Any]) -> None:
         ({"properties": []}, "#/properties: expected an object of schemas"),
         ({"properties": {"a": "string"}}, "#/properties/a: expected a schema"),
         ({"items": "string"}, "#/items: expected a schema"),
+        ({"not": [{}]}, "#/not: expected a schema"),
+        ({"dependencies": 3}, "#/dependencies: expected an object"),
         ({"anyOf": {}}, "#/anyOf: expected an array of schemas"),
         ({"anyOf": []}, "#/anyOf: expected at least one schema"),
         ({"required": "name"}, "#/required: expected an array of strings"),
@@ -158,3 +162,33 @@ def test_at_most_twenty_errors_are_told() -> None:
 def test_long_values_are_cut_in_what_is_told() -> None:
     (told,) = compile_schema({"type": "null"}).errors("x" * 1000)
     assert len(told) < 120
+
+
+KEYWORDS = (
+    "type enum const properties required items prefixItems anyOf allOf oneOf not if then else $ref $defs $id $anchor "
+    "$dynamicRef $dynamicAnchor pattern patternProperties additionalProperties propertyNames contains minContains "
+    "maxContains uniqueItems minLength maximum multipleOf dependentRequired dependentSchemas dependencies $schema "
+    "unevaluatedItems unevaluatedProperties additionalItems definitions"
+)
+PLAIN = st.sampled_from([None, True, False, 0, 1, -1, 2.5, "", "a", "#", "#/$defs/a", "string", "object", "^a", "("])
+ANYTHING = st.recursive(
+    PLAIN,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3),
+        st.dictionaries(st.sampled_from("ab"), inner, max_size=2),
+        st.dictionaries(st.sampled_from(KEYWORDS.split(" ")), inner, max_size=4),
+    ),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=500, deadline=None)
+@given(schema=st.dictionaries(st.sampled_from(KEYWORDS.split(" ")), ANYTHING, max_size=4), value=ANYTHING)
+def test_any_json_is_a_schema_or_is_refused_and_any_json_fits_it_or_not(schema: Any, value: Any) -> None:
+    try:
+        validator = compile_schema(schema)
+    except SchemaError as exc:
+        problems = [str(exc)]
+    else:
+        problems = validator.errors(value)
+    assert all(problems)

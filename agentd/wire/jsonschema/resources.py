@@ -133,14 +133,15 @@ def within(located: Located) -> Iterator[Located]:
     for keyword in schema if isinstance(schema, Mapping) else ():
         argument, where = schema[keyword], f"{located.where}/{keyword}"
         members: Mapping[Any, Any] = {}
-        if keyword in ONE and not isinstance(argument, list):
+        is_older = keyword == "items" and isinstance(argument, list)  # before 2020-12
+        if keyword in ONE and not is_older:
             yield Located(argument, located.base, where)
-        elif keyword in SEVERAL or (keyword in ONE and keyword == "items"):
+        elif keyword in SEVERAL or is_older:
             members = dict(enumerate(_exactly(list, argument, where)))
         elif keyword in NAMED:
             members = _exactly(dict, argument, where)
         elif keyword == "dependencies":
-            members = {name: each for name, each in argument.items() if not isinstance(each, list)}
+            members = {n: each for n, each in _exactly(dict, argument, where).items() if not isinstance(each, list)}
         for name, member in members.items():
             yield Located(member, located.base, f"{where}/{name}")
 
