@@ -77,8 +77,8 @@ async def serve_agent(settings: Settings) -> None:
 
 
 def told(daemon: Daemon, key: Key) -> str:
-    where = f"; its key is in {key.path}" if key.path else ""
-    return f"agentd agent listening on {daemon.doors['agent'].address}{where}"
+    where = f"agentd agent: its key is in {key.path}\n" if key.path else ""
+    return f"{where}agentd agent listening on {daemon.doors['agent'].address}"
 
 
 def open_keys(daemon: Daemon, settings: Settings) -> list[Key]:
