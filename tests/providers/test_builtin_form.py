@@ -149,6 +149,12 @@ def test_a_schema_within_itself_ends() -> None:
     assert answer("n is 3", tree) == {"n": 3}
 
 
+def test_a_schema_that_asks_for_itself_five_times_is_given_up() -> None:
+    endless = {"type": "object", "properties": {name: {"$ref": "#"} for name in "abcde"}, "required": [*"abcde"]}
+    move = next_move(ModelRequest("builtin", "", (user("Hello."),), (), output_schema=endless))
+    assert isinstance(json.loads(move.text), dict)
+
+
 def test_a_form_that_nothing_can_fill_is_answered_all_the_same() -> None:
     move = next_move(
         ModelRequest("builtin", "", (user("Hello."),), (), output_schema={"type": "string", "pattern": "x"})

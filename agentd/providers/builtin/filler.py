@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,8 @@ from agentd.wire.jsonschema import SchemaError, Validator, compile_schema
 from agentd.wire.jsonschema.resources import Located, Resources
 
 MAX_DEPTH = 12
+MAX_SCHEMAS = 2_000  # that are looked at: those that refer to one another have no end
+MAX_CHARS = 1_000  # of a text that says nothing
 
 
 def filled(schema: Any, text: str, prose: str) -> Any:
@@ -27,11 +30,12 @@ def filled(schema: Any, text: str, prose: str) -> Any:
     return _Filler(resources, text, prose).value(resources.root, "", 0)
 
 
-@attrs.frozen
+@attrs.define
 class _Filler:
     resources: Resources
     text: str
     prose: str
+    left: int = MAX_SCHEMAS
 
     def value(self, located: Located, name: str, depth: int) -> Any:
         """What *name* is by the text, else what stands for nothing known. *name* "": the whole answer."""
@@ -42,14 +46,20 @@ class _Filler:
         if said is not None:
             return said
         kinds = kinds_of(schema)
-        if depth < MAX_DEPTH and "object" in kinds and ("null" not in kinds or self._knows_some(schema)):
+        if (
+            depth < MAX_DEPTH
+            and self.left > 0
+            and "object" in kinds
+            and ("null" not in kinds or self._knows_some(schema))
+        ):
             return self._object(located, schema, depth)
         return self._nothing(located, schema, kinds, depth)
 
     def _plain(self, located: Located, depth: int) -> dict[str, Any]:
         """The schema with what it refers to, all of allOf and one of its alternatives put into it."""
         schema = dict(located.schema) if isinstance(located.schema, Mapping) else {}
-        if depth >= MAX_DEPTH:
+        self.left -= 1
+        if depth >= MAX_DEPTH or self.left < 0:
             return schema
         parts: list[Any] = list(schema.get("allOf", ()))
         for keyword in ("oneOf", "anyOf"):
@@ -100,7 +110,7 @@ class _Filler:
             return None
         match kinds[0]:
             case "string":
-                return "-" * schema.get("minLength", 0)
+                return "-" * min(int(schema.get("minLength", 0)), MAX_CHARS)
             case "boolean":
                 return False
             case "array":
@@ -154,4 +164,6 @@ def _least(schema: Mapping[str, Any], kind: str) -> float:
         at += step
     if at == schema.get("exclusiveMaximum"):
         at -= step
+    if not math.isfinite(at):
+        return 0
     return int(at) if kind == "integer" else at

@@ -60,6 +60,7 @@ def next_move(request: ModelRequest) -> Move:
     from agentd.providers.builtin.material import fragments
     from agentd.providers.builtin.plan import LOST, Move, replay
     from agentd.providers.builtin.recap import SUMMED_UP, asks_recap, recap
+    from agentd.providers.builtin.talk import small_talk
     from agentd.providers.builtin.tasklist import plan_tasks
 
     form = form_of(request.output_schema, request.system)
@@ -69,6 +70,8 @@ def next_move(request: ModelRequest) -> Move:
     *material, task = _texts(request.messages[start])  # the last text is the task; texts before it came with it
     if asks_recap(task):
         return Move(recap(request.messages[:start]))
+    if form is None and (said := small_talk(task, _spoken(request.messages[:start]))) is not None:
+        return Move(said)
     if any(text.startswith(SUMMED_UP) for text in material):
         return Move(LOST)  # the conversation was summed up in the middle of the task
     offered = frozenset(tool.name for tool in request.tools)

@@ -5,6 +5,7 @@ The rules: JSON Schema Validation 2020-12, section 6.
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable
 from typing import Any
@@ -94,9 +95,13 @@ def _multiple_of(argument: Any) -> Assertion:
     step = Fraction(repr(_number(argument)))
     if step <= 0:
         raise SchemaError("expected a number above 0")
-    return lambda value: (
-        None if Fraction(repr(value)) % step == 0 else f"expected a multiple of {argument}, found {excerpt(value)}"
-    )
+
+    def check(value: float) -> str | None:
+        if math.isfinite(value) and Fraction(repr(value)) % step == 0:
+            return None
+        return f"expected a multiple of {argument}, found {excerpt(value)}"
+
+    return check
 
 
 def _required(argument: Any) -> Assertion:
