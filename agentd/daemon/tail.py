@@ -302,10 +302,9 @@ class Tails:
             reader.close()
             return known
         tail = self._tails[session.id] = Tail(session, reader, partial(self._executor, session.id), self._nursery)
-        for idle in [each for each in self._tails.values() if not each.is_read and each is not tail][
-            : len(self._tails) - KEPT
-        ]:
-            self.drop(idle.session.id)
+        idle = [each for each in self._tails.values() if not each.is_read and each is not tail]
+        for each in idle[: max(len(idle) - KEPT, 0)]:
+            self.drop(each.session.id)
         return tail
 
     def look(self, session_id: str) -> None:

@@ -207,6 +207,24 @@ async def test_a_log_is_open_once_for_all_who_read_it(session: SessionDir) -> No
         tails.close()
 
 
+@pytest.mark.parametrize("read", [0, 3])
+async def test_of_logs_that_nobody_reads_only_the_oldest_are_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read: int
+) -> None:
+    monkeypatch.setattr(tail_module, "KEPT", 2)
+    home = Home(tmp_path / "data")
+    async with trio.open_nursery() as nursery:
+        tails = Tails(nursery, lambda _: None)
+        opened = [await tails.open(home.create_session("run", tmp_path, "")) for _ in range(read)]
+        ends = [tail.subscribe(lambda: None) for tail in opened]
+        opened += [await tails.open(home.create_session("run", tmp_path, "")) for _ in range(4)]
+        assert [tail.closed for tail in opened[read:]] == [True, False, False, False]
+        assert not any(tail.closed for tail in opened[:read])
+        for end in ends:
+            end()
+        tails.close()
+
+
 @pytest.mark.parametrize("text", ["", "-1", "x", "1.", "1.2.3", "1e3", "٣"])
 def test_what_is_no_position_is_refused(text: str) -> None:
     with pytest.raises(InvalidRequest):
