@@ -7,6 +7,7 @@ import pytest
 
 from agentd.domain import Message, OutputFormat, Text, ToolResult, ToolUse
 from agentd.engine.structured import instructions, parse, retry_message
+from agentd.providers.builtin.form import Form, fill
 from agentd.providers.builtin.provider import next_move
 from agentd.providers.protocol import ModelRequest, ToolSchema
 
@@ -153,6 +154,15 @@ def test_a_schema_that_asks_for_itself_five_times_is_given_up() -> None:
     endless = {"type": "object", "properties": {name: {"$ref": "#"} for name in "abcde"}, "required": [*"abcde"]}
     move = next_move(ModelRequest("builtin", "", (user("Hello."),), (), output_schema=endless))
     assert isinstance(json.loads(move.text), dict)
+
+
+@pytest.mark.parametrize(
+    "piece", [" ", "\n", "name ", "name: ", "tags: [", "tags: a, ", "{", '"', "name: 'a", "age -", ", a:"]
+)
+def test_a_prompt_that_repeats_itself_takes_no_longer_than_its_length(piece: str) -> None:
+    long = f"name: a{piece * (60_000 // len(piece))}b"
+    for form in (PERSON, None):
+        assert fill(Form(form), [long]).startswith("{")
 
 
 def test_a_form_that_nothing_can_fill_is_answered_all_the_same() -> None:

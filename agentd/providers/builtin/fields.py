@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 from agentd.providers import lenientjson
 
 MAX_LITERALS = 20  # JSON values that are looked for in a text
+MAX_LABELS = 50  # places where a field is named
 
 _SIGN = r"\s*[:=]\s*"
 _VERB = r"\s+(?:is|are|was|of|to|at)\s+"
-_END = r"(?=\s*(?:[,;\n]|\.(?:\s|$)|\s(?:and|with)\s|$))"
+_END = r"(?=\s{0,4}(?:[,;\n]|\.(?:\s|$)|\s(?:and|with)\s|$))"
 _TEXT = re.compile(rf"[^\s,;{{\[](?:[^,;\n]*?){_END}")
 _NAME = re.compile(r"[A-Z][\w'-]*(?:\s[A-Z][\w'-]*)*")
 _QUOTED = re.compile(r"""(?P<quote>["'`])(?P<inside>[^\n]*?)(?P=quote)(?!\w)|“(?P<curly>[^”\n]*)”""")
@@ -52,7 +54,7 @@ def kinds_of(schema: Mapping[str, Any]) -> list[str]:
 def values_of(text: str, name: str, schema: Mapping[str, Any]) -> Iterator[Any]:
     """What may be the value of the field *name*, in the order of the text."""
     label = re.compile(rf"(?<![\w-]){_spoken(name)}(?:(?P<sign>{_SIGN})|{_VERB}|\s+)", re.IGNORECASE)
-    for found in label.finditer(text):
+    for found in islice(label.finditer(text), MAX_LABELS):
         for kind in kinds_of(schema) or ["string"]:
             yield from _values_at(text, found.end(), kind, bool(found["sign"]), schema)
 

@@ -28,7 +28,7 @@ _LISTED = re.compile(
 )
 _BRACED = re.compile(r"\{\s*(?P<names>[\"'`]?\w+[\"'`]?(?:\s*,\s*[\"'`]?\w+[\"'`]?)*)\s*\}")
 _LABEL = re.compile(
-    r"(?:^|[,;.\n]|\band\b|\bwith\b)\s*[\"'`]?(?P<name>[A-Za-z_][\w-]*)[\"'`]?\s*[:=]\s*(?=[^\s/])", re.MULTILINE
+    r"(?:^|[,;.\n]|\band\b|\bwith\b)[ \t]*[\"'`]?(?P<name>[A-Za-z_][\w-]*)[\"'`]?\s*[:=]\s*(?=[^\s/])", re.MULTILINE
 )
 
 
