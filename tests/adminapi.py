@@ -209,9 +209,9 @@ def append(session: SessionDir, *entries: Entry) -> None:
         log.append(entries)
 
 
-def job_entries(prompt: str = "do it", job: str = "job-1") -> list[Entry]:
+def job_entries(prompt: str = "do it", job: str = "job-1", mode: Mode = Mode.CODE) -> list[Entry]:
     """A job that is accepted; nobody has begun with it."""
-    spec = attrs.asdict(JobSpec(Mode.CODE, prompt, tools=ToolPolicy()))
+    spec = attrs.asdict(JobSpec(mode, prompt, tools=ToolPolicy()))
     said: dict[str, Any] = {"id": f"m-{job}", "role": "user", "content": [{"type": "text", "text": prompt}]}
     created = Entry("job.created", {"spec": spec, "key": "a-key-hash", "payload": "a-payload-hash", "dialect": 1}, job)
     return [created, Entry("message", said | {"model": None, "usage": None}, job)]

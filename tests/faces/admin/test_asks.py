@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from agentd.daemon import asks as asks_module
-from agentd.domain import Entry
+from agentd.domain import Entry, Mode
 from agentd.providers.scripted import call, reply
 from agentd.store.home import SessionDir
 from tests.adminapi import Api, append, asking, job_entries, serving
@@ -99,6 +99,49 @@ async def test_an_answer_that_an_ask_does_not_take_is_refused(tmp_path: Path, bo
         api.session("run", *job_entries(), *asking())
         assert (await api.ask("POST", "/asks/ask-1", body))[0] == 400
         assert (await api.get("/asks/ask-1"))["state"] == "open"
+
+
+def questioning() -> list[Entry]:
+    """It has begun, and asks a person something."""
+    started, message, opened = asking()
+    given = {"question": "Which?", "options": ["A", "B"]}
+    message.data["content"][0] |= {"name": "AskUserQuestion", "input": given}
+    opened.data.update(kind="question", tool="AskUserQuestion", input=given, question="Which?", options=["A", "B"])
+    return [started, message, opened]
+
+
+@pytest.mark.parametrize("alive", [False, True])
+async def test_a_question_takes_an_answer_in_words(tmp_path: Path, alive: bool) -> None:
+    async with serving(tmp_path) as api:
+        session = api.session("agent", *job_entries(mode=Mode.QUERY), *questioning())
+        api.says("Then C.")
+        if alive:
+            await api.seats.seat(session, api.workspace).up()
+        for body in ({"decision": "allow"}, {"decision": "answer", "text": " "}):
+            assert (await api.ask("POST", "/asks/ask-1", body))[0] == 400
+        assert await api.ask("POST", "/asks/ask-1", {"decision": "answer", "text": "C, of course"}) == (
+            200,
+            {"id": "ask-1", "decision": "answer"},
+        )
+        await api.job_in(session, "completed")
+        transcript = await api.get(f"/sessions/{session.id}/transcript")
+        [result] = [item for item in transcript["items"] if item["role"] == "tool"]
+        assert result["content"][0]["text"] == "C, of course"
+
+
+@pytest.mark.parametrize("alive", [False, True])
+async def test_a_call_may_be_allowed_with_another_input(tmp_path: Path, alive: bool) -> None:
+    async with serving(tmp_path) as api:
+        session = api.session("agent", *job_entries(), *asking())
+        api.says("Done.")
+        if alive:
+            await api.seats.seat(session, api.workspace).up()
+        body = {"decision": "allow", "updated_input": {"about": "another"}}
+        assert (await api.ask("POST", "/asks/ask-1", body))[0] == 200
+        await api.job_in(session, "completed")
+        transcript = await api.get(f"/sessions/{session.id}/transcript")
+        [result] = [item for item in transcript["items"] if item["role"] == "tool"]
+        assert result["content"][0]["text"] == "saw another"
 
 
 async def test_there_is_no_such_ask_or_job(tmp_path: Path) -> None:

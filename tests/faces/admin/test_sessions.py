@@ -241,6 +241,14 @@ async def test_a_session_that_is_at_work_is_not_deleted(tmp_path: Path) -> None:
         assert (await api.ask("DELETE", f"/sessions/{session.id}"))[0] == 204
 
 
+async def test_a_session_has_no_checkpoint_that_it_was_not_asked_to_keep(tmp_path: Path) -> None:
+    async with serving(tmp_path) as api:
+        session = api.session()
+        status, told = await api.ask("POST", f"/sessions/{session.id}/rewind", {"checkpoint": "c", "dry_run": True})
+        assert (status, told["error"]["code"]) == (400, "INVALID_CHECKPOINT")
+        assert (await api.ask("POST", f"/sessions/{session.id}/rewind", {}))[0] == 400
+
+
 async def test_an_executor_without_a_job_is_ended_after_a_while(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
