@@ -18,6 +18,7 @@ from typing import Any
 import attrs
 import trio
 
+from agentd.daemon.accepting import failed
 from agentd.daemon.calls import Place, call
 from agentd.daemon.executors import Seat
 from agentd.daemon.forking import branch_off
@@ -48,6 +49,7 @@ from agentd.wire.typed import structure
 
 MOST_AT_START = 500  # sessions that are looked at
 AGAIN_SECONDS = 0.1  # between two tries to start a job in a session that is at work
+QUEUED_BY_FACE = frozenset({"runs"})  # faces that have a queue of their own for jobs that have not begun
 RELAUNCH_SECONDS = 1.0  # between two tries to launch an executor where there is no room for it
 UNFINISHED = ("waiting", "running", "queued")
 Fill = Callable[[SessionDir], Sequence[Entry]]
@@ -274,7 +276,7 @@ class Sessions:
         launched is logged."""
         while True:
             try:
-                await self._launch(session_id)
+                await self.launch(session_id)
                 return
             except Busy:
                 await trio.sleep(RELAUNCH_SECONDS)
@@ -282,7 +284,9 @@ class Sessions:
                 logger.warning("its executor is not launched: %s", exc, extra={"session": session_id})
                 return
 
-    async def _launch(self, session_id: str) -> None:
+    async def launch(self, session_id: str) -> None:
+        """Have the session's executor go on with what its log says. Raises SessionNotFound, Busy, Locked,
+        ExecutorFailed, StoreFailed."""
         async with self.lock(session_id):  # nobody writes to its log meanwhile: the executor would not get its lock
             place = await self.place(await self.find(session_id))
             await place.up()
@@ -338,8 +342,10 @@ class Sessions:
             if found.row.face == MANAGED:
                 continue
             try:
-                if await self._interrupt(found.row.id):
+                if await self.interrupt_dead(found.row.id):
                     self.interrupted.append(found.row.id)
+                elif found.row.status == "queued" and found.row.face in QUEUED_BY_FACE:
+                    continue
                 elif found.row.status != "waiting":
                     self._nursery.start_soon(self.relaunch, found.row.id)
             except (Locked, SessionNotFound):  # an `agentd run` is at work in it; or it is removed
@@ -347,24 +353,35 @@ class Sessions:
             except AgentdError as exc:
                 logger.warning("%s", exc, extra={"session": found.row.id})
 
-    async def _interrupt(self, session_id: str) -> bool:
-        """Whether there was a job at work without an executor. Raises Locked, SessionNotFound, StoreFailed."""
+    async def interrupt_dead(self, session_id: str) -> bool:
+        """End a job that is at work without an executor; whether there was one. Raises Locked, SessionNotFound,
+        StoreFailed."""
         async with self.lock(session_id):
             seat = self.seat(session_id)
             if seat is not None and seat.state != "absent":
                 return False
             return bool(await trio.to_thread.run_sync(append_alone, self.directory(session_id), _interrupted))
 
+    async def give_up(self, session_id: str, why: AgentdError) -> None:
+        """End what has not begun or waits there as failed, since no executor can be had. Nothing happens where one
+        lives after all. Raises SessionNotFound, Locked, StoreFailed."""
+        async with self.lock(session_id):
+            seat = self.seat(session_id)
+            if seat is None or seat.state == "absent":
+                await trio.to_thread.run_sync(append_alone, self.directory(session_id), partial(_given_up, why))
+        self.tails.look(session_id)
+
     async def _next_spec(self, found: Found[SessionRow], asked: FollowUp) -> JobSpec:
         spec = await self.last_spec(found) or _first_spec(found.row.face)
         if asked.mode is not None:
             spec = attrs.evolve(spec, mode=asked.mode)
         if asked.model is not None:
-            spec = attrs.evolve(spec, models=Models(asked.model, asked.model, asked.model, spec.models.fallback))
+            models = Models(asked.model, asked.model, asked.model, spec.models.fallback)
+            spec = attrs.evolve(spec, models=models, face={**spec.face, "model": asked.model})
         if asked.permission_mode is not None:
             spec = attrs.evolve(spec, tools=attrs.evolve(spec.tools, permission_mode=asked.permission_mode))
         tools = attrs.evolve(spec.tools, ask_seconds=ToolPolicy().ask_seconds)  # whoever sends this can be asked
-        return attrs.evolve(spec, prompt=asked.text, tools=tools, context_texts=())
+        return attrs.evolve(spec, prompt=asked.text, tools=tools, context_texts=(), images=(), notices=())
 
     async def last_spec(self, found: Found[SessionRow]) -> JobSpec | None:
         """Of its last job, with what is secret in it, and with the permission mode that it changed to since. None: it
@@ -410,6 +427,11 @@ def _interrupted(state: SessionState) -> list[Entry]:
     message = "the executor stopped while this job was at work"
     dead = [job for job in state.jobs.values() if not job.state.terminal and not job.at_rest]
     return [_end_of(job, JobState.INTERRUPTED, message) for job in dead]
+
+
+def _given_up(why: AgentdError, state: SessionState) -> list[Entry]:
+    left = [job for job in state.jobs.values() if not job.state.terminal]
+    return [failed(why, job.id, turns=job.turns, cost=job.cost) for job in left]
 
 
 def _end_of(job: JobView, outcome: JobState, message: str) -> Entry:

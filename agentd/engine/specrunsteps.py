@@ -11,12 +11,11 @@ import attrs
 from agentd.engine.calls import Surroundings
 from agentd.engine.specruncommand import TIMED_OUT, run
 from agentd.errors import GitFailed
-from agentd.store.specrun import Step
+from agentd.store.specrun import DIAGRAMS, Step
 from agentd.workspace.git import Done as GitDone
 from agentd.workspace.git import run_git
 
 PATCH_SECONDS = 60.0
-DIAGRAMS = "make diagrams"
 TOLD_CHARS = 10_000  # of each stream, for people who watch: the artifact has more
 
 

@@ -13,6 +13,7 @@ import attrs
 from agentd.domain import JobState, Record
 
 STEP_ASK = "step"  # the kind of ask that a gate is
+DIAGRAMS = "make diagrams"  # what a step of type diagram runs
 RESTARTED = "interrupted by daemon restart"
 FINAL = ("succeeded", "failed", "canceled")
 _ENDINGS = {JobState.COMPLETED.value: "succeeded", JobState.CANCELLED.value: "canceled"}

@@ -6,17 +6,18 @@ Each part has routes and an app of its own below a path of its own (`/v1/runs`),
 from __future__ import annotations
 
 import hmac
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any
 
 import attrs
 import trio
 
-from agentd.daemon.access import Access, authorization
+from agentd.daemon.access import Access, Principal, authorization
 from agentd.daemon.asks import Asks
 from agentd.daemon.opening import Work
 from agentd.daemon.sessions import Sessions
+from agentd.domain import Limits, Models
 from agentd.faces.runs.answers import NotFound, answer_error, method_not_allowed, not_found, unauthorized
 from agentd.faces.runs.events import SharedFrames
 from agentd.store import naming
@@ -31,6 +32,7 @@ SCOPES = frozenset({"admin", "runs", "chat"})  # of issued tokens that it takes
 BODY_BYTES = 8 * 1024 * 1024
 METHODS, HEADERS = "GET, POST, OPTIONS", "Authorization, Content-Type, Last-Event-ID"
 RUNS, CHAT = "runs", "chat"  # faces of sessions
+EVERYBODY = Principal(OWNER, frozenset({"runs", "chat"}))  # who has the API's own token, or needs none
 PREFIXES = {RUNS: ("run_", "run"), CHAT: ("sess_", "session")}  # of their ids, and what they are called
 
 
@@ -44,14 +46,30 @@ class FaceSettings:
     verify_commands: tuple[str, ...] = ()
 
 
+@attrs.frozen
+class Choice:
+    """The models that a run or a turn is made with, and the budget that is left for it."""
+
+    models: Models = attrs.field(factory=Models)
+    limits: Limits = attrs.field(factory=Limits)
+
+
+async def choose_default() -> Choice:
+    """Whatever is configured."""
+    await trio.lowlevel.checkpoint()
+    return Choice()
+
+
 @attrs.define(eq=False)
 class Base:
-    """*nursery* owns what goes on behind requests."""
+    """*nursery* owns what goes on behind requests. *choose*: asked for each run and turn; raises ProviderFailed where
+    no model fits."""
 
     work: Work
     access: Access
     settings: FaceSettings
     nursery: trio.Nursery
+    choose: Callable[[], Awaitable[Choice]] = choose_default
     frames: SharedFrames = attrs.field(factory=SharedFrames)
 
     @property
@@ -83,20 +101,20 @@ class Base:
         """None for who may go on. Preflights may: no browser can send a token with them."""
         if request.method == "OPTIONS":
             return Response(204, content_type=None) if "access-control-request-method" in request.headers else None
-        request.principal = OWNER
-        return None if self.is_known(request) else unauthorized()
+        request.principal = self.principal(request)
+        return None if request.principal is not None else unauthorized()
 
-    def is_known(self, request: Request) -> bool:
-        """Whether this is somebody who may use the API: by its own token, the admin's or one that was issued for it, or
-        by the dashboard's cookie."""
-        if not self.settings.token:
-            return True
+    def principal(self, request: Request) -> Principal | None:
+        """Who may use the API: by its own token, the admin's or one that was issued for it, or by the dashboard's
+        cookie; everybody where it has no token."""
         scheme, _, given = request.headers.get("authorization").partition(" ")
-        ours = hmac.compare_digest(given.strip().encode("latin-1"), self.settings.token.strip().encode())
-        if scheme.lower() == "bearer" and ours:
-            return True
+        token = self.settings.token.strip().encode()
+        if token and scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode("latin-1"), token):
+            return EVERYBODY
         principal = self.access.principal(authorization(request))
-        return principal is not None and bool(principal.scope & SCOPES)
+        if principal is not None and principal.scope & SCOPES:
+            return principal
+        return None if token else EVERYBODY
 
     def cors(self, request: Request) -> Fields:
         """For pages of origins that were let in."""
@@ -113,19 +131,20 @@ class Base:
 
     # --- Sessions by their ids ------------------------------------------------------------------------------------
 
-    async def find(self, face: str, ident: str) -> Found[SessionRow]:
-        """The session that clients know by this id. Raises NotFound, StoreFailed."""
+    async def find(self, request: Request, face: str, ident: str) -> Found[SessionRow]:
+        """The session that clients know by this id. Raises NotFound, also for one that is not the client's to see;
+        StoreFailed."""
         prefix, what = PREFIXES[face]
         start = naming.uuid_start(prefix, ident)
         if start is not None:
             page = await self.sessions.listing.ask(lambda index: index.sessions(Query(face=face, start=start)))
             for found in page.items:
-                if id_of(found.row) == ident:
+                if id_of(found.row) == ident and may_see(request, found):
                     return found
         raise NotFound(what, ident)
 
     async def all(self, face: str, states: Sequence[str] = ()) -> list[Found[SessionRow]]:
-        """Every session of a face, the newest first. Raises StoreFailed."""
+        """Every session of a face, whoever made it, the newest first. Raises StoreFailed."""
         found: list[Found[SessionRow]] = []
         cursor: str | None = None
         while True:
@@ -134,6 +153,12 @@ class Base:
             found += page.items
             if (cursor := page.next) is None:
                 return sorted(found, key=lambda each: (each.row.opened, id_of(each.row)), reverse=True)
+
+
+def may_see(request: Request, found: Found[SessionRow]) -> bool:
+    """Tokens that were issued are for what was made with them."""
+    principal: Principal = request.principal
+    return principal.id == OWNER or principal.is_admin or found.owner == principal.id
 
 
 def _sessions(query: Query, index: SessionIndex) -> Page[SessionRow]:
