@@ -31,7 +31,7 @@ WatchdogSec=60
 TimeoutStartSec=120
 # SIGTERM goes to agentd alone, which ends its executors; what is left after the time below is killed.
 KillMode=mixed
-TimeoutStopSec=60
+TimeoutStopSec=90
 # A command of an agent that the kernel ends for want of memory is no reason to stop everything.
 OOMPolicy=continue
 LimitNOFILE=65536

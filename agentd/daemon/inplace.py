@@ -115,15 +115,24 @@ class InPlace:
 
     async def _end_when_idle(self, seat: Seat) -> None:
         idle_since = trio.current_time()
-        try:
-            while True:
-                await trio.sleep(IDLE_LOOK_SECONDS)
-                if seat.state == "absent" and trio.current_time() - idle_since > IDLE_SECONDS:
+        while True:
+            await trio.sleep(IDLE_LOOK_SECONDS)
+            idle = trio.current_time() - idle_since
+            if seat.state == "absent":
+                if idle > IDLE_SECONDS and await self._forgotten(seat):
                     return
-                if seat.state != "live" or await self.is_busy(seat):
-                    idle_since = trio.current_time() if seat.state != "absent" else idle_since
-                elif trio.current_time() - idle_since >= IDLE_SECONDS:
-                    async with self._lock(seat.session.id):
-                        await self.end_if_idle(seat)
-        finally:
+            elif seat.state != "live" or await self.is_busy(seat):
+                idle_since = trio.current_time()
+            elif idle >= IDLE_SECONDS:
+                async with self._lock(seat.session.id):
+                    await self.end_if_idle(seat)
+
+    async def _forgotten(self, seat: Seat) -> bool:
+        """There are many sessions, and most are never used again: their seats go. How an executor died is kept."""
+        async with self._lock(seat.session.id):
+            if seat.state != "absent":
+                return False
             del self._kept[seat.session.id]
+            if not seat.crashes:
+                self._seats.forget(seat.session.id)
+            return True

@@ -18,6 +18,7 @@ from agentd.daemon.app import Daemon, listen, main_mounts, open_daemon, reader_g
 from agentd.daemon.settings import SERVE_OPTIONS, Address
 from agentd.errors import Locked
 from agentd.store.home import Home, make_home
+from agentd.wire.client import connect
 from agentd.wire.listeners import ListenFailed
 from agentd.wire.messages import Request, Response
 from agentd.wire.routing import respond
@@ -72,6 +73,21 @@ async def test_a_signal_ends_serving_and_the_service_manager_hears_of_it(
     assert notified.recv(100).startswith(b"READY=1\n")
     assert notified.recv(100) == b"STOPPING=1"
     assert not (tmp_path / "socket").exists()
+
+
+async def test_requests_are_taken_until_what_is_under_way_has_ended(home: Home, tmp_path: Path) -> None:
+    told: list[bytes] = []
+
+    async def prepare() -> None:
+        async with await connect(f"unix:{tmp_path / 'socket'}") as client:
+            told.append((await client.request("GET", "/health/ready")).body)
+
+    async with open_daemon(home, {}) as daemon:
+        door_of(daemon, tmp_path / "socket")
+        daemon.before_stop.append(prepare)
+        with trio.fail_after(5):
+            await daemon.serve((), lambda: os.kill(os.getpid(), signal.SIGTERM))
+    assert told == [b'{"status":"stopping"}']
 
 
 async def test_it_serves_although_nobody_reads_what_it_prints(home: Home, tmp_path: Path) -> None:

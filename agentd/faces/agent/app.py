@@ -31,6 +31,7 @@ from agentd.errors import (
     JobNotFound,
     Locked,
     SessionNotFound,
+    StoreFailed,
 )
 from agentd.faces.agent import records
 from agentd.faces.agent.answers import (
@@ -256,7 +257,7 @@ class App:
         except SessionNotFound:  # it is deleted already
             return
         except AgentdError as exc:
-            logger.warning("a run without a client goes on: %s", exc, extra={"session": run.session_id})
+            logger.warning("a run is not stopped: %s", exc, extra={"session": run.session_id})
 
     async def answer(self, session_id: str, owner: str, text: str, question_id: str | None = None) -> None:
         """To the question that is open, the oldest or the one that is named; else to the next one that the run asks.
@@ -312,12 +313,12 @@ class App:
         """Begin no more runs; let those that are at work end for a while, and then stop them. Those that wait for a
         person go on waiting, also without a server."""
         self.stopping = True
-        for found in await self._drain(self.settings.grace_seconds):
-            try:
-                await self.sessions.cancel(found)
-            except AgentdError as exc:
-                logger.warning("a run is not stopped: %s", exc, extra={"session": found.row.id})
-        await self._drain(END_SECONDS)
+        try:
+            for found in await self._drain(self.settings.grace_seconds):
+                await self._stop(Run(found.row.id, found.row.last_job or ""))
+            await self._drain(END_SECONDS)
+        except StoreFailed as exc:
+            logger.warning("runs are not waited for: %s", exc)
 
     async def _drain(self, seconds: float) -> list[Found[SessionRow]]:
         """Those that are at work still."""

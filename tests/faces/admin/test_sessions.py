@@ -268,6 +268,21 @@ async def test_an_executor_without_a_job_is_ended_after_a_while(
                 await wait_for_change(api)
 
 
+async def test_of_a_session_that_is_not_used_any_more_nothing_stays_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agentd.daemon.inplace.IDLE_SECONDS", 0.02)
+    monkeypatch.setattr("agentd.daemon.inplace.IDLE_LOOK_SECONDS", 0.01)
+    async with serving(tmp_path) as api:
+        session = api.session()
+        for _ in range(2):
+            api.says("Done.")
+            await api.ask("POST", f"/sessions/{session.id}/message", {"text": "go"})
+            with trio.fail_after(10):
+                while list(api.seats):  # noqa: ASYNC110  # nobody tells when a seat is forgotten
+                    await trio.sleep(0.01)
+
+
 async def wait_for_change(api: Api) -> None:
     changed = trio.Event()
     unsubscribe = api.seats.subscribe(lambda seat: changed.set())
