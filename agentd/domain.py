@@ -15,6 +15,7 @@ always present unless marked `?`; sizes are bytes, durations milliseconds, times
                       planned and verify (steps: [{id, title, type, needs_approval, command, patch (SHA-256 or null)}],
                       the plan and what comes behind it; why? it is none of the model's), step (id: it begins),
                       step.done (id, ok, message, exit_code? of a command, applied? of a patch)
+                      of a turn of a chat: turn (spec: its path or null, created: whether it was made just now)
     tasks             tasks: the session's whole task list from now on: [{id, title, text, done}]
     text.delta        message, block, text               thinking.delta the same
     input.delta       message, block, call, name, text   text: a piece of the call's JSON input
@@ -31,7 +32,8 @@ always present unless marked `?`; sizes are bytes, durations milliseconds, times
                       many of those staged before are its): replaces all that the session was, but for its jobs
     tool.started      call, name, input, subject       subject: what it is about, on one line, for people
     tool.output       call, text
-    tool.finished     call, name, subject, ok, summary, duration_ms, content, artifact   content: what the model is told
+    tool.finished     call, name, subject, ok, summary, duration_ms, content, artifact, skipped?   content: what the model
+                      is told; skipped: that it was not run, since it only repeats others
     ask.opened        id, kind (permission, question, plan, step), call, tool, input, question, options, deadline,
                       questions? (of kind question: [{question, header, options: [{label, description}], multiSelect}])
     ask.settled       id, decision (allow, deny, always, answer), reason, by, answer?, updated_input?
@@ -41,7 +43,7 @@ always present unless marked `?`; sizes are bytes, durations milliseconds, times
     context.changed   id, pinned
     notice            level (info, warning, error), text, code
     hook              event, url (scheme, host and port), call, decision (or null), reason, error (or null), duration_ms
-    usage             input_tokens, output_tokens, cached_tokens, written_tokens?, cost, model, provider, calls (made
+    usage             input_tokens, output_tokens, cached_tokens, written_tokens?, cost, output_cost? (part of it), model, provider, calls (made
                       until this reply came), salvaged (tool calls read from text), request_bytes and prefix_bytes (of
                       them, as many as the last request began with too; null where nothing is sent), first_ms,
                       duration_ms (of the reply)
@@ -53,6 +55,12 @@ always present unless marked `?`; sizes are bytes, durations milliseconds, times
                       and then not changed)
     files.rewound     checkpoint, undo, restored, removed, failed: [{path, error}]
     commit            sha, files, message
+    chat.set          mode (chat, spec), spec_path, why (created, drafted, switched), drafted (whether the spec was made);
+                      created: system_prompt, auto_run, workspace (as it was given) too
+    chat.message      id, role, parts (as clients see them), turn, run (whether that turn begins by itself)
+    chat.queued       turn: that begins as soon as it can
+    chat.failed       turn, error: that could not begin
+    chat.canceled     (nothing): what is at work ends, and what is queued never begins
     artifact          sha256, size, media_type, call, name?    name: of a file, by which clients get it
     job.finished      outcome, stop_reason, error ({code, message, details?} or null), result, turns, cost, duration_ms,
                       diff, structured? (what the result says as JSON, where that was asked for), permission_mode?
@@ -75,6 +83,8 @@ PROTOCOL = 1  # between daemon and executor: in the ready line
 
 
 class JobState(StrEnum):
+    """The states that a job can be in. The last four are final."""
+
     QUEUED = "queued"
     RUNNING = "running"
     WAITING = "waiting"  # for an ask to be settled
@@ -312,6 +322,43 @@ class RunSpec:
 
 
 @attrs.frozen
+class SpecDraft:
+    """A spec to write: `specs/<name>/spec.md` below the workspace. *overwrite*: also where there is one."""
+
+    name: str
+    overwrite: bool = False
+
+
+@attrs.frozen
+class ChatPart:
+    """Of what somebody says in a chat: text, or the blob *sha256*, which clients know as *ref*; None: there is none."""
+
+    type: str
+    text: str = ""
+    ref: str = ""
+    media_type: str = ""
+    sha256: str | None = None
+
+
+@attrs.frozen
+class ChatMessage:
+    id: str
+    role: str  # user, system, assistant, tool
+    parts: tuple[ChatPart, ...]
+
+
+@attrs.frozen
+class ChatSpec:
+    """A turn of a chat. *messages*: that the model has not had yet, in order."""
+
+    turn: str  # id
+    messages: tuple[ChatMessage, ...] = ()
+    spec: str | None = None  # path of the spec that is written; None: not in spec mode
+    verify: tuple[str, ...] = ()  # commands that check what was changed
+    retry: bool = False  # it has been run before
+
+
+@attrs.frozen
 class JobSpec:
     """One job, complete: what any face's request becomes. Faces validate, the executor checks types only."""
 
@@ -336,6 +383,8 @@ class JobSpec:
     settings: str | None = None  # path of a settings file: permission rules, env, model
     notices: tuple[str, ...] = ()  # what the job says at its beginning: of what was asked for and is not there
     run: RunSpec | None = None  # of mode SPEC_RUN
+    chat: ChatSpec | None = None  # of mode CHAT
+    draft: SpecDraft | None = None  # of mode SPEC_DRAFT
     # What the face that asked wants to find again; its own business. Below "secret", what no log and no repr shows.
     face: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
 

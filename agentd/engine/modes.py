@@ -16,6 +16,11 @@ SYMBOL_TOOLS = ("SearchSymbols", "ClassSkeleton", "MethodSource", "FindUsages", 
 READ_TOOLS = ("Read", "Glob", "Grep", "LS", "NotebookRead", *SYMBOL_TOOLS)
 COMMAND_TOOLS = ("Bash", "BashOutput", "KillShell", "TodoWrite", "WebFetch")
 
+CHAT_TOOLS = (
+    *("apply_patch", "diagram", "git_status", "read_file", "read_spec", "repo_map", "repo_tree"),
+    *("search", "shell", "validate_spec", "verify", "write_spec"),
+)
+
 COMMON = """\
 You are agentd, a coding agent at work in a repository. Use the tools to look before you speak or act: what you say
 about the code must come from what you read in this conversation. Paths are relative to the workspace. When you name a
@@ -40,6 +45,11 @@ QUERY_PROMPT = """\
 Do what the user asks: answer, look things up, change files, run commands. Read a file before you edit it, change no
 more than is asked for, and keep the style that is there. If a call is refused, take it as said: find another way, or
 say what you would need."""
+
+CHAT_PROMPT = """\
+Do what the user asks: answer, look things up, change files with patches, run commands. Read a file before you change
+it, change no more than is asked for, and keep the style that is there. A person decides about patches and commands; if
+one is refused, take it as said and find another way. What you changed may be verified when you stop; mend what fails."""
 
 ARCHITECT_PROMPT = f"""\
 You lead the work on the task. Understand it and the code that it touches, decide how it is to be done, and have the
@@ -74,7 +84,9 @@ SCAN = Recipe("scan", SCAN_PROMPT, READ_TOOLS)  # before a question is answered
 CODE = Recipe("code", CODE_PROMPT, None)
 QUERY = Recipe("planner", QUERY_PROMPT, None)
 ARCHITECT = Recipe("planner", ARCHITECT_PROMPT, (*READ_TOOLS, *COMMAND_TOOLS, CODE_TOOL))
+SPEC_DRAFT = Recipe("planner", "", ())  # specdraft.py asks for it
 SPEC_RUN = Recipe("planner", "", ())  # of a run, the model makes the plan alone: specrunplan.py asks for it
+CHAT = Recipe("planner", CHAT_PROMPT, CHAT_TOOLS)
 PLAN = Recipe("planner", PLAN_PROMPT, (*READ_TOOLS, TASK_TOOL))
 
 
@@ -92,7 +104,9 @@ MODES = {
     Mode.ARCHITECT: ModeRule(ARCHITECT, ("planner", "code"), writes=True),
     Mode.LUTZ: ModeRule(ARCHITECT, ("planner", "code"), writes=True),
     Mode.QUERY: ModeRule(QUERY, ("planner",), writes=True),
+    Mode.CHAT: ModeRule(CHAT, ("planner",), writes=True),
     Mode.SPEC_RUN: ModeRule(SPEC_RUN, ("planner",), writes=True),
+    Mode.SPEC_DRAFT: ModeRule(SPEC_DRAFT, ("planner",), writes=True),
 }
 
 

@@ -82,11 +82,12 @@ async def gather(workspace: Path, off_limits: Sequence[Path] = ()) -> Bundle:
     """As much of the workspace as a plan needs. What cannot be read is left out."""
     files = await trio.to_thread.run_sync(lambda: overview.files(workspace, off_limits=off_limits))
     symbols = await trio.to_thread.run_sync(overview.symbol_map, workspace, files)
-    agents = await trio.to_thread.run_sync(_agents_md, workspace)
+    agents = await trio.to_thread.run_sync(agents_md, workspace)
     return Bundle(agents, files[:TREE_FILES], symbols, await _status(workspace))
 
 
-def _agents_md(workspace: Path) -> str | None:
+def agents_md(workspace: Path) -> str | None:
+    """What the workspace says to agents, if it does. Blocks."""
     try:
         path = (workspace / AGENTS_FILE).resolve()
         if not path.is_relative_to(workspace.resolve()) or not path.is_file():  # a link may lead to any secret

@@ -60,6 +60,14 @@ class Work:
             from agentd.engine.specrun import run_spec
 
             return await run_spec(self)
+        if self.spec.mode is Mode.SPEC_DRAFT:
+            from agentd.engine.specdraft import draft_spec
+
+            return await draft_spec(self)
+        if self.spec.mode is Mode.CHAT:
+            from agentd.engine.chat import take_turn
+
+            return await take_turn(self)
         if self.spec.pre_scan and self.spec.mode is Mode.ASK:
             await self._scan()
         rule = MODES[self.spec.mode]
@@ -100,6 +108,10 @@ class Work:
 
     @property
     def _own_tools(self) -> Sequence[Tool]:
+        if self.spec.chat is not None:
+            from agentd.engine.chat import tools_of
+
+            return tools_of(self.spec.chat, self.around)
         if self.spec.mode is not Mode.QUERY:
             return ()
         plan = [ExitPlanMode(self._change_mode)] if self.around.permissions.mode is PermissionMode.PLAN else []

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 HEADINGS = ("Goal", "Constraints / nuances", "Acceptance tests", "Notes")
 TO_BE_WRITTEN = "(to be written)"
+EXISTS = "SPEC_EXISTS"  # code of the failure to write one where there is one
+
+
+def path_of(workspace: Path, name: str) -> Path:
+    """Where the spec *name* is: letters, digits, dashes and underscores."""
+    return workspace / "specs" / name / "spec.md"
 
 
 def draft(name: str, goal: str = TO_BE_WRITTEN) -> str:
