@@ -60,6 +60,8 @@ def next_move(request: ModelRequest) -> Move:
     from agentd.providers.builtin.material import fragments
     from agentd.providers.builtin.plan import LOST, Move, replay
     from agentd.providers.builtin.recap import SUMMED_UP, asks_recap, recap
+    from agentd.providers.builtin.runplan import asks_run_plan, plan_run
+    from agentd.providers.builtin.specdraft import DRAFT_MARK, spec_draft
     from agentd.providers.builtin.talk import small_talk
     from agentd.providers.builtin.tasklist import plan_tasks
 
@@ -68,6 +70,10 @@ def next_move(request: ModelRequest) -> Move:
     if start is None:
         return Move("There is no task in this conversation.")
     *material, task = _texts(request.messages[start])  # the last text is the task; texts before it came with it
+    if task.startswith(DRAFT_MARK):
+        return Move(spec_draft([*material, task]))
+    if asks_run_plan(task):
+        return Move(plan_run(task))
     if asks_recap(task):
         return Move(recap(request.messages[:start]))
     if form is None and (said := small_talk(task, _spoken(request.messages[:start]))) is not None:
