@@ -15,7 +15,8 @@ logger = logging.getLogger(__name__)
 
 
 class Refused(errors.AgentdError):
-    """The request cannot be done as it stands; its text is what the contract says of that. *status*: 400 or 409."""
+    """The request cannot be done as it stands; its text is what the contract says of that. *status*: 400, 409,
+    or 500 where a model has failed."""
 
     code = "REFUSED"
 

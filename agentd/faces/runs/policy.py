@@ -118,7 +118,7 @@ class Candidate:
     model: str  # the provider's name for it
     name: str | None
     display: str
-    info: ModelInfo = ModelInfo()
+    info: ModelInfo = attrs.field(factory=ModelInfo)
     entitled: bool = True
     refused: bool = False  # by its service, lately
     by_name_only: bool = False  # never chosen unless it is preferred
@@ -175,8 +175,8 @@ class Stock:
 
 @attrs.frozen
 class Router:
-    """What chooses. *look*: what there is, and what the names given to it stand for. *default*: the operator's own model,
-    which is preferred where the policy prefers none."""
+    """What chooses. *look*: what there is, and what names stand for. *default*: the operator's own model, which is preferred
+    where the policy prefers none."""
 
     settings: Settings
     look: Callable[[Sequence[str]], Awaitable[Stock]]
