@@ -48,6 +48,23 @@ PROBLEM = {
     ]
 }
 
+OPENAI_PROBLEM = {
+    "type": "object",
+    "required": ["error"],
+    "properties": {
+        "error": {
+            "type": "object",
+            "required": ["message", "type", "param", "code"],
+            "properties": {
+                "message": {"type": "string"},
+                "type": {"type": "string"},
+                "param": {"type": ["string", "null"]},
+                "code": {"type": ["string", "null"]},
+            },
+        }
+    },
+}
+
 
 COMPLETION = {
     "type": "object",
@@ -175,9 +192,14 @@ OPERATIONS: dict[str, Operation | None] = {
         QUERIES,
         COMPLETION,
         gives=(JSON, SSE),
+        problem=OPENAI_PROBLEM,
     ),
-    "GET /v1/models": Operation("List models, as OpenAI's API does", {200: "Names that a query may use."}, SERVICE),
-    "GET /v1/models/{name}": Operation("Read a model", {200: "There is one.", 404: "No such model."}, SERVICE),
+    "GET /v1/models": Operation(
+        "List models, as OpenAI's API does", {200: "Names that a query may use."}, SERVICE, problem=OPENAI_PROBLEM
+    ),
+    "GET /v1/models/{name}": Operation(
+        "Read a model", {200: "There is one.", 404: "No such model."}, SERVICE, problem=OPENAI_PROBLEM
+    ),
     "GET /api/v1/skills": Operation("List skills", {200: "All of them."}, SERVICE),
     "GET /": Operation("What this is", {200: "Its name and version."}, SERVICE, public=True),
     "GET /health": Operation("How it is", {200: "And what it depends on."}, SERVICE, public=True),

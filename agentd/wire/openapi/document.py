@@ -42,6 +42,7 @@ class Operation:
     body_required: bool = True
     gives: Sequence[str] = (JSON,)  # the media types of the answers that are no errors
     schema: Any = attrs.field(factory=dict)  # of those in JSON: a type, or a JSON Schema
+    problem: Any = None  # JSON Schema of bodies that its errors may have, besides that of the face's
     query: Mapping[str, Parameter] = attrs.field(factory=dict)
     headers: Mapping[str, Parameter] = attrs.field(factory=dict)
     public: bool = False  # nobody is asked who they are
@@ -127,10 +128,15 @@ def _parameters(place: str, said: Mapping[str, Parameter]) -> Iterator[dict[str,
 
 def _answer(status: int, what: str, said: Operation, schemas: Schemas) -> dict[str, Any]:
     if status >= 400:
-        return {"description": what, "content": {JSON: {"schema": {"$ref": "#/components/schemas/Problem"}}}}
+        return {"description": what, "content": {JSON: {"schema": _problem(said)}}}
     if status in (101, 204):
         return {"description": what}
     return {"description": what, "content": {each: _content(each, said, schemas) for each in said.gives}}
+
+
+def _problem(said: Operation) -> dict[str, Any]:
+    usual = {"$ref": "#/components/schemas/Problem"}
+    return usual if said.problem is None else {"anyOf": [said.problem, usual]}
 
 
 def _content(media_type: str, said: Operation, schemas: Schemas) -> dict[str, Any]:
