@@ -353,14 +353,16 @@ class Sessions:
             except AgentdError as exc:
                 logger.warning("%s", exc, extra={"session": found.row.id})
 
-    async def interrupt_dead(self, session_id: str) -> bool:
-        """End a job that is at work without an executor; whether there was one. Raises Locked, SessionNotFound,
-        StoreFailed."""
+    async def interrupt_dead(self, session_id: str, code: str = JobState.INTERRUPTED.name) -> bool:
+        """End a job that is at work without an executor; whether there was one. *code*: of its error. Raises Locked,
+        SessionNotFound, StoreFailed."""
         async with self.lock(session_id):
             seat = self.seat(session_id)
             if seat is not None and seat.state != "absent":
                 return False
-            return bool(await trio.to_thread.run_sync(append_alone, self.directory(session_id), _interrupted))
+            return bool(
+                await trio.to_thread.run_sync(append_alone, self.directory(session_id), partial(_interrupted, code))
+            )
 
     async def give_up(self, session_id: str, why: AgentdError) -> None:
         """End what has not begun or waits there as failed, since no executor can be had. Nothing happens where one
@@ -423,10 +425,10 @@ def _cancelled(state: SessionState) -> list[Entry]:
     return entries
 
 
-def _interrupted(state: SessionState) -> list[Entry]:
+def _interrupted(code: str, state: SessionState) -> list[Entry]:
     message = "the executor stopped while this job was at work"
     dead = [job for job in state.jobs.values() if not job.state.terminal and not job.at_rest]
-    return [_end_of(job, JobState.INTERRUPTED, message) for job in dead]
+    return [_end_of(job, JobState.INTERRUPTED, message, code) for job in dead]
 
 
 def _given_up(why: AgentdError, state: SessionState) -> list[Entry]:
@@ -434,7 +436,7 @@ def _given_up(why: AgentdError, state: SessionState) -> list[Entry]:
     return [failed(why, job.id, turns=job.turns, cost=job.cost) for job in left]
 
 
-def _end_of(job: JobView, outcome: JobState, message: str) -> Entry:
-    error = {"code": outcome.name, "message": message}
+def _end_of(job: JobView, outcome: JobState, message: str, code: str = "") -> Entry:
+    error = {"code": code or outcome.name, "message": message}
     data: dict[str, Any] = {"outcome": outcome, "stop_reason": outcome.value, "error": error, "result": None}
     return Entry("job.finished", data | {"turns": job.turns, "cost": job.cost, "duration_ms": 0, "diff": None}, job.id)

@@ -14,6 +14,7 @@ from agentd.domain import JobState, Record
 
 STEP_ASK = "step"  # the kind of ask that a gate is
 DIAGRAMS = "make diagrams"  # what a step of type diagram runs
+DIED = "EXECUTOR_DIED"  # code of the error of a run whose process died, while the daemon lived on
 RESTARTED = "interrupted by daemon restart"
 FINAL = ("succeeded", "failed", "canceled")
 _ENDINGS = {JobState.COMPLETED.value: "succeeded", JobState.CANCELLED.value: "canceled"}
@@ -142,9 +143,10 @@ def _finished(state: RunState, record: Record, data: Mapping[str, Any]) -> None:
 
 
 def _why(data: Mapping[str, Any]) -> str:
-    if data["outcome"] == JobState.INTERRUPTED.value:
+    error = data["error"] or {}
+    if data["outcome"] == JobState.INTERRUPTED.value and error.get("code") != DIED:
         return RESTARTED
-    return str((data["error"] or {}).get("message") or data["stop_reason"])
+    return str(error.get("message") or data["stop_reason"])
 
 
 _FOLDS: dict[str, Any] = {

@@ -42,6 +42,7 @@ def test_it_knows_what_the_engine_asks() -> None:
         ("# Steps\n\n```sh\necho one\necho two\n```\n", ["set -e\necho one\necho two"]),
         ("# Steps\n\n- [ ] `mkdir -p out`\n- [x] `touch out/a`\n", ["mkdir -p out", "touch out/a"]),
         ("# Acceptance tests\n\n- `pytest` passes\n- `ruff check .` exits with status 0\n", ["pytest", "ruff check ."]),
+        ("# Acceptance tests\n\n- `grep -q a b.txt`\n", ["grep -q a b.txt"]),
         ("---\nname: x\nstatus: draft\n---\n\n# Goal\n\nRun `true`.\n", ["true"]),
     ],
 )

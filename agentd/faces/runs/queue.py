@@ -15,7 +15,7 @@ import trio
 from agentd.daemon.sessions import Sessions
 from agentd.daemon.tail import Cursor, Tail
 from agentd.errors import AgentdError, Busy
-from agentd.store.specrun import RunState
+from agentd.store.specrun import DIED, RunState
 
 MOST = 8  # runs that are carried out at a time: the contract, 5.3
 LOOK_SECONDS = 1.0  # between two looks whether the executor of a run lives
@@ -82,7 +82,7 @@ class RunQueue:
 
     async def _launch(self, session_id: str, tail: Tail) -> None:
         """Have an executor carry it out; if one has died at it, it is over."""
-        if await self._sessions.interrupt_dead(session_id):
+        if await self._sessions.interrupt_dead(session_id, DIED):
             tail.look()
             return
         try:

@@ -40,6 +40,7 @@ _FENCE = re.compile(
     r"\A\s*(?:```+|~~~+)[ \t]*(?P<info>[\w-]+)[^\n]*\n(?P<text>.*?)\n[ \t]*(?:```+|~~~+)\s*\Z", re.DOTALL
 )
 _CODE = re.compile(r"\A(?:\[[ xX]\][ \t]*)?`(?P<code>[^`\n]+)`(?P<rest>[^`]*)\Z", re.DOTALL)
+_MARK = re.compile(r"\A(?:[-*•+]|\(?\d{1,3}[.)])[ \t]+")  # of the only item of a list
 _PROMPT = re.compile(r"^\$ ", re.MULTILINE)
 
 
@@ -65,7 +66,7 @@ def _steps(spec: str) -> Iterator[dict[str, Any]]:
                 for step in item.what:
                     yield from _of_step(step)
             elif not aside:
-                yield from _of_code(item.text.strip(), checks=bool(_CHECKS.search(heading)))
+                yield from _of_code(_MARK.sub("", item.text.strip()), checks=bool(_CHECKS.search(heading)))
 
 
 def _sections(spec: str) -> Iterator[tuple[str, str]]:
