@@ -34,7 +34,7 @@ POLICY = (
 GUARDED: Fields = (  # of everything that is served here
     ("Content-Security-Policy", POLICY),
     ("X-Content-Type-Options", "nosniff"),
-    ("Referrer-Policy", "no-referrer"),  # an address may have had a token in it
+    ("Referrer-Policy", "same-origin"),  # with none at all, browsers send forms with the Origin "null"
     ("Cross-Origin-Opener-Policy", "same-origin"),
     ("Cross-Origin-Resource-Policy", "same-origin"),
 )

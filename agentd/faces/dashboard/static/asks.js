@@ -60,7 +60,7 @@ export function card(ask, {titled = false} = {}) {
   const box = h("article", {class: "ask", "data-ask": ask.id, "data-kind": ask.kind, tabindex: "-1", "aria-label": ask.question || "A question"},
     titled && whose(ask),
     h("h3", null, ask.kind === "permission" || !ask.kind ? title(ask) : {question: "A question for you", plan: "A plan to approve"}[ask.kind] || title(ask)),
-    ask.kind !== "question" && ask.question && ask.question !== title(ask) ? h("p", {class: "question"}, ask.question) : null,
+    ask.question && !["question", "permission"].includes(ask.kind) ? h("p", {class: "question"}, ask.question) : null,
     body);
   if (!state.isOpen(ask)) {
     fill(body, settledLine(ask));
@@ -72,7 +72,8 @@ export function card(ask, {titled = false} = {}) {
   return box;
 }
 
-const title = ask => (ask.tool ? `${ask.tool} wants to run` : "Approval needed");
+const CHANGES = new Set(["Edit", "MultiEdit", "Write", "NotebookEdit", "apply_patch"]);
+const title = ask => (ask.tool ? `${ask.tool} wants to ${CHANGES.has(ask.tool) ? "change a file" : "run"}` : "Approval needed");
 
 function whose(ask) {
   const session = state.sessions.get(ask.session_id);
@@ -110,7 +111,7 @@ function decision(ask) {
   const toggle = on => {
     editing.hidden = !on;
     shown.hidden = on;
-    edit.textContent = on ? "Leave input as it is" : "Edit input";
+    edit.textContent = on ? "Leave as it is" : "Edit input";
     edit.setAttribute("aria-expanded", String(on));
     kept.input = on ? kept.input ?? JSON.stringify(ask.input, null, 2) : null;
     if (on) { editor.value = kept.input; editor.focus(); }
@@ -123,7 +124,7 @@ function decision(ask) {
     return {text: why.value, updated_input: input};
   };
   const editable = ask.kind === "permission" && ask.input;
-  return [shown, editing, h("div", {class: "actions"}, why, ...buttons(ask, answer)), h("div", {class: "row"}, editable && edit, deadline(ask))];
+  return [shown, editing, h("div", {class: "actions"}, why, editable && edit, ...buttons(ask, answer)), deadline(ask)];
 }
 
 function buttons(ask, answer) {

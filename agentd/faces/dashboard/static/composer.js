@@ -39,18 +39,17 @@ export class Composer {
     this.element.hidden = session.face === "runs";
     this.pick.hidden = !this.isChat;
     this.mode.hidden = this.isChat;
-    this.text.placeholder = state.isActive(session) ? this.isChat ? "Message: it is queued until the turn is over" : "It is at work: a message can be sent when the job is over" : "Message";
+    this.text.placeholder = state.isActive(session) ? this.isChat ? "Message, for when the turn is over" : "Message, once the job is over" : "Message";
     this.typed();
   }
 
   typed() {
     drafts.set(this.view.id, this.text.value);
     if (drafts.size > 100) drafts.delete(drafts.keys().next().value);
-    const height = this.text.scrollHeight;
-    if (this.text.value.length !== this.measured) {
+    if (this.text.value.length !== this.measured) { // measuring costs a layout of the page
       this.measured = this.text.value.length;
       this.text.style.height = "auto";
-      this.text.style.height = `${Math.min(220, Math.max(38, this.text.scrollHeight || height))}px`;
+      this.text.style.height = `${Math.min(220, Math.max(38, this.text.scrollHeight))}px`;
     }
     this.go.disabled = this.busy || (!this.text.value.trim() && !this.files.length);
   }

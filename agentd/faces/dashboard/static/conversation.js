@@ -5,8 +5,9 @@ import {card, settledLine} from "./asks.js";
 import * as state from "./state.js";
 import {inputOf, Prose} from "./text.js";
 
-const WINDOW = 240; // items that are elements
-const STEP = 120; // that come or go at an end of the window
+const WINDOW = 160; // items that are elements
+const STEP = 80; // that come or go at an end of the window
+const BATCH = 32; // items that become elements in one frame
 const NEAR = 80; // pixels from the end that count as the end
 const MOST_OUTPUT = 60000; // characters that are shown of what a tool printed
 const WORDS = {writing: "writing", asked: "not run yet", running: "running", ok: "done", error: "failed", stopped: "stopped"};
@@ -19,6 +20,7 @@ export class Conversation {
     this.views = new Map(); // by item
     this.from = this.to = 0; // the window, as indices into the fold's items
     this.dropped = 0;
+    this.top = 0; // where it was scrolled to
     this.following = true;
     this.flow = h("div", {class: "flow"});
     this.earlier = h("p", {class: "muted edge", hidden: true});
@@ -37,16 +39,23 @@ export class Conversation {
   follow() {
     this.following = true;
     const end = this.fold.items.length;
-    if (this.to < end) { this.reset(); this.dropped = this.fold.dropped; this.from = this.to = Math.max(0, end - WINDOW); }
+    if (this.to < end) { this.reset(); this.dropped = this.fold.dropped; this.from = this.to = Math.max(0, end - BATCH); }
     this.draw();
   }
 
-  toEnd() { this.element.scrollTop = this.element.scrollHeight; }
+  toEnd() {
+    this.element.scrollTop = this.element.scrollHeight;
+    this.top = this.element.scrollTop;
+  }
 
   scrolled() {
     const {scrollTop, scrollHeight, clientHeight} = this.element;
     const atEnd = scrollHeight - scrollTop - clientHeight < NEAR;
-    this.following = atEnd && this.to >= this.fold.items.length;
+    // Only a person scrolls up: what comes in meanwhile makes the end go away too.
+    if (scrollTop < this.top - 1 && !atEnd) this.following = false;
+    else if (atEnd && this.to >= this.fold.items.length) this.following = true;
+    this.top = scrollTop;
+    if (this.following) return void (this.jump.hidden = true);
     if (scrollTop < 400 && this.from > 0) this.extendUp();
     else if (atEnd && this.to < this.fold.items.length) this.extendDown();
     this.jump.hidden = this.following;
@@ -57,6 +66,7 @@ export class Conversation {
     this.flow.prepend(...this.fold.items.slice(from, this.from).map(item => this.made(item)));
     this.from = from;
     this.element.scrollTop += this.element.scrollHeight - before;
+    this.top = this.element.scrollTop;
     while (this.to - this.from > WINDOW + STEP) this.remove(this.fold.items[--this.to]);
   }
 
@@ -67,6 +77,7 @@ export class Conversation {
     const before = this.element.scrollHeight;
     while (this.to - this.from > WINDOW + STEP) this.remove(this.fold.items[this.from++]);
     this.element.scrollTop -= before - this.element.scrollHeight;
+    this.top = this.element.scrollTop;
   }
 
   remove(item) {
@@ -97,7 +108,7 @@ export class Conversation {
     fold.changed.clear();
     const end = fold.items.length;
     if (this.following && this.to < end) {
-      if (end - this.to > WINDOW) { for (const item of [...this.views.keys()]) this.remove(item); this.from = this.to = end - WINDOW; }
+      if (end - this.to > BATCH) { for (const item of [...this.views.keys()]) this.remove(item); this.from = this.to = end - BATCH; }
       this.flow.append(...fold.items.slice(this.to, end).map(item => this.made(item)));
       this.to = end;
       while (this.to - this.from > WINDOW + STEP) this.remove(fold.items[this.from++]);

@@ -7,7 +7,7 @@ import {chart} from "./chart.js";
 import {diff, filesOf} from "./text.js";
 
 const TABS = {timeline: "Timeline", changes: "Changes", details: "Details", log: "Log"};
-const MOST_STEPS = 200;
+const MOST_STEPS = 120;
 const STEP_STATE = {succeeded: "ok", waiting_approval: "waiting", pending: "queued"};
 
 let chosen = "timeline"; // of all sessions
@@ -19,7 +19,7 @@ export class Inspector {
     this.tabs = Object.entries(TABS).map(([key, word]) => h("button", {role: "tab", id: `tab-${key}`, "aria-controls": "panel", "data-tab": key, onclick: () => this.choose(key)}, word));
     const list = h("div", {class: "tabs", role: "tablist", "aria-label": "About this session", onkeydown: event => this.key(event)}, ...this.tabs);
     this.element = h("aside", {class: "inspector", "aria-label": "About this session"}, list, this.body);
-    this.later = throttled(300, () => draw("inspector", () => this.draw()));
+    this.later = throttled(500, () => draw("inspector", () => this.draw()));
     this.run = null;
     this.asked = "";
     this.choose(chosen);

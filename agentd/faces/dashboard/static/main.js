@@ -27,7 +27,8 @@ function go() {
   view = name === "s" && id ? new SessionView(main, decodeURIComponent(id)) : name === "inbox" ? new Inbox(main) : new Overview(main);
   list.select(name === "s" ? decodeURIComponent(id) : "");
   for (const link of document.querySelectorAll("#tabs a, #bar a.button")) {
-    if (link.getAttribute("href") === `#/${name}` || (name === "s" && link.getAttribute("href") === "#/")) link.setAttribute("aria-current", "page");
+    const to = link.getAttribute("href");
+    if (to === `#/${name}` || (name === "s" && to === "#/") || (!name && link.id === "to-overview")) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
   drawCounts();
@@ -68,7 +69,7 @@ function theme() {
 
 function drawTheme() {
   const now = document.documentElement.dataset.theme || "system";
-  setText($("theme"), THEMES[now]);
+  setText($("theme"), `Theme: ${THEMES[now].toLowerCase()}`);
   $("theme").setAttribute("aria-label", `Colours: ${THEMES[now]}`);
 }
 

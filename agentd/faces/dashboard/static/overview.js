@@ -26,7 +26,8 @@ export class Overview {
         h("section", {class: "card"}, h("h2", null, "Last failures"), part.failed),
         h("section", {class: "card broad"}, h("h2", null, "Executors"), part.executors),
         h("section", {class: "card"}, h("div", {class: "row"}, h("h2", {class: "grow"}, "Worktrees and disk"), look), part.disk, part.gc, part.start),
-        h("section", {class: "card"}, h("h2", null, "Models"), part.models))));
+        h("section", {class: "card"}, h("h2", null, "Models"), part.models)),
+      h("form", {class: "phone", method: "post", action: "/logout"}, h("button", {class: "quiet"}, "Log out"))));
     this.later = throttled(300, () => draw("overview", () => { if (!this.closed) this.draw(); }));
     this.stop = state.watch(() => this.later());
     this.timer = setInterval(() => { if (!document.hidden && state.link.state === "live") this.refresh(); }, REFRESH_MS);
@@ -90,7 +91,7 @@ export class Overview {
     fill(this.part.disk, h("p", {class: "muted path"}, told.data_dir), h("dl", {class: "bars"}, ...rows.map(([name, value]) => {
       const bar = h("i");
       bar.style.width = `${value / most * 100}%`;
-      return [h("dt", null, name), h("dd", null, h("span", {class: "meter", "aria-hidden": "true"}, bar), bytes(value))];
+      return [h("dt", null, name), h("dd", null, h("span", {class: "meter", "aria-hidden": "true"}, bar), h("span", {class: "size"}, bytes(value)))];
     })));
     const recovery = await get(`${ADMIN}/recovery`);
     const found = [recovery.executors.length ? many(recovery.executors.length, "leftover executor") : "", recovery.interrupted.length ? many(recovery.interrupted.length, "interrupted session") : "", recovery.damaged_root_records ? many(recovery.damaged_root_records, "damaged record") : ""].filter(Boolean).join(", ");

@@ -29,6 +29,8 @@ export class SessionView {
       h("div", {class: "split"}, h("section", {class: "talk", "aria-label": "Session"}, this.conversation.element, this.conversation.jump, this.composer.element), this.inspector.element));
     element.append(this.element);
     this.unwatch = state.watch((kind, item) => this.heard(kind, item));
+    this.seen = () => this.attend();
+    document.addEventListener("visibilitychange", this.seen);
     this.later();
     this.begin();
   }
@@ -39,7 +41,15 @@ export class SessionView {
     this.closed = true;
     this.unwatch();
     this.composer.close();
+    document.removeEventListener("visibilitychange", this.seen);
     if (this.stop) this.stop();
+  }
+
+  // A browser has six connections to a host, for all its tabs: those that nobody looks at leave theirs to others.
+  attend() {
+    if (!this.stop) return;
+    this.stop();
+    if (!document.hidden) this.listen();
   }
 
   later() { draw(`session:${this.id}`, () => { if (!this.closed) this.draw(); }); }

@@ -128,10 +128,21 @@ export function replaced(before, after) {
   let head = 0, tail = 0;
   while (head < a.length && head < b.length && a[head] === b[head]) head++;
   while (tail < a.length - head && tail < b.length - head && a[a.length - 1 - tail] === b[b.length - 1 - tail]) tail++;
-  return [
-    ...a.slice(0, head).slice(-3).map(line => ` ${line}`), ...a.slice(head, a.length - tail).map(line => `-${line}`),
-    ...b.slice(head, b.length - tail).map(line => `+${line}`), ...a.slice(a.length - tail).slice(0, 3).map(line => ` ${line}`),
-  ].join("\n");
+  const between = common(a.slice(head, a.length - tail), b.slice(head, b.length - tail));
+  return [...a.slice(0, head).slice(-3).map(line => ` ${line}`), ...between, ...a.slice(a.length - tail).slice(0, 3).map(line => ` ${line}`)].join("\n");
+}
+
+// The lines of both, those that they share once: by the longest common subsequence, where that is cheap to find.
+function common(a, b) {
+  if (a.length * b.length > 40000) return [...a.map(line => `-${line}`), ...b.map(line => `+${line}`)];
+  const best = Array.from({length: a.length + 1}, () => new Uint16Array(b.length + 1));
+  for (let i = a.length - 1; i >= 0; i--) for (let j = b.length - 1; j >= 0; j--) best[i][j] = a[i] === b[j] ? best[i + 1][j + 1] + 1 : Math.max(best[i + 1][j], best[i][j + 1]);
+  const out = [];
+  for (let i = 0, j = 0; i < a.length || j < b.length;) {
+    if (i < a.length && j < b.length && a[i] === b[j]) { out.push(` ${a[i++]}`); j++; } else if (i < a.length && (j === b.length || best[i + 1][j] >= best[i][j + 1])) out.push(`-${a[i++]}`);
+    else out.push(`+${b[j++]}`);
+  }
+  return out;
 }
 
 // What a call is about, as a person wants to see it before deciding: a diff, a command, a plan, or its input.
@@ -149,7 +160,7 @@ export function inputOf(name, input) {
   }
   if (typeof input.command === "string") {
     const rest = Object.entries(input).filter(([key]) => !["command", "description"].includes(key));
-    return h("div", null, h("pre", {class: "command"}, input.command), rest.length ? h("pre", null, JSON.stringify(Object.fromEntries(rest), null, 2)) : null);
+    return h("div", null, h("pre", {class: "command"}, input.command), rest.length ? h("p", {class: "rest"}, rest.map(([key, value]) => `${key}: ${JSON.stringify(value)}`).join(", ")) : null);
   }
   if (typeof input.plan === "string") { const made = h("div", {class: "prose"}); new Prose(made).show(input.plan); return made; }
   return h("pre", null, JSON.stringify(input, null, 2));
