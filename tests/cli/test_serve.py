@@ -73,6 +73,11 @@ def test_a_face_is_at_its_own_address_and_below_its_prefix_of_the_main_one(daemo
     assert own[0] == prefixed[0] == 200
     assert own[2] == prefixed[2]
     assert json.loads(own[2])["poolSize"] == POOL_SIZE
+    key = daemon.token("agent")
+    for face, prefix in (("agent", ""), ("main", "/agent")):
+        assert json.loads(daemon.ask(face, f"{prefix}/health")[2])["status"] == "ok"
+        assert daemon.ask(face, f"{prefix}/api/v1/sessions", X_API_Key=key)[0] == 200
+        assert daemon.ask(face, f"{prefix}/api/v1/sessions", token=daemon.token("admin"))[0] == 401
 
 
 @pytest.mark.parametrize(
@@ -265,13 +270,13 @@ def test_a_second_daemon_on_the_same_data_is_told_who_has_it_since_when(daemon: 
             [],
             {},
             "[serve]\nx = 1",
-            "serve.x: no such key; there are: listen, admin_token, max_executors, allowed_hosts",
+            "serve.x: no such key; there are: listen, admin_token, runs, runs_token, cors_origins, verify_commands",
         ),
         ([], {}, "[manger]\n", "manger: no such key; did you mean manager?"),
         (["--manager=here"], {}, "", "--manager (LISTEN_ADDR): here is neither host:port nor unix:/path"),
         (["--manager-id=x"], {}, "", "--manager-id (MANAGER_ID): x is not a UUID"),
         (["--log-level=loud"], {}, "", "--log-level (AGENTD_LOG_LEVEL): loud is not debug or info or warning or error"),
-        (["--runs=127.0.0.1:1"], {}, "", "--runs: this version of agentd does not have the runs and chat API yet"),
+        (["--runs=127.0.0.1:1"], {}, "", "--runs (AGENTD_RUNS): 127.0.0.1:1 is not on or off"),
         (["--agent=here"], {}, "", "--agent (AGENTD_AGENT_LISTEN): here is neither host:port nor unix:/path"),
         (["--max-executors=0"], {}, "", "--max-executors (AGENTD_MAX_EXECUTORS): 0 is not a whole number above 0"),
         (
