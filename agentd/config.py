@@ -50,6 +50,8 @@ class Settings:
         self._flags: dict[str, list[str]] = {}
         self.words: list[str] = []  # what is no flag and no value of one
         self.file = Table({}, "")
+        self.harness: Mapping[str, Any] = {}  # what another file of settings says, for daemons
+        self.sources: dict[str, str] = {}  # of defaults that come from somewhere
         self.defaults = {name: option.default for name, option in options.items() if option.default}
 
     def add(self, name: str, value: str) -> None:
@@ -96,7 +98,8 @@ class Settings:
         place, _, key = option.key.rpartition(".")
         if texts := self.file.table(place).scalars(key) if key else ():
             return Found(list(texts), self.file.file)
-        return Found([self.defaults[name]] if name in self.defaults else [], "default")
+        found = [self.defaults[name]] if name in self.defaults else []
+        return Found(found, self.sources.get(name, "default"))
 
     def flags(self, name: str) -> list[str]:
         return [value.strip() for value in self._flags.get(name, []) if value.strip()]

@@ -16,10 +16,14 @@ from agentd.cli.agent import open_face as open_agent
 from agentd.cli.apidocs import face_docs
 from agentd.cli.manager import open_executors, run
 from agentd.cli.manager import open_face as open_manager
+from agentd.cli.runsapi import RunsSettings, open_runs_key, runs_settings
+from agentd.cli.runsapi import open_face as open_runs
 from agentd.config import Settings, read_settings
 from agentd.daemon.access import Access
+from agentd.daemon.announced import announce
 from agentd.daemon.app import Daemon, main_mounts, open_daemon
 from agentd.daemon.figures import watch_in_place, watch_lists
+from agentd.daemon.harness import load_env_file
 from agentd.daemon.keys import Key, open_key
 from agentd.daemon.listing import Listing, open_listing
 from agentd.daemon.opening import Control, open_work
@@ -35,13 +39,14 @@ from agentd.daemon.settings import (
     load_serve,
     load_services,
     manager_settings,
-    refuse_unbuilt,
+    one_of,
 )
 from agentd.errors import InvalidSetting
 from agentd.faces.admin.app import PREFIX
 from agentd.faces.admin.routes import open_admin
 from agentd.faces.agent.routes import AgentSettings
 from agentd.faces.dashboard.routes import Dashboard
+from agentd.faces.runs.base import EVERYBODY
 from agentd.providers.settings import Catalog
 from agentd.store.home import Home
 from agentd.wire.routing import Mount
@@ -57,6 +62,7 @@ def main(argv: list[str]) -> int:
         show(page("serve"))
         return 0
     try:
+        load_env_file(argv, os.environ)
         settings = read_settings(OPTIONS, argv, os.environ)
     except InvalidSetting as wrong:
         print(f"agentd serve: {wrong}; `agentd help serve` shows how it is used", file=sys.stderr)
@@ -89,22 +95,26 @@ class Chosen:
 
 async def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT. Raises AgentdError."""
-    refuse_unbuilt(settings)
     chosen = Chosen.of(settings)
     async with open_daemon(Home(data_directory(settings)), os.environ) as daemon:
         keys = open_doors(daemon, settings)
+        runs = runs_settings(settings, keys["runs"][0]) if "runs" in keys else None
         async with (
             open_executors(daemon, chosen.executors, chosen.catalog, chosen.manager.id) as control,
             open_listing(daemon.home) as listing,
-            open_faces(daemon, chosen, keys, control, listing),
+            open_faces(daemon, chosen, runs, keys, control, listing),
         ):
-            await daemon.serve(hosts(settings), lambda: tell(daemon, keys))
+            files = {name: str(key.path) for name, (key, *_) in keys.items() if key.path}
+            with announce(daemon.home.root, daemon.doors["main"].address, files):
+                await daemon.serve(hosts(settings), lambda: tell(daemon, keys))
 
 
 def open_doors(daemon: Daemon, settings: Settings) -> dict[str, list[Key]]:
     """Listen for every face that is not off; the tokens, by their names. Raises AgentdError."""
     keys = {"admin": [open_key(daemon.home, "admin", settings.text("admin-token"))]}
     daemon.open_door(settings, "main", "listen", keys["admin"][0].text)
+    if one_of(settings, "runs", ("on", OFF)) != OFF:
+        keys["runs"] = [open_runs_key(daemon.home, settings)]
     if settings.text("manager") != OFF:
         keys["manager"] = [open_key(daemon.home, "manager", settings.text("auth-token"))]
         daemon.open_door(settings, "manager", "manager", keys["manager"][0].text)
@@ -116,9 +126,15 @@ def open_doors(daemon: Daemon, settings: Settings) -> dict[str, list[Key]]:
 
 @asynccontextmanager
 async def open_faces(
-    daemon: Daemon, chosen: Chosen, keys: Mapping[str, Sequence[Key]], control: Control, listing: Listing
+    daemon: Daemon,
+    chosen: Chosen,
+    runs: RunsSettings | None,
+    keys: Mapping[str, Sequence[Key]],
+    control: Control,
+    listing: Listing,
 ) -> AsyncIterator[None]:
-    """Put every face behind its own door, and behind a prefix of the main one. Raises AgentdError."""
+    """Put every face behind its own door, and behind a prefix of the main one. *runs* None: that one is off. Raises
+    AgentdError."""
     main_door = daemon.doors["main"]
     watch_lists(daemon.metrics, listing)
     async with AsyncExitStack() as stack:
@@ -128,7 +144,8 @@ async def open_faces(
             manager = await stack.enter_async_context(open_manager(daemon, chosen.manager, token, control))
             put(daemon, "manager", manager.mount)
         pool, report = (manager.pool, manager.report) if manager else (None, None)
-        access = Access(daemon.home.root_log, keys["admin"][0].text)
+        given = {runs.face.token: EVERYBODY} if runs is not None else {}
+        access = Access(daemon.home.root_log, keys["admin"][0].text, given=given)
         await trio.to_thread.run_sync(access.load)
         work = await stack.enter_async_context(open_work(control, listing, pool, most=chosen.most))
         watch_in_place(daemon.metrics, work.sessions)
@@ -136,6 +153,10 @@ async def open_faces(
         dashboard = Dashboard(access.principal, keys["admin"][0].path)
         main_door.mounts[:0] = [dashboard.mount(), *main_mounts(daemon, admin.access), admin.mount()]
         main_door.mounts += face_docs("admin", server=PREFIX)
+        if runs is not None:
+            main_door.origins = runs.face.origins
+            opened = open_runs(daemon.home, runs, chosen.catalog, work, access)
+            main_door.mounts += await stack.enter_async_context(opened)
         if "agent" in daemon.doors:
             agent = await stack.enter_async_context(open_agent(daemon, chosen.agent, keys["agent"], work, access))
             put(daemon, "agent", agent.mount)
@@ -152,16 +173,24 @@ def put(daemon: Daemon, name: str, mount: Callable[[str], Mount]) -> None:
 def tell(daemon: Daemon, keys: Mapping[str, Sequence[Key]]) -> None:
     """What is where, and last of all, in a line of its own, that it is there. Of tokens, only where they are."""
     faces = [(door.name, door.address, told_of(door.mounts)) for door in daemon.doors.values()]
-    tokens = [(name, str(key.path) if key.path else "as it was given") for name, (key, *_) in keys.items()]
+    tokens = [(name, place_of(key)) for name, (key, *_) in keys.items()]
     print(f"agentd {__version__}, process {os.getpid()}, data in {daemon.home.root}\n")
     print(f"{table([('FACE', 'ADDRESS', 'WHAT'), *faces])}\n")
     print(f"{table([('TOKEN', 'FILE'), *tokens])}\n")
     print(f"agentd listening on {faces[0][1]}", flush=True)
 
 
+def place_of(key: Key) -> str:
+    if key.path is not None:
+        return str(key.path)
+    return "as it was given" if key.text else "none is needed on this machine"
+
+
 def told_of(mounts: Sequence[Mount]) -> str:
-    # Each has /docs beside it, which would only make the lines longer.
-    return " ".join(mount.prefix or "/" for mount in mounts if mount.name != "docs")
+    # Each has /docs beside it, and some are below others: both would only make the lines longer.
+    prefixes = [mount.prefix for mount in mounts if mount.name != "docs"]
+    below = {each for each in prefixes if any(other and each.startswith(f"{other}/") for other in prefixes)}
+    return " ".join(prefix or "/" for prefix in prefixes if prefix not in below)
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:

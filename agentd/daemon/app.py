@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 
@@ -41,6 +41,7 @@ class Door:
     name: str
     listeners: list[Listener]
     mounts: list[Mount] = attrs.field(factory=list)
+    origins: Sequence[str] = ()  # of pages of others that may send requests here
 
     @property
     def address(self) -> str:
@@ -73,7 +74,9 @@ class Daemon:
         async with trio.open_nursery() as ending, trio.open_nursery() as serving:
             for door in self.doors.values():
                 observer = self.metrics.exchanges
-                await serving.start(partial(serve, door.listeners, door.mounts, hosts=hosts, observer=observer))
+                await serving.start(
+                    partial(serve, door.listeners, door.mounts, hosts=hosts, origins=door.origins, observer=observer)
+                )
             try:
                 say()
             except BrokenPipeError:  # whoever started us does not want to know

@@ -17,9 +17,9 @@ from pathlib import Path
 import attrs
 
 from agentd.config import TABLES, Option, Settings, config_path, data_dir, read_config
+from agentd.daemon.harness import load_harness
 from agentd.daemon.keys import READABLE
 from agentd.daemon.logs import FORMATS, LEVELS
-from agentd.errors import InvalidSetting
 from agentd.providers.settings import Catalog, read_catalog
 from agentd.wire.hosts import LOOPBACK_NAMES
 from agentd.wire.urlpolicy import UrlPolicy
@@ -27,7 +27,6 @@ from agentd.wire.urlpolicy import UrlPolicy
 OFF = "off"
 WORKTREES = "worktrees"  # in the data directory
 MAIN_ADDRESS, MANAGER_ADDRESS, AGENT_ADDRESS = "127.0.0.1:8787", "127.0.0.1:8080", "127.0.0.1:54000"
-UNBUILT = {"runs": "the runs and chat API"}  # flags of faces that are not there yet
 POOL_SIZE = MOST_EXECUTORS = max(8, 4 * (os.cpu_count() or 1))
 FILE_TABLES = ("serve", "manager", "agent")
 
@@ -82,7 +81,12 @@ SERVE_OPTIONS = {
     "listen": Option("HARNESS_LISTEN", key="serve.listen", default=MAIN_ADDRESS),
     "admin-token": Option("AGENTD_ADMIN_TOKEN", key="serve.admin_token", secret=True),
     "manager": Option("LISTEN_ADDR", key="manager.listen", default=MANAGER_ADDRESS),
-    "runs": Option(default=OFF),
+    "runs": Option("AGENTD_RUNS", key="serve.runs", default="on"),
+    "runs-token": Option("HARNESS_AUTH_TOKEN", key="serve.runs_token", secret=True),
+    "cors-origin": Option("HARNESS_CORS_ORIGINS", many=True, key="serve.cors_origins"),
+    "verify-command": Option("HARNESS_VERIFY_COMMANDS", many=True, key="serve.verify_commands"),
+    "harness-config": Option("HARNESS_CONFIG"),
+    "env-file": Option(),
     "agent": Option("AGENTD_AGENT_LISTEN", key="agent.listen", default=AGENT_ADDRESS),
     **MANAGER,
     **AGENT,
@@ -96,6 +100,7 @@ logger = logging.getLogger(__name__)
 def load_serve(settings: Settings, env: Mapping[str, str]) -> Settings:
     """load(), and the defaults of `agentd serve`: nothing has to be set for that. Raises InvalidSetting."""
     load(settings, env)
+    load_harness(settings)
     settings.defaults["pool-size"] = str(POOL_SIZE)
     settings.defaults["worktree-base-dir"] = str(data_directory(settings) / WORKTREES)
     return settings
@@ -197,10 +202,12 @@ class Address:
 
 
 def address(settings: Settings, name: str) -> Address:
-    """`host:port`, `[v6]:port` or `unix:/path`. Raises InvalidSetting."""
+    """`host:port`, `[v6]:port` or `unix:/path`; of the main listener also a bare host. Raises InvalidSetting."""
     text = settings.required(name)
     if text.startswith("unix:/"):
         return Address(path=Path(text.removeprefix("unix:")))
+    if name == "listen" and (":" not in text or text.endswith("]")):
+        text += f":{MAIN_ADDRESS.rpartition(':')[2]}"
     host, _, port = text.rpartition(":")
     bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
     if not bare or (":" in bare and bare == host) or not (port.isascii() and port.isdecimal() and int(port) < 65536):
@@ -319,13 +326,6 @@ def executor_command(settings: Settings) -> tuple[tuple[str, ...], str]:
         return tuple(shlex.split(text)), ""
     except ValueError as exc:
         raise settings.misfit("executor-command", f"{exc}: {text}") from exc
-
-
-def refuse_unbuilt(settings: Settings) -> None:
-    """Raises InvalidSetting for a face that this version does not have."""
-    for name, what in UNBUILT.items():
-        if settings.text(name) != OFF:
-            raise InvalidSetting(f"--{name}: this version of agentd does not have {what} yet; leave the flag out")
 
 
 def refuse_open(settings: Settings, name: str, token: str) -> Address:

@@ -24,9 +24,11 @@ class ForeignRequest(AgentdError):
 
 
 class HostCheck:
-    """*names*: public names of this server, besides loopback and addresses."""
+    """*names*: public names of this server, besides loopback and addresses. *origins*: of pages that may send requests
+    although they are not ours; "*": of any."""
 
-    def __init__(self, names: Collection[str] = ()) -> None:
+    def __init__(self, names: Collection[str] = (), origins: Collection[str] = ()) -> None:
+        self._origins = frozenset(origin.lower().rstrip("/") for origin in origins)
         self._public = frozenset(name.lower().rstrip(".") for name in names)
         self._good: set[str] = set()  # Host values that passed: nearly every request has the one before's
 
@@ -45,6 +47,8 @@ class HostCheck:
         return name in LOOPBACK_NAMES or name in self._public or name.endswith(".localhost") or _is_address(name)
 
     def _is_own_origin(self, origin: str, host: str) -> bool:
+        if not self._origins.isdisjoint((origin, "*")):
+            return True
         scheme, _, authority = origin.partition("://")
         if scheme not in ("http", "https"):
             return False  # "null" too: a sandboxed frame, a file

@@ -39,17 +39,19 @@ async def serve(
     *,
     limits: Limits | None = None,
     hosts: Collection[str] | None = (),
+    origins: Collection[str] = (),
     observer: Observer | None = None,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve until cancelled; then stop accepting, let exchanges end for `limits.drain_seconds`, and cut what is left.
 
     *hosts*: names that TCP listeners answer for besides loopback names and addresses; None: any, and any Origin.
+    *origins*: of pages of others that may send requests; what a face tells them of its answers is its own business.
     With an *observer* every answer carries X-Request-Id.
     Closes *listeners*. WebSockets are closed with 1001; streams that never end by themselves should be closed
     (Feed.close) before this is cancelled.
     """
-    server = Server(mounts, limits or Limits(), None if hosts is None else HostCheck(hosts), observer)
+    server = Server(mounts, limits or Limits(), None if hosts is None else HostCheck(hosts, origins), observer)
     async with trio.open_nursery() as nursery:
         await nursery.start(server.run)
         try:

@@ -27,6 +27,7 @@ NAME = re.compile(r"[A-Za-z0-9_-]{1,128}")
 NOBODY = ToolPolicy(permission_mode=PermissionMode.BYPASS, ask_seconds=0.0)  # no tool is there, and nobody is asked
 
 
+@attrs.frozen
 class Asked:
     workspace: Path
     name: str
