@@ -40,11 +40,18 @@ def agent(repo: Path, scratch: Path) -> Settings:
     return {"API_KEY": "your-api-key-here", **places}
 
 
+def runs(repo: Path, scratch: Path) -> Settings:
+    off = {"LISTEN_ADDR": "off", "AGENTD_AGENT_LISTEN": "off", "HARNESS_LISTEN": "127.0.0.1:0"}
+    return {"HARNESS_AUTH_TOKEN": "test-harness-token", "HARNESS_DATA_DIR": str(scratch / "data"), **off}
+
+
 SEEDS: Mapping[str, Callable[[Path, Path], Settings]] = {  # verb and document
     "executor": executor,
     "manager": manager,
     "agent": agent,
+    "runs": runs,
 }
+VERBS = {"runs": "serve"}  # where it is not called as its document
 
 
 LATER: Mapping[str, Mapping[str, str]] = {  # by seed: keys of what this version does not have, and what that is
@@ -61,7 +68,7 @@ LATER: Mapping[str, Mapping[str, str]] = {  # by seed: keys of what this version
 def server(seed: str, settings: Settings) -> Iterator[str]:
     """The verb *seed* of the built file; its base URL."""
     env = {**os.environ, "MODEL_ALIASES": ALIASES, "LISTEN_ADDR": "127.0.0.1:0", **settings}
-    command = [sys.executable, str(PYZ), seed]
+    command = [sys.executable, str(PYZ), VERBS.get(seed, seed)]
     with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
         try:
