@@ -32,8 +32,8 @@ always present unless marked `?`; sizes are bytes, durations milliseconds, times
                       many of those staged before are its): replaces all that the session was, but for its jobs
     tool.started      call, name, input, subject       subject: what it is about, on one line, for people
     tool.output       call, text
-    tool.finished     call, name, subject, ok, summary, duration_ms, content, artifact, skipped?   content: what the model
-                      is told; skipped: that it was not run, since it only repeats others
+    tool.finished     call, name, subject, ok, summary, duration_ms, content, artifact, skipped?   content: what the
+                      model is told; skipped: that it was not run, since it only repeats others
     ask.opened        id, kind (permission, question, plan, step), call, tool, input, question, options, deadline,
                       questions? (of kind question: [{question, header, options: [{label, description}], multiSelect}])
     ask.settled       id, decision (allow, deny, always, answer), reason, by, answer?, updated_input?
@@ -43,10 +43,10 @@ always present unless marked `?`; sizes are bytes, durations milliseconds, times
     context.changed   id, pinned
     notice            level (info, warning, error), text, code
     hook              event, url (scheme, host and port), call, decision (or null), reason, error (or null), duration_ms
-    usage             input_tokens, output_tokens, cached_tokens, written_tokens?, cost, output_cost? (part of it), model, provider, calls (made
-                      until this reply came), salvaged (tool calls read from text), request_bytes and prefix_bytes (of
-                      them, as many as the last request began with too; null where nothing is sent), first_ms,
-                      duration_ms (of the reply)
+    usage             input_tokens, output_tokens, cached_tokens, written_tokens?, cost, output_cost? (part of cost),
+                      model, provider, calls (made until this reply came), salvaged (tool calls read from text),
+                      request_bytes and prefix_bytes (of them, as many as the last request began with too; null where
+                      nothing is sent), first_ms, duration_ms (of the reply)
     checkpoint        id, tree: what the workspace is at the beginning of a job or of a part of it, for its diff
     files.saved       checkpoint, message (the user message that it is named by), files: [{path, kind (file, link,
                       absent), sha256 (null: not kept), size, mode (null: only that it is executable or not is known),

@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 import trio
 
-from agentd.domain import Entry, Message, Thinking
+from agentd.domain import Entry, Message, Thinking, Usage
 from agentd.engine import images
 from agentd.engine.turn import Attempt, Turn
 from agentd.errors import ProviderFailed
@@ -129,7 +129,7 @@ class Caller:
         self.model, self.fallback, self._sent = self.fallback, None, None
 
     def _record(self, turn: Turn, sent: bytes | None) -> float | None:
-        cost = self.model.cost(turn.usage)
+        cost, price = self.model.cost(turn.usage), self.model.info.price
         if cost is None and self.model.name not in self._unpriced:
             self._unpriced.add(self.model.name)
             text = f"no price is known of {self.model.name}, so no cost is counted and no budget ends the job"
@@ -137,6 +137,7 @@ class Caller:
         data: dict[str, Any] = {
             **attrs.asdict(turn.usage),
             "cost": cost,
+            "output_cost": price.cost(Usage(output_tokens=turn.usage.output_tokens)) if price is not None else None,
             "model": self.model.model,
             "provider": self.model.provider.name,
             "calls": self._calls,

@@ -353,12 +353,13 @@ class Engine:
         kept = [Image(part.media_type, sha256=part.sha256) for part in spec.images if part.sha256 is not None]
         content = [block_to_json(Text(spec.prompt)), *map(block_to_json, kept)]
         said = {"id": str(uuid.uuid4()), "role": "user", "content": content}
-        message = Entry("message", said | {"model": None, "usage": None}, job)
+        prompt = Entry("message", said | {"model": None, "usage": None}, job)
+        messages = [prompt] if spec.chat is None else []  # what is said in a chat goes before the model with its turn
         texts = [text.encode() for text in spec.context_texts]
         async with context.held_texts(session, texts) as names:
             parts = [("text", "", len(text), sha256) for text, sha256 in zip(texts, names, strict=True)]
             fragments = context.added(session, parts, job)
-            await session.commit(created, *fragments, message)
+            await session.commit(created, *fragments, *messages)
         return tuple(each.data["id"] for each in fragments)
 
     def _withdraw(self, job_id: str) -> None:

@@ -47,20 +47,31 @@ class Ran:
 
 
 async def run(
-    command: str, workspace: Path, env: Mapping[str, str], confine: Containment, on_output: Callable[[str], object]
+    command: str,
+    workspace: Path,
+    env: Mapping[str, str],
+    confine: Containment,
+    on_output: Callable[[str], object],
+    seconds: float = COMMAND_SECONDS,
 ) -> Ran:
     """Run it to its end; when this is cancelled, nothing of it is left either. *on_output* gets both streams as they
     come. What cannot be started has said so on stderr, and ended as in a shell that finds no such program."""
     began = time.monotonic()
     with closing(Output(KEPT_CHARS, on_output)) as said, closing(Output(KEPT_CHARS, on_output)) as complained:
-        code = await _exit_code(command, workspace, env, confine, said, complained)
+        code = await _exit_code(command, workspace, env, confine, said, complained, seconds)
         said.finish()
         complained.finish()
         return Ran(command, code, _told(said), _told(complained), round(1000 * (time.monotonic() - began)))
 
 
 async def _exit_code(
-    command: str, workspace: Path, env: Mapping[str, str], confine: Containment, said: Output, complained: Output
+    command: str,
+    workspace: Path,
+    env: Mapping[str, str],
+    confine: Containment,
+    said: Output,
+    complained: Output,
+    seconds: float,
 ) -> int:
     if "\0" in command:
         complained.feed(b"agentd: the command has a NUL character in it, which no shell takes\n")
@@ -69,7 +80,7 @@ async def _exit_code(
         pipe = Path(directory, "stderr")
         os.mkfifo(pipe, 0o600)
         line = f"exec /bin/bash -lc {shlex.quote(command)} 2>{shlex.quote(str(pipe))}"
-        work = partial(run_command, confine, line, cwd=workspace, env=env, timeout=COMMAND_SECONDS, on_output=said.feed)
+        work = partial(run_command, confine, line, cwd=workspace, env=env, timeout=seconds, on_output=said.feed)
         try:
             done = await _hearing(pipe, complained, work)
         except OSError as exc:

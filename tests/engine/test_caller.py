@@ -402,6 +402,7 @@ async def test_the_record_of_a_call_says_what_it_took(autojump_clock: MockClock)
         "cached_tokens": 0,
         "written_tokens": 0,
         "cost": 3e-05,
+        "output_cost": 2e-05,
         "model": "service",
         "provider": "service",
         "calls": 2,
