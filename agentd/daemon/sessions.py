@@ -18,9 +18,10 @@ from typing import Any
 import attrs
 import trio
 
-from agentd.daemon.accepting import failed
+from agentd.daemon import endings
 from agentd.daemon.calls import Place, call
 from agentd.daemon.executors import Seat
+from agentd.daemon.followup import FollowUp, first_spec, next_spec
 from agentd.daemon.forking import branch_off
 from agentd.daemon.inplace import InPlace, SeatMaker
 from agentd.daemon.listing import Listing
@@ -28,8 +29,8 @@ from agentd.daemon.pool import Pool
 from agentd.daemon.registry import Opened, Registry
 from agentd.daemon.settings import MOST_EXECUTORS
 from agentd.daemon.tail import Tail, Tails
-from agentd.daemon.writer import append_alone, hold
-from agentd.domain import Entry, JobSpec, JobState, Mode, Models, PermissionMode, ToolPolicy
+from agentd.daemon.writer import Decide, append_alone, hold
+from agentd.domain import Entry, JobSpec, JobState, PermissionMode, Record
 from agentd.errors import (
     AgentdError,
     Busy,
@@ -41,7 +42,6 @@ from agentd.errors import (
     SessionNotFound,
 )
 from agentd.store import secrets
-from agentd.store.fold import JobView, SessionState
 from agentd.store.home import Home, SessionDir
 from agentd.store.summary import SessionRow
 from agentd.store.tables import MANAGED, Found, Query
@@ -54,16 +54,6 @@ RELAUNCH_SECONDS = 1.0  # between two tries to launch an executor where there is
 UNFINISHED = ("waiting", "running", "queued")
 Fill = Callable[[SessionDir], Sequence[Entry]]
 logger = logging.getLogger(__name__)
-
-
-@attrs.frozen
-class FollowUp:
-    """What a session is to do next. None: as in its last job."""
-
-    text: str
-    mode: Mode | None = None
-    model: str | None = None
-    permission_mode: PermissionMode | None = None
 
 
 class Sessions:
@@ -174,7 +164,8 @@ class Sessions:
 
     async def follow_up(self, found: Found[SessionRow], asked: FollowUp) -> str:
         """Start another job as the last one was; its id. Raises what start() does."""
-        return await self.start(found.row.id, await self._next_spec(found, asked))
+        last = await self.last_spec(found) or first_spec(found.row.face)
+        return await self.start(found.row.id, next_spec(last, asked))
 
     async def control(
         self, session_id: str, *, permission_mode: PermissionMode | None = None, answer: str | None = None
@@ -226,7 +217,7 @@ class Sessions:
                 except JobNotFound:  # it ended just now, and another executor lives
                     return None
             else:
-                await trio.to_thread.run_sync(append_alone, self.directory(session_id), _cancelled)
+                await self._append(session_id, endings.cancelled)
         self.tails.look(session_id)
         return jobs[0].row.id
 
@@ -302,8 +293,11 @@ class Sessions:
         seat = self.seat(found.row.id)
         if seat is not None and not await self.in_place.end_if_idle(seat):
             raise JobInProgress("RUNNING")
-        await trio.to_thread.run_sync(append_alone, self.directory(found.row.id), partial(_between_jobs, entries))
+        await self._append(found.row.id, partial(endings.between_jobs, entries))
         self.tails.look(found.row.id)
+
+    async def _append(self, session_id: str, decide: Decide) -> list[Record]:
+        return await trio.to_thread.run_sync(append_alone, self.directory(session_id), decide)
 
     async def _move(self, found: Found[SessionRow], workspace: Path) -> Found[SessionRow]:
         """Have the session work somewhere else: its next executor is launched there."""
@@ -360,9 +354,7 @@ class Sessions:
             seat = self.seat(session_id)
             if seat is not None and seat.state != "absent":
                 return False
-            return bool(
-                await trio.to_thread.run_sync(append_alone, self.directory(session_id), partial(_interrupted, code))
-            )
+            return bool(await self._append(session_id, partial(endings.interrupted, code)))
 
     async def give_up(self, session_id: str, why: AgentdError) -> None:
         """End what has not begun or waits there as failed, since no executor can be had. Nothing happens where one
@@ -370,20 +362,8 @@ class Sessions:
         async with self.lock(session_id):
             seat = self.seat(session_id)
             if seat is None or seat.state == "absent":
-                await trio.to_thread.run_sync(append_alone, self.directory(session_id), partial(_given_up, why))
+                await self._append(session_id, partial(endings.given_up, why))
         self.tails.look(session_id)
-
-    async def _next_spec(self, found: Found[SessionRow], asked: FollowUp) -> JobSpec:
-        spec = await self.last_spec(found) or _first_spec(found.row.face)
-        if asked.mode is not None:
-            spec = attrs.evolve(spec, mode=asked.mode)
-        if asked.model is not None:
-            models = Models(asked.model, asked.model, asked.model, spec.models.fallback)
-            spec = attrs.evolve(spec, models=models, face={**spec.face, "model": asked.model})
-        if asked.permission_mode is not None:
-            spec = attrs.evolve(spec, tools=attrs.evolve(spec.tools, permission_mode=asked.permission_mode))
-        tools = attrs.evolve(spec.tools, ask_seconds=ToolPolicy().ask_seconds)  # whoever sends this can be asked
-        return attrs.evolve(spec, prompt=asked.text, tools=tools, context_texts=(), images=(), notices=())
 
     async def last_spec(self, found: Found[SessionRow]) -> JobSpec | None:
         """Of its last job, with what is secret in it, and with the permission mode that it changed to since. None: it
@@ -400,43 +380,3 @@ class Sessions:
         spec: JobSpec = structure(whole, JobSpec)
         mode = PermissionMode(found.row.permission_mode or spec.tools.permission_mode)
         return attrs.evolve(spec, tools=attrs.evolve(spec.tools, permission_mode=mode))
-
-
-def _first_spec(face: str) -> JobSpec:
-    """The manager's jobs run without asking, since nobody is there; those of others ask."""
-    permission = PermissionMode.BYPASS if face == MANAGED else PermissionMode.DEFAULT
-    return JobSpec(Mode.CODE, "", tools=ToolPolicy(permission_mode=permission))
-
-
-def _between_jobs(entries: Sequence[Entry], state: SessionState) -> Sequence[Entry]:
-    """Raises JobInProgress."""
-    if any(not job.state.terminal for job in state.jobs.values()):
-        raise JobInProgress("WAITING")
-    return entries
-
-
-def _cancelled(state: SessionState) -> list[Entry]:
-    """The end of every job that has none. One that was at work when its executor died was interrupted by that."""
-    entries = []
-    for job in state.jobs.values():
-        if not job.state.terminal:
-            outcome = JobState.CANCELLED if job.at_rest else JobState.INTERRUPTED
-            entries.append(_end_of(job, outcome, "cancelled while no executor lived"))
-    return entries
-
-
-def _interrupted(code: str, state: SessionState) -> list[Entry]:
-    message = "the executor stopped while this job was at work"
-    dead = [job for job in state.jobs.values() if not job.state.terminal and not job.at_rest]
-    return [_end_of(job, JobState.INTERRUPTED, message, code) for job in dead]
-
-
-def _given_up(why: AgentdError, state: SessionState) -> list[Entry]:
-    left = [job for job in state.jobs.values() if not job.state.terminal]
-    return [failed(why, job.id, turns=job.turns, cost=job.cost) for job in left]
-
-
-def _end_of(job: JobView, outcome: JobState, message: str, code: str = "") -> Entry:
-    error = {"code": code or outcome.name, "message": message}
-    data: dict[str, Any] = {"outcome": outcome, "stop_reason": outcome.value, "error": error, "result": None}
-    return Entry("job.finished", data | {"turns": job.turns, "cost": job.cost, "duration_ms": 0, "diff": None}, job.id)

@@ -12,7 +12,7 @@ import attrs
 
 from agentd.daemon.access import FACES, ROLES
 from agentd.daemon.asks import Answer
-from agentd.daemon.sessions import FollowUp
+from agentd.daemon.followup import FollowUp
 from agentd.daemon.tail import Cursor
 from agentd.domain import JobState, Mode, PermissionMode
 from agentd.errors import InvalidRequest
