@@ -1,12 +1,23 @@
 // What is done with a session. Runs and chats have their own API; every other session is told over the admin API.
 
+import {publicId, uuidStart} from "./names.js";
 import {ADMIN, ask, get, post, Refused} from "./net.js";
 
 const at = session => `${ADMIN}/sessions/${encodeURIComponent(session.id)}`;
 const own = session => session.face === "runs" || session.face === "chat";
 const absent = error => error instanceof Refused && error.status === 404 && error.body && error.body.error === "unknown endpoint";
 
-const there = session => `/v1/${session.face === "runs" ? "runs" : "sessions"}/${encodeURIComponent(session.id)}`;
+const there = session => `/v1/${session.face === "runs" ? "runs" : "sessions"}/${publicId(session)}`;
+
+// The session that has this id in the API of runs and chats, or here. Raises Error.
+export async function resolve(id) {
+  const start = uuidStart(id);
+  if (!start) return id;
+  const {items} = await get(`${ADMIN}/sessions?limit=500&face=${id.startsWith("run_") ? "runs" : "chat"}`);
+  const found = items.find(item => item.id.replaceAll("-", "").startsWith(start));
+  if (!found) throw new Error("there is no such session");
+  return found.id;
+}
 
 async function runsApi(work) {
   try {
@@ -30,6 +41,8 @@ export async function attach(session, file) {
   const told = await runsApi(() => ask("POST", `${there(session)}/attachments`, form));
   return {type: /^image\//.test(told.mime_type) ? "image" : "file", ref: told.ref, mime_type: told.mime_type};
 }
+
+export const attachment = (session, ref) => `${there(session)}/attachments/${encodeURIComponent(ref.replace(/^attachments\//, ""))}`;
 
 export const cancel = session => (own(session) ? post(`${there(session)}/cancel`).catch(error => { if (absent(error)) return post(`${at(session)}/cancel`); throw error; }) : post(`${at(session)}/cancel`));
 export const remove = session => ask("DELETE", at(session));

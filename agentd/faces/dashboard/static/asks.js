@@ -59,7 +59,7 @@ export function card(ask, {titled = false} = {}) {
   const body = h("div", {class: "body"});
   const box = h("article", {class: "ask", "data-ask": ask.id, "data-kind": ask.kind, tabindex: "-1", "aria-label": ask.question || "A question"},
     titled && whose(ask),
-    h("h3", null, ask.kind === "permission" || !ask.kind ? title(ask) : {question: "A question for you", plan: "A plan to approve"}[ask.kind] || title(ask)),
+    h("h3", null, ask.kind === "permission" || !ask.kind ? title(ask) : {question: "A question for you", plan: "A plan to approve", step: "A step of the run waits for you"}[ask.kind] || title(ask)),
     ask.question && !["question", "permission"].includes(ask.kind) ? h("p", {class: "question"}, ask.question) : null,
     body);
   if (!state.isOpen(ask)) {

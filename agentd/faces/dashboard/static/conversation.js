@@ -1,6 +1,7 @@
 // The conversation of a session: the items of its fold, of which a window is elements, drawn once a frame.
 
 import {bytes, clock, duration, h, money, plain, put, setText, tokens} from "./dom.js";
+import {attachment} from "./actions.js";
 import {card, settledLine} from "./asks.js";
 import * as state from "./state.js";
 import {inputOf, Prose} from "./text.js";
@@ -10,6 +11,7 @@ const STEP = 80; // that come or go at an end of the window
 const BATCH = 32; // items that become elements in one frame
 const NEAR = 80; // pixels from the end that count as the end
 const MOST_OUTPUT = 60000; // characters that are shown of what a tool printed
+const PHASES = {plan: "Planning", task: "Task", step: "Step", spec: "Reading the spec", context: "Looking at the workspace", verify: "Verifying", prescan: "Looking for what matters", compact: "Summing up"};
 const WORDS = {writing: "writing", asked: "not run yet", running: "running", ok: "done", error: "failed", stopped: "stopped"};
 
 export class Conversation {
@@ -188,7 +190,7 @@ const VIEWS = {
     ].filter(Boolean).join(" · ");
     return still(h("div", {class: `end ${item.outcome}`}, h("span", null, said), item.error ? h("p", null, item.error.message || item.error.code) : null));
   },
-  phase: item => still(h("p", {class: "phase"}, item.count ? `${item.name === "task" ? "Task" : item.name} ${item.index} of ${item.count}` : item.name, item.title && item.name !== "plan" ? h("b", null, ` ${item.title}`) : null)),
+  phase: item => still(h("p", {class: "phase"}, `${PHASES[item.name] || item.name}${item.index ? ` ${item.index}` : ""}${item.count ? ` of ${item.count}` : ""}`, item.title && item.name !== "plan" ? h("b", null, ` ${item.title}`) : null)),
   tasks(item) {
     const element = h("ul", {class: "tasks", "aria-label": "Tasks"});
     return {element, update() {
@@ -207,7 +209,11 @@ function pictures(images, conversation) {
 
 const RASTER = /^image\/(png|jpeg|gif|webp)$/;
 
-function picture(image) {
+function picture(image, session) {
+  if (image.ref && session.face === "chat") {
+    const href = attachment(session, image.ref), name = image.ref.split("/").pop();
+    return h("a", {href, download: name}, RASTER.test(image.mime_type) ? h("img", {src: href, alt: name, loading: "lazy"}) : h("span", {class: "chip"}, name));
+  }
   if (image.data && RASTER.test(image.media_type)) return h("img", {src: `data:${image.media_type};base64,${image.data}`, alt: "Attached image", loading: "lazy"});
   return h("span", {class: "chip"}, `${image.media_type || "image"}${image.size ? ` ${bytes(image.size)}` : ""}`);
 }

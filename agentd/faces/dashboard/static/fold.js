@@ -11,7 +11,7 @@ export const WHOLE = [
   "session.created", "session.changed", "job.created", "job.started", "job.finished", "phase", "tasks", "message",
   "message.changed", "history.compacted", "history.cleared", "session.imported", "tool.started", "tool.output",
   "tool.finished", "ask.opened", "ask.settled", "notice", "hook", "usage", "checkpoint", "files.saved", "files.rewound",
-  "commit", "artifact",
+  "commit", "chat.message", "chat.set", "chat.failed", "chat.canceled",
 ];
 
 export class Fold {
@@ -106,7 +106,9 @@ function said(fold, data, record) {
   if (data.role === "user") {
     const texts = data.content.filter(block => block.type === "text").map(block => block.text);
     const images = data.content.filter(block => block.type === "image");
-    if (texts.length || images.length) fold.add(`said:${data.id}`, "user", record, {text: texts.join("\n\n"), images, again: Boolean(record.parent)});
+    const job = fold.jobs.get(record.job), again = Boolean(record.parent || (job && job.said)); // only the first is a person's
+    if (job) job.said = true;
+    if ((texts.length || images.length) && !fold.find(`said:${data.id}`)) fold.add(`said:${data.id}`, "user", record, {text: texts.join("\n\n"), images, again});
     return;
   }
   data.content.forEach((block, index) => {
@@ -160,11 +162,11 @@ const HANDLERS = {
   phase(fold, data, record) {
     const key = `phase:${record.job}:${data.name.replace(".done", "")}:${data.index}`;
     const name = data.title || data.name;
-    if (data.name.endsWith(".done")) return fold.endStep(key, record.ts, "ok");
+    if (data.name.endsWith(".done")) return fold.endStep(key, record.ts, data.details && data.details.ok === false ? "failed" : "ok");
     if (data.name === "planned") return fold.endStep(`phase:${record.job}:plan:0`, record.ts, "ok");
     for (const step of fold.steps) if (step.kind === "phase" && step.end === null && step.job === record.job) { step.end = record.ts; step.state = "ok"; }
-    fold.step(key, record.ts, {name: data.name === "task" ? name : `${data.name}${data.title ? `: ${data.title}` : ""}`, kind: "phase", job: record.job, index: data.index, count: data.count});
-    fold.add(`phase:${record.pos}`, "phase", record, data);
+    fold.step(key, record.ts, {name: data.name === "task" || data.name === "step" ? name : `${data.name}${data.title ? `: ${data.title}` : ""}`, kind: "phase", job: record.job, index: data.index, count: data.count});
+    if (data.name !== "turn") fold.add(`phase:${record.pos}`, "phase", record, data);
   },
   tasks(fold, data, record) {
     fold.tasks = data.tasks;
@@ -234,5 +236,12 @@ const HANDLERS = {
   "history.cleared": (fold, data, record) => mark(fold, record, "What was said before is forgotten"),
   "session.imported": (fold, data, record) => mark(fold, record, `Imported: ${data.name || ""}`),
   commit: (fold, data, record) => mark(fold, record, `Commit ${String(data.sha).slice(0, 10)}: ${data.message}`, (data.files || []).join("\n")),
-  artifact: (fold, data, record) => mark(fold, record, `Artifact of ${data.size} bytes (${data.media_type})`),
+  "chat.message"(fold, data, record) {
+    const parts = data.parts || [];
+    const text = parts.filter(part => part.type === "text").map(part => part.text).join("\n\n");
+    if (data.role !== "tool") fold.add(`said:${data.id}`, "user", record, {text, images: parts.filter(part => part.ref), again: data.role !== "user"});
+  },
+  "chat.set": (fold, data, record) => { if (data.why !== "created") mark(fold, record, `${data.mode === "spec" ? "Spec" : "Chat"} mode${data.spec_path ? `: ${data.spec_path}` : ""}`); },
+  "chat.failed": (fold, data, record) => fold.add(`notice:${record.pos}`, "notice", record, {level: "error", text: data.error, code: ""}),
+  "chat.canceled": (fold, data, record) => mark(fold, record, "Cancelled, and what was queued too"),
 };

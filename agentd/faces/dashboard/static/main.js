@@ -2,8 +2,10 @@
 
 import {$, announce, draw, fill, h, many, setText} from "./dom.js";
 import {Inbox} from "./asks.js";
+import {resolve} from "./actions.js";
 import {begin, keys} from "./dialogs.js";
 import * as list from "./list.js";
+import {tried} from "./net.js";
 import {Overview} from "./overview.js";
 import {SessionView} from "./session.js";
 import * as state from "./state.js";
@@ -12,7 +14,7 @@ const THEMES = {system: "Auto", light: "Light", dark: "Dark"};
 
 let view = null, route = null;
 
-function open(id) { location.hash = `#/s/${encodeURIComponent(id)}`; }
+const open = id => tried(async () => { location.hash = `#/s/${encodeURIComponent(await resolve(id))}`; }, "It cannot be opened");
 
 function go() {
   const [, name = "", id = ""] = /^#\/([a-z]*)\/?(.*)$/.exec(location.hash) || [];
