@@ -19,7 +19,10 @@ PROBLEM = {
 TOKEN = {
     "type": "object",
     "required": ["sessionId", "state", "token", "expiresAt"],
-    "properties": {name: {"type": "string"} for name in ("sessionId", "state", "token", "expiresAt", "branch")},
+    "properties": {
+        **{name: {"type": "string"} for name in ("sessionId", "state", "token", "branch")},
+        "expiresAt": {"type": "integer"},  # milliseconds since 1970
+    },
 }
 CALL = Operation(
     "Goes on to the executor of the token's session, which answers it as the executor API says",
