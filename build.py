@@ -6,6 +6,7 @@
     build.py check               ruff and mypy
     build.py test [PYTEST ARGS]  build, check, and run the tests; `build.py test tests/wire -k chunked`
     build.py faults [--count N]  kill executors and the daemon at N random moments (200) and look at what is left
+    build.py clients             install other people's programs that tests talk to it with; without them those skip
     build.py bench [NAMES]       measure, and print ratios; with --peers beside other servers, which it installs
     build.py walk [SEED]         run the seed documents' examples (executor, manager), where ../shared/acceptance is
     build.py scale [SCENARIOS]   run executors on a Slurm cluster that it brings up on this machine, as root
@@ -301,6 +302,29 @@ def development_python(wheelhouse: Path | None) -> str:
     return str(python)
 
 
+def scratch_environment(packages: Sequence[str]) -> Path:
+    """Where an environment of *packages* is, or would be: they and what they need stay out of .venv."""
+    name = hashlib.sha256("\n".join(packages).encode()).hexdigest()[:8]
+    return ROOT / ".cache" / f"peers-{name}"
+
+
+def install_scratch(packages: Sequence[str]) -> Path:
+    """Make the environment of *packages* if need be."""
+    directory = scratch_environment(packages)
+    if not (directory / "complete").exists():
+        say(f"installing {', '.join(packages)} into {directory.relative_to(ROOT)}")
+        subprocess.run([sys.executable, "-m", "venv", "--clear", "--without-pip", str(directory)], check=True)
+        pip("--python", str(directory / "bin" / "python"), "install", *packages)
+        (directory / "complete").touch()
+    return directory
+
+
+def clients() -> list[str]:
+    """Other people's programs that tests talk to agentd with."""
+    names: list[str] = project()["dependency-groups"]["clients"]
+    return names
+
+
 def run_steps(steps: Mapping[str, Sequence[str]], env: Mapping[str, str] = os.environ) -> None:
     """Run commands in turn, in the project's directory. Raises BuildError at the first that fails."""
     began = time.monotonic()
@@ -390,6 +414,7 @@ VERBS: dict[str, Callable[[Path | None, list[str]], None]] = {
     "check": check,
     "test": test,
     "faults": faults,
+    "clients": lambda _, __: print(install_scratch(clients())),
     "bench": bench,
     "walk": walk,
     "real": real,

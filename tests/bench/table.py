@@ -8,13 +8,11 @@ two sides of one are measured in one run on one machine.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import importlib
 import os
 import re
-import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
@@ -72,18 +70,6 @@ def table(rows: Iterable[Row]) -> str:
     return "".join(f"| {line} |\n" for line in lines)
 
 
-def peers_python(packages: Sequence[str]) -> str:
-    """The Python of a scratch environment in .cache with *packages* in it, made if need be."""
-    name = hashlib.sha256("\n".join(packages).encode()).hexdigest()[:8]
-    directory = ROOT / ".cache" / f"peers-{name}"
-    python = directory / "bin" / "python"
-    if not python.exists():
-        print(f"installing {', '.join(packages)} into {directory.relative_to(ROOT)}", file=sys.stderr)
-        subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(directory)], check=True)
-        build.pip("--python", str(python), "install", *packages)
-    return str(python)
-
-
 def measure(modules: Iterable[ModuleType], peers: str | None) -> Iterator[Row]:
     cores = os.sched_getaffinity(0)
     for module in modules:
@@ -101,7 +87,7 @@ def main() -> None:
         parser.error(f"no benchmark {', '.join(sorted(unknown))}; there are: {', '.join(NAMES)}")
     modules = [importlib.import_module(f"tests.bench.bench_{name}") for name in options.names]
     packages = sorted({package for module in modules for package in getattr(module, "PEERS", ())})
-    peers = peers_python(packages) if options.peers else None
+    peers = str(build.install_scratch(packages) / "bin" / "python") if options.peers else None
     print(table(list(measure(modules, peers))), end="")
 
 

@@ -50,3 +50,15 @@ def run(bare: Mapping[str, str], tmp_path: Path) -> Run:
         )
 
     return run
+
+
+@pytest.fixture(scope="session")
+def clients() -> Path:
+    """The directory of the programs that pyproject.toml names as clients; without them the test skips, or fails where
+    AGENTD_TEST_REQUIRE=all."""
+    packages = build.clients()
+    directory = build.scratch_environment(packages)
+    if not (directory / "complete").exists():
+        give_up = pytest.fail if os.environ.get("AGENTD_TEST_REQUIRE") == "all" else pytest.skip
+        give_up(f"needs {' and '.join(packages)}: python3 build.py clients")
+    return directory / "bin"
