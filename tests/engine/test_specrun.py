@@ -23,6 +23,12 @@ SPEC = "specs/x/spec.md"
 DIFF = "--- a/hello.txt\n+++ b/hello.txt\n@@ -1 +1 @@\n-hello\n+goodbye\n"
 
 
+@pytest.fixture(autouse=True)
+def no_profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands run in login shells: what a person's profile does there is no part of a test."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+
 def plan(*steps: dict[str, Any]) -> str:
     return json.dumps({"steps": [{"id": f"s{number}", **step} for number, step in enumerate(steps, 1)]})
 
