@@ -55,8 +55,8 @@ always present unless marked `?`; sizes are bytes, durations milliseconds, times
                       and then not changed)
     files.rewound     checkpoint, undo, restored, removed, failed: [{path, error}]
     commit            sha, files, message
-    chat.set          mode (chat, spec), spec_path, why (created, drafted, switched), drafted (whether the spec was made);
-                      created: system_prompt, auto_run, workspace (as it was given) too
+    chat.set          mode (chat, spec), spec_path, why (created, drafted, switched), drafted (whether the spec was
+                      made); created: system_prompt, auto_run, workspace (as it was given) too
     chat.message      id, role, parts (as clients see them), turn, run (whether that turn begins by itself)
     chat.queued       turn: that begins as soon as it can
     chat.failed       turn, error: that could not begin

@@ -13,7 +13,7 @@ from typing import Any
 import attrs
 import trio
 
-from agentd.domain import DIALECT, Entry, Image, JobSpec, JobState, PermissionMode, Text, block_to_json
+from agentd.domain import DIALECT, Entry, Image, JobSpec, JobState, Mode, PermissionMode, Text, block_to_json
 from agentd.engine import context, transfer
 from agentd.engine.asks import Asks, Settlement
 from agentd.engine.branch import Branch
@@ -354,7 +354,7 @@ class Engine:
         content = [block_to_json(Text(spec.prompt)), *map(block_to_json, kept)]
         said = {"id": str(uuid.uuid4()), "role": "user", "content": content}
         prompt = Entry("message", said | {"model": None, "usage": None}, job)
-        messages = [prompt] if spec.chat is None else []  # what is said in a chat goes before the model with its turn
+        messages = [] if spec.mode is Mode.CHAT else [prompt]  # in a chat, what was said comes with its turn
         texts = [text.encode() for text in spec.context_texts]
         async with context.held_texts(session, texts) as names:
             parts = [("text", "", len(text), sha256) for text, sha256 in zip(texts, names, strict=True)]

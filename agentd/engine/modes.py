@@ -49,7 +49,7 @@ say what you would need."""
 CHAT_PROMPT = """\
 Do what the user asks: answer, look things up, change files with patches, run commands. Read a file before you change
 it, change no more than is asked for, and keep the style that is there. A person decides about patches and commands; if
-one is refused, take it as said and find another way. What you changed may be verified when you stop; mend what fails."""
+one is refused, take it as said and find another way. What you change may be verified when you stop; mend what fails."""
 
 ARCHITECT_PROMPT = f"""\
 You lead the work on the task. Understand it and the code that it touches, decide how it is to be done, and have the

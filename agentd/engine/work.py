@@ -108,7 +108,7 @@ class Work:
 
     @property
     def _own_tools(self) -> Sequence[Tool]:
-        if self.spec.chat is not None:
+        if self.spec.mode is Mode.CHAT and self.spec.chat is not None:
             from agentd.engine.chat import tools_of
 
             return tools_of(self.spec.chat, self.around)

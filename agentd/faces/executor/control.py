@@ -9,7 +9,7 @@ from typing import Any, Literal
 import attrs
 import trio
 
-from agentd.domain import JobSpec, PermissionMode
+from agentd.domain import Entry, JobSpec, PermissionMode
 from agentd.engine.asks import Settlement
 from agentd.engine.engine import Engine
 from agentd.engine.session import Session
@@ -86,6 +86,17 @@ class Rewind:
     dry_run: bool = False
 
 
+@attrs.frozen
+class NewRecord:
+    type: str
+    data: dict[str, Any]
+
+
+@attrs.frozen
+class NewRecords:
+    records: tuple[NewRecord, ...]
+
+
 @routes.get("/health")
 async def health(control: Control, request: Request) -> Response:
     """What it works at, and the position of the session's last record."""
@@ -99,6 +110,15 @@ async def create_job(control: Control, request: Request) -> Response:
     spec = decode(request.body, JobSpec)
     accepted = await control.engine.accept(spec, session_id=control.session.id)
     return json_response(201, {"job": accepted.job.id})
+
+
+@routes.post("/records")
+async def append_records(control: Control, request: Request) -> Response:
+    """Write records of no job, which the daemon would write itself if nobody had the log. 200 once they are synced."""
+    asked = decode(request.body, NewRecords)
+    await control.engine.sessions.open(control.session)
+    await control.session.commit(*(Entry(each.type, each.data) for each in asked.records))
+    return json_response(200, {"position": control.session.state.pos})
 
 
 @routes.get("/log")
