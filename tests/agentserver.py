@@ -22,6 +22,7 @@ from agentd.daemon.tail import Cursor
 from agentd.faces.agent.keys import ApiKeys
 from agentd.faces.agent.routes import AgentSettings, App, open_agent
 from agentd.faces.agent.terms import Terms
+from agentd.providers.protocol import FREE, Price
 from agentd.providers.scripted import Reply, ScriptedProvider, reply
 from agentd.store.home import Home
 from agentd.wire import sse
@@ -159,7 +160,9 @@ def first(events: list[Told], name: str) -> Any:
 
 
 @asynccontextmanager
-async def serving(root: Path, *says: Reply | str, most: int = 8, **settings: Any) -> AsyncIterator[Server]:
+async def serving(
+    root: Path, *says: Reply | str, most: int = 8, price: Price = FREE, **settings: Any
+) -> AsyncIterator[Server]:
     """An agent API whose sessions are in *root*. *says*: what the model says in runs that go on by themselves; *most*:
     executors at a time."""
     home, workspace = Home(root / "data"), root / "workspace"
@@ -167,14 +170,14 @@ async def serving(root: Path, *says: Reply | str, most: int = 8, **settings: Any
     workspace.mkdir(exist_ok=True)
     async with trio.open_nursery() as nursery, open_listing(home) as listing:
         seats = FakeSeats(nursery)
-        seats.model = model = Stage(says)
+        seats.model = model = Stage(says, price=price)
         registry, access = Registry(home.root_log), Access(home.root_log, "")
         registry.load()
         access.load()
         owned = Control(home, registry, cast("Seats", seats))
         chosen = AgentSettings(Terms(workspace), **settings)
         async with (
-            open_work(owned, listing, most=most) as work,
+            open_work(owned, listing, most=most, budget_of=access.budget) as work,
             open_agent(work, ApiKeys((KEY, OTHER), access), chosen) as app,
             over_a_socket(app) as client,
         ):

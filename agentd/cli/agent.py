@@ -67,7 +67,7 @@ async def serve_agent(settings: Settings) -> None:
         async with (
             open_executors(daemon, executors, catalog, "agent") as control,
             open_listing(daemon.home) as listing,
-            open_work(control, listing, most=most) as work,
+            open_work(control, listing, most=most, budget_of=access.budget) as work,
             open_face(daemon, chosen, keys, work, access) as agent,
         ):
             watch_in_place(daemon.metrics, work.sessions)

@@ -147,7 +147,9 @@ async def open_faces(
         given = {runs.face.token: EVERYBODY} if runs is not None else {}
         access = Access(daemon.home.root_log, keys["admin"][0].text, given=given)
         await trio.to_thread.run_sync(access.load)
-        work = await stack.enter_async_context(open_work(control, listing, pool, most=chosen.most))
+        work = await stack.enter_async_context(
+            open_work(control, listing, pool, most=chosen.most, budget_of=access.budget)
+        )
         watch_in_place(daemon.metrics, work.sessions)
         admin = await stack.enter_async_context(open_admin(control, listing, work, access, report=report))
         dashboard = Dashboard(access.principal, keys["admin"][0].path)
@@ -155,8 +157,8 @@ async def open_faces(
         main_door.mounts += face_docs("admin", server=PREFIX)
         if runs is not None:
             main_door.origins = runs.face.origins
-            opened = open_runs(daemon.home, runs, chosen.catalog, work, access)
-            main_door.mounts += await stack.enter_async_context(opened)
+            face = open_runs(daemon.home, runs, chosen.catalog, work, access)
+            main_door.mounts += await stack.enter_async_context(face)
         if "agent" in daemon.doors:
             agent = await stack.enter_async_context(open_agent(daemon, chosen.agent, keys["agent"], work, access))
             put(daemon, "agent", agent.mount)

@@ -193,6 +193,10 @@ class Access:
         """The first that was issued first, also those that have expired."""
         return sorted(self._issued.values(), key=lambda each: (each.created, each.id))
 
+    def budget(self, owner: str) -> float | None:
+        """USD that what *owner* makes may cost in all; None: there is no limit."""
+        return next((each.budget_usd for each in self._issued.values() if each.id == owner), None)
+
     async def issue(
         self,
         scope: Sequence[str],

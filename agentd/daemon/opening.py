@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -59,12 +59,18 @@ class Work:
 
 @asynccontextmanager
 async def open_work(
-    control: Control, listing: Listing, pool: Pool | None = None, *, most: int = MOST_EXECUTORS
+    control: Control,
+    listing: Listing,
+    pool: Pool | None = None,
+    *,
+    most: int = MOST_EXECUTORS,
+    budget_of: Callable[[str], float | None] = lambda owner: None,
 ) -> AsyncIterator[Work]:
     """The sessions of *control*, and those of *pool*, if the session manager is on. *most*: executors of sessions in
-    place. What was left of sessions is looked after behind; `sessions.recovered` says when that is done."""
+    place; *budget_of*: USD that what an owner makes may cost, None for no limit. What was left of sessions is looked
+    after behind; `sessions.recovered` says when that is done."""
     async with trio.open_nursery() as nursery:
-        sessions = Sessions(control.home, control.registry, control.seats, pool, listing, nursery, most)
+        sessions = Sessions(control.home, control.registry, control.seats, pool, listing, nursery, most, budget_of)
         work = Work(sessions, Asks(sessions, nursery))
         nursery.start_soon(_recover, sessions)
         nursery.start_soon(work.asks.expire_forever)

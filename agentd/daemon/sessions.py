@@ -35,6 +35,7 @@ from agentd.errors import (
     AgentdError,
     Busy,
     ExecutorFailed,
+    Forbidden,
     InvalidCheckpoint,
     JobInProgress,
     JobNotFound,
@@ -68,14 +69,16 @@ class Sessions:
         listing: Listing,
         nursery: trio.Nursery,
         most: int = MOST_EXECUTORS,
+        budget_of: Callable[[str], float | None] = lambda owner: None,
     ) -> None:
-        """*most*: executors of sessions in place that live at a time."""
+        """*most*: executors of sessions in place that live at a time; *budget_of*: USD that what an owner makes may
+        cost in all, None for no limit."""
         self.home, self.registry, self.seats, self.pool, self.listing = home, registry, seats, pool, listing
         self.tails = Tails(nursery, self.seat)
         self.in_place = InPlace(seats, most, self.lock, nursery)
         self.interrupted: list[str] = []  # those in place whose job was at work at the start
         self.recovered = trio.Event()  # those are all
-        self._nursery = nursery
+        self._nursery, self._budget_of = nursery, budget_of
         self._locks: defaultdict[str, trio.Lock] = defaultdict(trio.Lock)
 
     # --- Looking --------------------------------------------------------------------------------------------------
@@ -157,10 +160,23 @@ class Sessions:
         async with self.lock(found.row.id):
             if workspace is not None and str(workspace) != found.row.workspace:
                 found = await self._move(found, workspace)
+            spec = await self._within_budget(found, spec)
             with self._in_use(found):
                 made = await self._call(found, "POST", "/_/jobs", spec)
         self.tails.look(found.row.id)
         return str(made["job"])
+
+    async def _within_budget(self, found: Found[SessionRow], spec: JobSpec) -> JobSpec:
+        """For an owner whose budget is limited: the job may cost no more than what is left. Raises Forbidden."""
+        budget = self._budget_of(found.owner) if found.owner is not None else None
+        if budget is None:
+            return spec
+        query = Query(owner=found.owner)
+        left = budget - await self.listing.ask(lambda index: index.cost(query))
+        if left <= 0:
+            raise Forbidden(f"the budget of this token, {budget:g} USD, is used up")
+        most = left if spec.limits.usd is None else min(left, spec.limits.usd)
+        return attrs.evolve(spec, limits=attrs.evolve(spec.limits, usd=most))
 
     async def follow_up(self, found: Found[SessionRow], asked: FollowUp) -> str:
         """Start another job as the last one was; its id. Raises what start() does."""

@@ -187,6 +187,12 @@ class SessionIndex:
         text = f"SELECT count(*) FROM {joined(SessionRow)} WHERE {where.text()}"
         return int(self._use(lambda db: db.execute(text, where.values).fetchone())[0])
 
+    def cost(self, query: Query) -> float:
+        """USD that all of these sessions have cost until now. Raises StoreFailed."""
+        where = _sessions(query)
+        text = f"SELECT total(s.cost) FROM {joined(SessionRow)} WHERE {where.text()}"
+        return float(self._use(lambda db: db.execute(text, where.values).fetchone())[0])
+
     def jobs(self, query: Query) -> Page[JobRow]:
         """The same for jobs."""
         where = Where().within(query).one_of("t.state", query.states).after("t.created", "t.id", query.cursor)

@@ -10,7 +10,9 @@ import attrs
 import pytest
 import trio
 
+from agentd.domain import Usage
 from agentd.faces.agent.routes import routes
+from agentd.providers.protocol import Price
 from agentd.providers.scripted import call, reply
 from tests.agentserver import KEY, OTHER, Server, first, serving
 
@@ -258,3 +260,16 @@ async def test_a_key_for_some_directories_works_nowhere_else(tmp_path: Path) -> 
             status, told = await server.ask("POST", path, {"prompt": "x", "cwd": str(server.workspace)}, key=key)
             assert (status, told["error"]["code"]) == (403, "FORBIDDEN")
         assert (await server.get("/api/v1/sessions", key=key))["total"] == 1
+
+
+async def test_a_key_with_a_budget_makes_nothing_more_once_that_is_used_up(tmp_path: Path) -> None:
+    async with serving(tmp_path, price=Price(1000.0, 1000.0)) as server:
+        key, _ = await server.app.keys._access.issue(["agent"], budget_usd=0.5)
+        usage = Usage(input_tokens=300, output_tokens=0)
+        session = await server.session(reply("Done.", usage=usage), key=key)
+        server.says(reply(call("Read", file_path="x"), usage=usage), "Done.")
+        told = await server.run(f"/api/v1/sessions/{session}/resume", key=key)
+        assert first(told, "result")["stop_reason"] == "max_budget_reached"  # what was left ended the run
+        status, refused = await server.ask("POST", f"/api/v1/sessions/{session}/resume", {"prompt": "x"}, key=key)
+        assert (status, refused["error"]["code"]) == (403, "FORBIDDEN")
+        assert "0.5 USD" in refused["detail"]
