@@ -87,4 +87,5 @@ if modules is not None:
 
 from agentd.cli import main  # noqa: E402
 
-sys.exit(main(sys.argv[1:]))
+called = os.path.basename(sys.argv[0])  # noqa: PTH119
+sys.exit(main((["ctl"] if called.startswith("agentctl") else []) + sys.argv[1:]))

@@ -13,6 +13,7 @@ VERBS = {
     "manager": "serve the session manager alone",
     "agent": "serve the agent API alone",
     "executor": "serve one workspace over HTTP",
+    "ctl": "ask a daemon that runs: runs, chats, sessions, what waits for a decision",
     "models": "list the language models there are",
     "doctor": "say what this machine has and what it lacks",
     "gc": "remove what nobody owns any more",
@@ -24,6 +25,7 @@ VERBS = {
 USAGE = """\
 usage: agentd run [OPTIONS] "WHAT TO DO"
        agentd serve | manager | agent | executor | models | doctor | gc | systemd-unit [OPTIONS]
+       agentd ctl COMMAND …
        agentd config show [OPTIONS]
        agentd help [TOPIC]
        agentd --version"""
