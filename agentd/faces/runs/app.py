@@ -29,7 +29,7 @@ from agentd.store.tables import Found
 from agentd.store.view import LogReader
 from agentd.wire.messages import Request, to_json
 
-KEPT_FOLDS = 2048  # of runs that somebody has asked for
+KEPT_FOLDS = 8192  # of runs that somebody has asked for
 NO_TOOLS = ToolPolicy(permission_mode=PermissionMode.BYPASS, ask_seconds=None)  # its gates are the steps' own
 logger = logging.getLogger(__name__)
 
@@ -42,6 +42,7 @@ class _Known:
     pos: int = 0
     tail: Tail | None = None
     cuts: int = 0
+    shown: bytes = b""  # as JSON, once it is over
 
 
 @attrs.define(eq=False)
@@ -101,13 +102,24 @@ class Runs:
         for found in await self.base.all(RUNS):
             if may_see(request, found):
                 try:
-                    shown.append(to_json(run_of(id_of(found.row), await self.state(found))))
+                    shown.append(await self.shown(found))
                 except NotFound:  # it was removed meanwhile
                     continue
+            await trio.lowlevel.checkpoint()
         return b"[" + b",".join(shown) + b"]"
 
-    async def state(self, found: Found[SessionRow]) -> RunState:
-        """As it is now. Raises NotFound, StoreFailed."""
+    async def shown(self, found: Found[SessionRow]) -> bytes:
+        """The Run object as JSON. Raises NotFound, StoreFailed."""
+        known = await self._look(found)
+        if known.shown:
+            return known.shown
+        shown = to_json(run_of(id_of(found.row), known.state))
+        if known.tail is None:
+            known.shown = shown
+        return shown
+
+    async def _look(self, found: Found[SessionRow]) -> _Known:
+        """The run as it is now. Raises NotFound, StoreFailed."""
         known = self._known.get(found.row.id)
         try:
             if known is None or known.tail is not None:
@@ -118,7 +130,7 @@ class Runs:
         self._known.move_to_end(found.row.id)
         if len(self._known) > KEPT_FOLDS:
             self._known.popitem(last=False)
-        return known.state
+        return known
 
     async def _folded(self, found: Found[SessionRow], known: _Known | None) -> _Known:
         if found.row.status == "idle":
@@ -140,7 +152,7 @@ class Runs:
     async def approve(self, request: Request, ident: str, step_id: str) -> None:
         """Have the step that waits carried out. Raises NotFound; Refused where it does not wait; what settling does."""
         found = await self.find(request, ident)
-        state = await self.state(found)
+        state = (await self._look(found)).state
         nothing = Refused(f"no approval pending for step {step_id}")
         if state.step is None or state.step.id != step_id or state.ask is None:
             raise nothing

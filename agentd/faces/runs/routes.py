@@ -5,7 +5,7 @@ from __future__ import annotations
 from agentd.faces.runs.answers import Refused, ok
 from agentd.faces.runs.app import Runs, open_runs
 from agentd.faces.runs.base import id_of
-from agentd.faces.runs.dialect import RunEvents, run_of
+from agentd.faces.runs.dialect import RunEvents
 from agentd.faces.runs.events import answer_events
 from agentd.faces.runs.export import export
 from agentd.faces.runs.requests import check_directory, read_body
@@ -39,7 +39,7 @@ async def list_runs(runs: Runs, request: Request) -> Response:
 @routes.get("/{run_id}")
 async def get_run(runs: Runs, request: Request, run_id: str) -> Response:
     found = await runs.find(request, run_id)
-    return json_response(200, run_of(run_id, await runs.state(found)))
+    return Response(200, await runs.shown(found), JSON_TYPE)
 
 
 @routes.get("/{run_id}/events")
