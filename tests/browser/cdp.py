@@ -213,6 +213,18 @@ class Page:
         await self.command("Input.dispatchKeyEvent", type="keyDown", key=key, **more, **text)
         await self.command("Input.dispatchKeyEvent", type="keyUp", key=key)
 
+    async def download(self, into: Path, kind: str, selector: str, text: str) -> bytes:
+        """What a click there brings: the file in the new directory *into* whose name ends in *kind*, which it does only
+        once it is whole. Raises TooSlowError."""
+        await trio.Path(into).mkdir()
+        await self.command("Page.setDownloadBehavior", behavior="allow", downloadPath=str(into))
+        await self.click(selector, text)
+        with trio.fail_after(WAIT_SECONDS):
+            while True:
+                for path in await trio.Path(into).glob(f"*{kind}"):
+                    return await path.read_bytes()
+                await trio.sleep(0.02)
+
     async def frame(self) -> None:
         """Until what has changed is drawn."""
         await self.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done(true))))")

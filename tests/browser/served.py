@@ -88,11 +88,16 @@ class Served:
             self.process.stdout.close()
         self.process = None
 
-    def ask(self, method: str, path: str, body: Any = None) -> Any:
+    def run(self, spec: str) -> str:
+        """The id of a run that is begun."""
+        told = self.ask("POST", "/v1/runs", {"workspace_path": str(self.workspace), "spec_path": spec}, api="")
+        return str(told["run_id"])
+
+    def ask(self, method: str, path: str, body: Any = None, *, api: str = "/agentd/v1") -> Any:
         connection = HTTPConnection("127.0.0.1", self.port, timeout=SECONDS)
         try:
             data = json.dumps(body) if body is not None else None
-            connection.request(method, f"/agentd/v1{path}", data, {"Authorization": f"Bearer {TOKEN}"})
+            connection.request(method, f"{api}{path}", data, {"Authorization": f"Bearer {TOKEN}"})
             answer = connection.getresponse()
             raw = answer.read()
         finally:

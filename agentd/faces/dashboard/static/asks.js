@@ -103,7 +103,7 @@ function draft(ask) {
 
 function decision(ask) {
   const kept = draft(ask);
-  const why = h("input", {class: "why", placeholder: "Reason, for the model (optional)", "aria-label": "Reason", value: kept.text, oninput: () => { kept.text = why.value; }});
+  const why = h("input", {class: "why", placeholder: ask.kind === "step" ? "Note (optional)" : "Reason, for the model (optional)", "aria-label": "Reason", value: kept.text, oninput: () => { kept.text = why.value; }});
   const editor = h("textarea", {class: "mono", rows: 8, spellcheck: "false", "aria-label": "Input as JSON", oninput: () => { kept.input = editor.value; }});
   const shown = h("div", {class: "input"}, inputOf(ask.tool, ask.input));
   const editing = h("div", {hidden: true}, editor);

@@ -4,12 +4,14 @@ import {clock, h, money, tokens} from "./dom.js";
 
 const WIDTH = 320, HEIGHT = 96, TOP = 6, BOTTOM = 16;
 
-// *points*: [{ts, input, output, cost}], each the sum up to then.
-export function chart(points) {
+// *points*: [{ts, input, output, cost}], each the sum up to then. *since*, *until*: where the time begins and ends.
+export function chart(points, since, words, until = 0) {
   if (!points.length) return h("p", {class: "muted"}, "No model has been called yet.");
-  const first = {...points[0], input: 0, output: 0, cost: 0};
+  const first = {ts: Math.min(since || Infinity, points[0].ts), input: 0, output: 0, cost: 0};
   const all = [first, ...points], last = all[all.length - 1];
-  const begin = first.ts, end = Math.max(last.ts, begin + 1);
+  const begin = first.ts, end = Math.max(last.ts, begin + 1, until);
+  if (until) all.push({...last, ts: end});
+  const [from, to] = words || [clock(begin), clock(end)];
   const top = Math.max(1, last.input + last.output), dear = last.cost || 0;
   const x = ts => (ts - begin) / (end - begin) * WIDTH;
   const y = (value, most) => HEIGHT - BOTTOM - value / most * (HEIGHT - TOP - BOTTOM);
@@ -31,7 +33,7 @@ export function chart(points) {
     readout.textContent = `${clock(at.ts)}: ${tokens(at.input)} in, ${tokens(at.output)} out${dear ? `, ${money(at.cost)}` : ""}`;
   });
   picture.addEventListener("pointerleave", () => { readout.textContent = total; cursor.setAttribute("x1", -1); cursor.setAttribute("x2", -1); });
-  return h("figure", null, picture, h("div", {class: "ends"}, h("span", null, clock(begin)), h("span", {class: "key"}, h("i", {class: "k-tokens"}), "tokens", dear ? [h("i", {class: "k-cost"}), "cost"] : null), h("span", null, clock(end))), readout);
+  return h("figure", null, picture, h("div", {class: "ends"}, h("span", null, from), h("span", {class: "key"}, h("i", {class: "k-tokens"}), "tokens", dear ? [h("i", {class: "k-cost"}), "cost"] : null), h("span", null, to)), readout);
 }
 
 // Sums over the jobs that are known, from the oldest on.

@@ -134,6 +134,11 @@ export class Conversation {
 
 function view_of(item, conversation) { return (VIEWS[item.kind] || VIEWS.mark)(item, conversation); }
 
+function isData(text) { // a plan, or an answer whose form was asked for
+  if (!/^\s*[{[]/.test(text)) return false;
+  try { JSON.parse(text); return true; } catch { return false; }
+}
+
 const still = element => ({element, update() {}});
 
 function prose(item, attributes) {
@@ -156,7 +161,13 @@ const VIEWS = {
     put(view.element, [pictures(item.images, conversation)]);
     return view;
   },
-  text: item => prose(item, {class: "reply"}),
+  text(item) {
+    const view = prose(item, {class: "reply"});
+    return {element: view.element, update() {
+      if (!item.live && isData(item.text)) view.element.replaceChildren(h("details", {class: "mark"}, h("summary", null, "Answered with data"), h("pre", null, item.text)));
+      else view.update();
+    }};
+  },
   think(item) {
     const view = prose(item, {class: "thought"}), head = h("summary", null, "Thinking");
     const element = h("details", {class: "thought"}, head, view.element.lastChild);

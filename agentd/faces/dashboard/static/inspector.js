@@ -21,6 +21,7 @@ export class Inspector {
     this.element = h("aside", {class: "inspector", "aria-label": "About this session"}, list, this.body);
     this.later = throttled(500, () => draw("inspector", () => this.draw()));
     this.run = null;
+    this.reads = 0; // of the run
     this.asked = "";
     this.choose(chosen);
   }
@@ -57,7 +58,7 @@ export class Inspector {
     if (session.face === "runs") this.readRun();
     const steps = this.run ? stepsOf(this.run) : fold.steps.filter(step => step.kind !== "job");
     const running = steps.some(step => step.end === null);
-    const stamp = `${steps.length}:${fold.parts}:${running ? Math.floor(Date.now() / 1000) : ""}`;
+    const stamp = `${steps.length}:${fold.parts}:${this.reads}:${running ? Math.floor(Date.now() / 1000) : ""}`;
     if (stamp === this.shown) return;
     this.shown = stamp;
     if (running) setTimeout(() => this.later(), 1000);
@@ -74,6 +75,7 @@ export class Inspector {
     this.asked = stamp;
     try {
       this.run = await actions.steps(this.view.session);
+      this.reads++;
       this.later();
     } catch {
       this.run = null;
@@ -119,7 +121,7 @@ export class Inspector {
       ["MCP servers", started.mcp_servers && started.mcp_servers.length ? started.mcp_servers.map(each => each.name || each).join(", ") : null],
     ].filter(([, value]) => value !== null && value !== undefined && value !== "");
     this.tree ||= h("div");
-    fill(this.body, h("h2", null, "Tokens and cost"), chart(fold.points), h("h2", null, "Session"),
+    fill(this.body, h("h2", null, "Tokens and cost"), chart(fold.points, fold.begun), h("h2", null, "Session"),
       h("dl", null, ...rows.map(([name, value]) => [h("dt", null, name), h("dd", null, String(value))])),
       fold.checkpoints.length ? [h("h2", null, "Checkpoints"), h("ul", {class: "plain"}, ...fold.checkpoints.slice(-30).reverse().map(each => h("li", {class: "row"}, h("span", {class: "grow"}, `${clock(each.ts)} · ${many(each.files, "file")}`), h("button", {onclick: () => this.rewind(each)}, "Rewind"))))] : null,
       h("h2", null, "Files"), this.tree.childElementCount ? this.tree : h("button", {class: "quiet", onclick: () => this.readTree()}, "List the workspace"));
@@ -176,6 +178,6 @@ function line(step, begin, end) {
   bar.style.left = `${(step.start - begin) / (end - begin) * 100}%`;
   bar.style.width = `${Math.max(0.8, (over - step.start) / (end - begin) * 100)}%`;
   return h("li", {"data-state": step.state, class: step.kind === "phase" ? "phase" : step.parent ? "deeper" : null},
-    h("div", {class: "line"}, h("span", {class: "dot", "data-state": step.state, role: "img", "aria-label": step.state}), h("span", {class: "name"}, step.name), step.detail ? h("span", {class: "detail"}, step.detail) : null, h("time", null, step.state === "queued" ? "" : duration(over - step.start))),
-    h("div", {class: "track", "aria-hidden": "true"}, bar));
+    h("div", {class: "line"}, h("span", {class: "dot", "data-state": step.state, role: "img", "aria-label": step.state}), h("span", {class: "name"}, step.name), step.detail && step.detail !== step.name ? h("span", {class: "detail"}, step.detail) : null, h("time", null, step.state === "queued" || step.state === "skipped" ? step.state : duration(over - step.start))),
+    h("div", {class: "track", "aria-hidden": "true"}, step.state === "queued" || step.state === "skipped" ? null : bar));
 }

@@ -22,7 +22,7 @@ export class Overview {
     const look = h("button", {onclick: () => this.gc(true)}, "Look for leftovers");
     element.append(h("div", {class: "page overview"}, h("h1", null, "Overview"), part.tiles,
       h("div", {class: "cards"},
-        h("section", {class: "card"}, h("h2", null, "Tokens and cost"), part.chart),
+        h("section", {class: "card"}, h("h2", null, "Tokens and cost, 24 hours"), part.chart),
         h("section", {class: "card"}, h("h2", null, "Last failures"), part.failed),
         h("section", {class: "card broad"}, h("h2", null, "Executors"), part.executors),
         h("section", {class: "card"}, h("div", {class: "row"}, h("h2", {class: "grow"}, "Worktrees and disk"), look), part.disk, part.gc, part.start),
@@ -54,7 +54,7 @@ export class Overview {
       tile("Failed today", failed.length, `of ${many(today.length, "job")}`, null, failed.length ? "bad" : ""),
       tile("Spent today", money(sum("cost_usd")), `${tokens(sum("input_tokens") + sum("output_tokens"))} tokens`));
     const points = spent(today), stamp = `${points.length}:${points.length && points[points.length - 1].input}`;
-    if (stamp !== this.stamp) { this.stamp = stamp; fill(part.chart, chart(points), points.length ? h("p", {class: "muted"}, "Of the jobs that ended in the last 24 hours") : null); }
+    if (stamp !== this.stamp) { this.stamp = stamp; fill(part.chart, chart(points, now - DAY, ["24 h ago", "now"], now)); }
     const bad = jobs.filter(job => job.state === "failed" || job.state === "interrupted").sort((a, b) => (b.ended || 0) - (a.ended || 0)).slice(0, 5);
     fill(part.failed, bad.length ? h("ul", {class: "plain failures"}, ...bad.map(job => h("li", null, h("a", {href: `#/s/${job.session_id}`}, job.title || job.mode || job.id.slice(0, 8)), h("span", {class: "muted"}, ` ${ago(job.ended || job.created)}`), h("p", {class: "muted clip"}, (job.error && job.error.message) || job.stop_reason || job.state)))) : h("p", {class: "muted"}, "No job has failed."));
     this.drawExecutors();
@@ -133,7 +133,7 @@ export class Overview {
       h("datalist", {id: "models"}, ...told.models.map(model => h("option", {value: model.id}))),
       h("ul", {class: "plain models"}, ...told.models.slice(0, 30).map(model => h("li", {class: "row"}, h("span", {class: "grow"}, model.displayName || model.id), h("span", {class: "muted"}, model.pricing && model.pricing.inputPer1M !== undefined && model.pricing.inputPer1M !== null ? `$${model.pricing.inputPer1M} / $${model.pricing.outputPer1M}` : "")))),
       told.models.length > 30 ? h("p", {class: "muted"}, `${told.models.length - 30} more`) : null,
-      h("form", {class: "fields", onsubmit: save}, h("label", null, "Preferred models", preferred), h("label", null, "Budget of a session, USD", cost), h("label", {class: "option"}, tools, "They have to know tools"), h("label", {class: "option"}, vision, "They have to see"), h("button", null, "Save")));
+      h("form", {class: "fields", onsubmit: save}, h("label", null, "Preferred models", preferred), h("label", null, "Budget of a session, USD", cost), h("label", {class: "option"}, tools, "Only models that can use tools"), h("label", {class: "option"}, vision, "Only models that can see images"), h("button", null, "Save")));
   }
 }
 

@@ -1,6 +1,6 @@
 // One session: its conversation, what can be done with it, and beside it what happened when, what changed and what it cost.
 
-import {announce, base, breath, confirmed, draw, duration, fill, h, money, setText, toast, tokens} from "./dom.js";
+import {announce, base, breath, confirmed, draw, duration, fill, h, many, money, setText, toast, tokens} from "./dom.js";
 import {ADMIN, get, reason, stream, tried} from "./net.js";
 import * as actions from "./actions.js";
 import {approveByItself, isAutomatic, setAutomatic} from "./asks.js";
@@ -171,7 +171,12 @@ export class SessionView {
   }
 
   async cancel() { await tried(() => actions.cancel(this.session), "It was not cancelled"); }
-  async retry() { await tried(() => actions.retry(this.session, this.fold), "It was not started again"); }
+  async retry() {
+    await tried(async () => {
+      const told = await actions.retry(this.session, this.fold);
+      if (told.run_id) location.hash = `#/s/${await actions.resolve(told.run_id)}`;
+    }, "It was not started again");
+  }
 
   async remove() {
     if (!await confirmed("Delete this session?", `The conversation of ${nameOf(this.session)} and what agentd keeps of it are removed. Files in the workspace stay, but a worktree of its own goes.`, "Delete")) return;
@@ -188,7 +193,7 @@ export class SessionView {
     setText(part.about, [word, session.face, session.workspace && base(session.workspace), session.branch, session.model].filter(Boolean).join(" · "));
     part.about.title = session.workspace;
     const {totals} = session;
-    setText(part.figures, [totals.turns ? `${totals.turns} turns` : "", totals.input_tokens ? `${tokens(totals.input_tokens + totals.output_tokens)} tokens` : "", money(totals.cost_usd)].filter(Boolean).join(" · "));
+    setText(part.figures, [totals.turns ? many(totals.turns, "turn") : "", totals.input_tokens ? `${tokens(totals.input_tokens + totals.output_tokens)} tokens` : "", money(totals.cost_usd)].filter(Boolean).join(" · "));
     part.stop.hidden = !state.isActive(session);
     part.retry.hidden = state.isActive(session) || !session.last_job || session.last_job.state === "completed";
     if (isAutomatic(this.id)) this.warned = (this.say("This page approves everything in this session. ", h("button", {onclick: () => this.automatic()}, "Stop that")), true);
