@@ -81,8 +81,12 @@ class Models:
         refused = await self._refused()
         found = [attrs.evolve(each, refused=each.id in refused) for each in self._candidates()]
         named = {name: each for name in names if (each := self._meant(name, found)) is not None}
-        found += [each for each in named.values() if each not in found]
-        return Stock(found, list(self._warnings()), {name: each.id for name, each in named.items()})
+        meant = {each.id: each for each in named.values()}
+        return Stock(
+            [*{**{each.id: each for each in found}, **meant}.values()],
+            list(self._warnings()),
+            {name: each.id for name, each in named.items()},
+        )
 
     async def _ask(self, provider: Configured) -> None:
         before = self._lists.get(provider.name)
