@@ -17,6 +17,7 @@ from agentd.daemon.listing import Listing
 from agentd.daemon.opening import Work
 from agentd.daemon.settings import address
 from agentd.errors import InvalidSetting
+from agentd.faces.chat import routes as chats
 from agentd.faces.runs import routes as runs
 from agentd.faces.runs import service
 from agentd.faces.runs.answers import Refused
@@ -72,5 +73,6 @@ async def open_face(
         nursery = await stack.enter_async_context(trio.open_nursery())
         base = Base(work, access, chosen.face, nursery, router.choose)
         opened = await stack.enter_async_context(runs.open_runs(base))
-        yield [runs.mount(opened), *service.mounts(service.Service(base, router))]
+        talking = await stack.enter_async_context(chats.open_chats(base))
+        yield [runs.mount(opened), chats.mount(talking), *service.mounts(service.Service(base, router))]
         nursery.cancel_scope.cancel()

@@ -45,6 +45,7 @@ class SessionRow:
     output_tokens: int = 0
     cached_tokens: int = 0
     cost: float | None = None
+    pending: str = ""  # turns of a chat that are to begin by themselves: ids, with a space between them
 
 
 @attrs.define
@@ -178,7 +179,32 @@ def _job_created(summary: Summary, record: Record, data: Mapping[str, Any]) -> N
     session.asked_model = (spec.get("face") or {}).get("model") or job.model
     session.permission_mode = (spec.get("tools") or {}).get("permission_mode")
     session.user = spec.get("user")
+    _leave_line(session, (spec.get("chat") or {}).get("turn"))
     summary.jobs[job.id] = job
+
+
+def _chat_message(summary: Summary, record: Record, data: Mapping[str, Any]) -> None:
+    text = "\n".join(part["text"] for part in data["parts"] if part["type"] == "text")
+    summary.session.title = summary.session.title or first_line(text)
+    if data["run"]:
+        _chat_queued(summary, record, data)
+
+
+def _chat_queued(summary: Summary, record: Record, data: Mapping[str, Any]) -> None:
+    turns = summary.session.pending.split()
+    summary.session.pending = " ".join(turns if data["turn"] in turns else [*turns, data["turn"]])
+
+
+def _chat_failed(summary: Summary, record: Record, data: Mapping[str, Any]) -> None:
+    _leave_line(summary.session, data["turn"])
+
+
+def _chat_canceled(summary: Summary, record: Record, data: Mapping[str, Any]) -> None:
+    summary.session.pending = ""
+
+
+def _leave_line(session: SessionRow, turn: str | None) -> None:
+    session.pending = " ".join(each for each in session.pending.split() if each != turn)
 
 
 def _job_started(summary: Summary, record: Record, data: Mapping[str, Any]) -> None:
@@ -259,6 +285,10 @@ _FOLDS: dict[str, Callable[[Summary, Record, Mapping[str, Any]], None]] = {
     "session.created": _session_created,
     "session.changed": _session_changed,
     "session.imported": _session_imported,
+    "chat.message": _chat_message,
+    "chat.queued": _chat_queued,
+    "chat.failed": _chat_failed,
+    "chat.canceled": _chat_canceled,
     "job.created": _job_created,
     "job.started": _job_started,
     "phase": _phase,

@@ -16,7 +16,7 @@ from agentd.store.summary import AskRow, JobRow, SessionRow, Summary
 if TYPE_CHECKING:
     import sqlite3
 
-VERSION = 2  # of the tables, and of what the folds make of records: an index of another one is made anew
+VERSION = 3  # of the tables, and of what the folds make of records: an index of another one is made anew
 MOST_ITEMS = 500  # of a page
 MANAGED = "manager"  # the face whose sessions exist only while root.ndjson says so
 ENDED = tuple(state.value for state in JobState if state.terminal)
@@ -75,6 +75,7 @@ class Query:
     title: str | None = None  # of sessions: what they are called has it in it
     workspace: str | None = None
     start: str | None = None  # what the ids of sessions begin with
+    unfinished: bool = False  # of sessions: those that are at work or have turns that are to begin
     limit: int = 100
     offset: int = 0  # of sessions: so many are passed over
     cursor: str | None = None
@@ -178,6 +179,8 @@ class Where:
         for column, value in wanted.items():
             if value is not None:
                 self.add(f"{column} = ?", value)
+        if query.unfinished:
+            self.add("(s.status <> 'idle' OR s.pending <> '')")
         if query.start is not None:
             self.add("s.id >= ? AND s.id < ?", query.start, f"{query.start}~")
         return self

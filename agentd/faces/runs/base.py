@@ -6,9 +6,9 @@ Each part has routes and an app of its own below a path of its own (`/v1/runs`),
 from __future__ import annotations
 
 import hmac
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import attrs
 import trio
@@ -54,7 +54,13 @@ class Choice:
     limits: Limits = attrs.field(factory=Limits)
 
 
-async def choose_default() -> Choice:
+class Choose(Protocol):
+    """*spent*: USD that the run or session has cost before. Raises ProviderFailed where no model fits."""
+
+    def __call__(self, spent: float = 0.0, /) -> Awaitable[Choice]: ...
+
+
+async def choose_default(spent: float = 0.0) -> Choice:
     """Whatever is configured."""
     await trio.lowlevel.checkpoint()
     return Choice()
@@ -62,14 +68,13 @@ async def choose_default() -> Choice:
 
 @attrs.define(eq=False)
 class Base:
-    """*nursery* owns what goes on behind requests. *choose*: asked for each run and turn; raises ProviderFailed where
-    no model fits."""
+    """*nursery* owns what goes on behind requests. *choose*: asked for each run and turn."""
 
     work: Work
     access: Access
     settings: FaceSettings
     nursery: trio.Nursery
-    choose: Callable[[], Awaitable[Choice]] = choose_default
+    choose: Choose = choose_default
     frames: SharedFrames = attrs.field(factory=SharedFrames)
 
     @property

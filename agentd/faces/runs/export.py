@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from shutil import copyfileobj
 from typing import IO, TYPE_CHECKING
@@ -22,11 +22,12 @@ if TYPE_CHECKING:
     from zipfile import ZipFile, ZipInfo
 
 PIECE_BYTES = 256 * 1024
+Filler = Callable[["ZipFile", SessionDir, str, LogReader], None]  # the last: of the session's log, from its beginning
 
 
-async def export(session: SessionDir, ident: str) -> ChunkedResponse:
-    """As it is now. Raises StoreFailed."""
-    file = await trio.to_thread.run_sync(_pack, session, ident)
+async def export(session: SessionDir, ident: str, fill: Filler | None = None) -> ChunkedResponse:
+    """As it is now. *fill*: puts in what there is, if that is no run. Raises StoreFailed."""
+    file = await trio.to_thread.run_sync(_pack, session, ident, fill or _fill)
     headers = [("Content-Disposition", f'attachment; filename="{ident}.zip"')]
     return ChunkedResponse(_Pieces(file), "application/zip", headers, length=file.seek(0, 2))
 
@@ -57,14 +58,14 @@ class _Pieces:
         self._file.close()
 
 
-def _pack(session: SessionDir, ident: str) -> IO[bytes]:
+def _pack(session: SessionDir, ident: str, fill: Filler) -> IO[bytes]:
     """Blocks."""
     from zipfile import ZIP_DEFLATED, ZipFile
 
     file = tempfile.TemporaryFile(prefix="agentd-export-")  # noqa: SIM115  # its reader closes it
     try:
         with ZipFile(file, "w", ZIP_DEFLATED) as archive, LogReader(session.log_path) as reader:
-            _fill(archive, session, ident, reader)
+            fill(archive, session, ident, reader)
     except BaseException:
         file.close()
         raise
@@ -73,29 +74,29 @@ def _pack(session: SessionDir, ident: str) -> IO[bytes]:
 
 def _fill(archive: ZipFile, session: SessionDir, ident: str, reader: LogReader) -> None:
     fold, kept = RunEvents(), dict[str, Record]()
-    with archive.open(_entry("events.ndjson", reader.read(0, 1)[0].ts), "w", force_zip64=True) as events:
+    with archive.open(zip_entry("events.ndjson", reader.read(0, 1)[0].ts), "w", force_zip64=True) as events:
         for record in reader.records():
             for event in fold.apply(record):
                 events.write(to_json(event.to_json({"run_id": ident})) + b"\n")
             if record.type == "artifact" and record.data.get("name"):
                 kept[artifact_path(record.data["call"], record.data["name"])] = record
     told = json.dumps(run_of(ident, fold.state), ensure_ascii=False, indent=2).encode("utf-8", "replace") + b"\n"
-    archive.writestr(_entry("run.json", fold.state.updated), told)
+    archive.writestr(zip_entry("run.json", fold.state.updated), told)
     for path, record in kept.items():
-        for blob in _blob(session, record):
-            with blob, archive.open(_entry(path, record.ts), "w") as entry:
-                copyfileobj(blob, entry)
+        put_artifact(archive, session, path, record)
 
 
-def _blob(session: SessionDir, record: Record) -> Iterator[IO[bytes]]:
-    """Nothing where it is gone."""
+def put_artifact(archive: ZipFile, session: SessionDir, path: str, record: Record) -> None:
+    """What an artifact record is about, unless it is gone."""
     try:
-        yield session.blobs.open(record.data["sha256"])
+        blob = session.blobs.open(record.data["sha256"])
     except BlobNotFound:
         return
+    with blob, archive.open(zip_entry(path, record.ts), "w") as entry:
+        copyfileobj(blob, entry)
 
 
-def _entry(name: str, ms: int) -> ZipInfo:
+def zip_entry(name: str, ms: int) -> ZipInfo:
     from zipfile import ZIP_DEFLATED, ZipInfo
 
     entry = ZipInfo(name, datetime.fromtimestamp(max(ms, 315_532_800_000) / 1000, UTC).timetuple()[:6])

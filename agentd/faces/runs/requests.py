@@ -44,6 +44,10 @@ class Body:
         value: list[Any] | None = self._of(list, name)
         return value
 
+    def object(self, name: str) -> dict[str, Any] | None:
+        value: dict[str, Any] | None = self._of(dict, name)
+        return value
+
     def _of(self, kind: type, name: str) -> Any:
         value = self.fields.get(name)
         if value is not None and type(value) is not kind:
