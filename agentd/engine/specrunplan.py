@@ -23,6 +23,7 @@ MOST_STEPS = 10_000
 TITLE_CHARS = 300
 MAKEFILES = ("GNUmakefile", "makefile", "Makefile")
 MAKEFILE_BYTES = 1 << 20
+_RULE = re.compile(r"^([^\s:=#][^:=#\n]*)::?(?![:=])", re.MULTILINE)  # of a Makefile: what it makes
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 SYSTEM = """\
@@ -124,5 +125,5 @@ def make_targets(workspace: Path) -> set[str]:
                 text = file.read(MAKEFILE_BYTES).decode("utf-8", "replace")
         except OSError:
             continue
-        return {word for line in re.findall(r"^([\w. -]+?)\s*::?(?!=)", text, re.MULTILINE) for word in line.split()}
+        return {word for line in _RULE.findall(text) for word in line.split()}
     return set()

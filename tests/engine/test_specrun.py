@@ -15,6 +15,7 @@ from agentd.domain import JobSpec, JobState, Mode, Record, RunSpec, ToolPolicy
 from agentd.engine.asks import Settlement
 from agentd.engine.engine import Engine
 from agentd.engine.session import Session
+from agentd.engine.specrunplan import make_targets
 from agentd.store.fold import JobView
 from agentd.store.specrun import RunState
 from tests.workshop import Workshop, ended, notices, only, until
@@ -175,6 +176,20 @@ async def test_what_cannot_be_planned_by_is_replaced_by_the_default_plan(worksho
     assert [step.command for step in state.steps] == ["make test", "make diagrams"]
     assert "no JSON" in next(data["details"]["why"] for data in only(records, "phase") if data["name"] == "planned")
     assert state.status == "succeeded"
+
+
+@pytest.mark.parametrize(
+    ("makefile", "targets"),
+    [
+        ("test: a b\n\ttrue\nx y::\n\ttrue\n", {"test", "x", "y"}),
+        ("V := 1\nW ::= 2\nX = a:b\n# test:\n\ttest:\n", set()),
+        (" " * 500_000, set()),
+        ("a " * 250_000, set()),
+    ],
+)
+def test_targets_are_read_from_makefiles(tmp_path: Path, makefile: str, targets: set[str]) -> None:
+    (tmp_path / "Makefile").write_text(makefile)
+    assert make_targets(tmp_path) == targets
 
 
 async def test_no_diagrams_are_made_by_default_where_nothing_says_how(workshop: Workshop) -> None:

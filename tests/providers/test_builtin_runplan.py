@@ -69,6 +69,15 @@ def test_what_it_does_not_spell_out_does_nothing(spec: str) -> None:
     assert "spells out no step" in step["title"]
 
 
+@pytest.mark.parametrize("piece", ["<!--", "not ", "`", "# ", "- ", "---\n", "Run `", " ", "\n"])
+def test_a_spec_of_whatever_is_looked_through_in_one_go(piece: str) -> None:
+    assert planned("# Goal\n\n" + piece * (100_000 // len(piece)))
+
+
+def test_comments_are_no_part_of_a_spec() -> None:
+    assert commands("# Goal\n\n<!-- Run `one`. -->Run `two`.\n") == ["two"]
+
+
 def test_a_diff_becomes_a_patch() -> None:
     diff = "--- a/x.txt\n+++ b/x.txt\n@@ -1 +1 @@\n-a\n+b\n"
     (step,) = planned(f"# Goal\n\n```diff\n{diff}```\n")

@@ -16,7 +16,9 @@ _DIFF = (
     r"^(?:diff --git [^\n]*\n(?:(?!--- )[^\n]+\n)*)?--- [^\n]+\n\+\+\+ [^\n]+\n@@"
     rf"(?:[^\n]*(?:\n(?={_DIFF_LINE})|\n(?=\n+{_DIFF_LINE}))|\n(?=\n*{_DIFF_LINE}))*[^\n]*"
 )
-_FENCE = r"^(?P<indent>[ \t]*)(?P<mark>```+|~~~+)(?P<info>[^\n]*)\n(?P<fenced>(?:.*?\n)??)[ \t]*(?P=mark)[ \t]*$"
+_FENCE = (
+    r"^(?P<indent>[ \t]*)(?P<mark>`{3,}(?!`)|~{3,}(?!~))(?P<info>[^\n]*)\n(?P<fenced>(?:.*?\n)??)[ \t]*(?P=mark)[ \t]*$"
+)
 _QUOTED = (
     r"``(?!`)(?P<double_code>.+?)``(?!`)",
     r"`(?P<code>[^`]+)`",

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 import trio
 
-from agentd.faces.runs.base import FaceSettings
+from agentd.errors import ProviderFailed
+from agentd.faces.runs.base import Choice, FaceSettings
 from tests.runserver import Server, command, plan, serving
 
 INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
@@ -70,6 +71,29 @@ async def test_a_gated_step_waits_and_is_approved_once(tmp_path: Path) -> None:
     first = told.index("approval_requested")
     assert told[first - 1 : first + 3] == ["step_started", "approval_requested", "approval_granted", "command_executed"]
     assert events[first]["data"] == {"step_id": "s2", "title": "echo two >> log", "command": "echo two >> log"}
+
+
+async def test_a_patch_can_be_read_before_it_is_approved(tmp_path: Path) -> None:
+    async with serving(tmp_path) as server:
+        patch = "--- /dev/null\n+++ b/x\n@@ -0,0 +1 @@\n+x\n"
+        run = await server.create(plan({"type": "patch", "title": "add x", "patch": patch, "needs_approval": True}))
+        await server.until(run, "waiting_approval")
+        asked = (await server.events(run))[-1]
+        archive = zipfile.ZipFile(io.BytesIO((await server.answer("GET", f"/v1/runs/{run}/export")).body))
+    assert asked["type"] == "approval_requested"
+    assert archive.read(asked["data"]["patch_rel"]).decode() == patch
+
+
+async def test_a_run_that_no_model_fits_fails(tmp_path: Path) -> None:
+    async def refuse() -> Choice:
+        raise ProviderFailed("router: no models match constraints")
+
+    async with serving(tmp_path) as server:
+        server.base.choose = refuse
+        told = await server.until(run := await server.create())
+        events = await server.events(run)
+    assert (told["status"], told["error"], told["steps"]) == ("failed", "router: no models match constraints", [])
+    assert types(events) == ["run_created", "run_started", "run_failed"]
 
 
 async def test_a_run_that_waits_can_be_cancelled_and_stays_so(tmp_path: Path) -> None:
