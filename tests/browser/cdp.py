@@ -225,6 +225,11 @@ class Page:
                     return await path.read_bytes()
                 await trio.sleep(0.02)
 
+    async def heap(self) -> int:
+        """Bytes that its objects have, without what nobody holds any more."""
+        await self.command("HeapProfiler.collectGarbage")
+        return int((await self.command("Runtime.getHeapUsage"))["usedSize"])
+
     async def frame(self) -> None:
         """Until what has changed is drawn."""
         await self.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done(true))))")

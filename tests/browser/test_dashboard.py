@@ -15,6 +15,7 @@ from tests.browser.cdp import Browser, Page
 from tests.browser.served import TOKEN, Served, call, delta, finished, job, said, usage, write
 
 STORM, PARTS = 10_000, 5  # events, and in how many parts they come
+MOST_BYTES = 64 << 20  # of memory that it may then hold
 LONGEST_MS = 200  # that the page may be busy at a stretch
 
 
@@ -292,6 +293,7 @@ async def test_a_storm_of_events_leaves_the_page_responsive_and_shows_the_latest
     assert sorted(busy)[PARTS // 2] < LONGEST_MS  # a machine that is at work on other things only adds to it
     assert await page.count(".flow > *") <= 500  # of all that came
     assert await page.evaluate("document.getElementsByTagName('*').length") < 8000
+    assert await page.heap() < MOST_BYTES
     await check(page, served)
 
 

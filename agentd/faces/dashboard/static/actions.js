@@ -5,7 +5,8 @@ import {ADMIN, ask, get, post, Refused} from "./net.js";
 
 const at = session => `${ADMIN}/sessions/${encodeURIComponent(session.id)}`;
 const own = session => session.face === "runs" || session.face === "chat";
-const absent = error => error instanceof Refused && error.status === 404 && error.body && error.body.error === "unknown endpoint";
+const absent = error =>
+  error instanceof Refused && error.status === 404 && error.body && error.body.error === "unknown endpoint";
 
 const there = session => `/v1/${session.face === "runs" ? "runs" : "sessions"}/${publicId(session)}`;
 
@@ -29,7 +30,10 @@ async function runsApi(work) {
 }
 
 export async function send(session, text, parts, options) {
-  if (session.face === "chat") return runsApi(() => post(`${there(session)}/messages`, {role: "user", parts: [...(text ? [{type: "text", text}] : []), ...parts]}));
+  if (session.face === "chat")
+    return runsApi(() =>
+      post(`${there(session)}/messages`, {role: "user", parts: [...(text ? [{type: "text", text}] : []), ...parts]}),
+    );
   if (parts.length) throw new Error("files can be attached in chats only");
   return post(`${at(session)}/message`, {text, ...options});
 }
@@ -42,9 +46,16 @@ export async function attach(session, file) {
   return {type: /^image\//.test(told.mime_type) ? "image" : "file", ref: told.ref, mime_type: told.mime_type};
 }
 
-export const attachment = (session, ref) => `${there(session)}/attachments/${encodeURIComponent(ref.replace(/^attachments\//, ""))}`;
+export const attachment = (session, ref) =>
+  `${there(session)}/attachments/${encodeURIComponent(ref.replace(/^attachments\//, ""))}`;
 
-export const cancel = session => (own(session) ? post(`${there(session)}/cancel`).catch(error => { if (absent(error)) return post(`${at(session)}/cancel`); throw error; }) : post(`${at(session)}/cancel`));
+export const cancel = session =>
+  own(session)
+    ? post(`${there(session)}/cancel`).catch(error => {
+        if (absent(error)) return post(`${at(session)}/cancel`);
+        throw error;
+      })
+    : post(`${at(session)}/cancel`);
 export const remove = session => ask("DELETE", at(session));
 export const setMode = (session, mode) => runsApi(() => post(`${there(session)}/mode`, {mode}));
 export const rewind = (session, checkpoint, dry) => post(`${at(session)}/rewind`, {checkpoint, dry_run: dry});
@@ -65,17 +76,26 @@ export async function retry(session, fold) {
   return post(`${at(session)}/message`, {text: fold.job.prompt});
 }
 
-export const startRun = (workspace, spec) => runsApi(() => post("/v1/runs", {workspace_path: workspace, spec_path: spec}));
-export const writeSpec = (workspace, name, prompt, overwrite) => runsApi(() => post("/v1/specs/generate", {workspace_path: workspace, spec_name: name, prompt, overwrite}));
+export const startRun = (workspace, spec) =>
+  runsApi(() => post("/v1/runs", {workspace_path: workspace, spec_path: spec}));
+export const writeSpec = (workspace, name, prompt, overwrite) =>
+  runsApi(() => post("/v1/specs/generate", {workspace_path: workspace, spec_name: name, prompt, overwrite}));
 
 export async function startChat({workspace, system, mode, spec, text}) {
-  const made = await runsApi(() => post("/v1/sessions", {workspace_path: workspace, system_prompt: system, mode, spec_path: spec, auto_run: true}));
-  if (text) await post(`/v1/sessions/${encodeURIComponent(made.session_id)}/messages`, {role: "user", parts: [{type: "text", text}]});
+  const made = await runsApi(() =>
+    post("/v1/sessions", {workspace_path: workspace, system_prompt: system, mode, spec_path: spec, auto_run: true}),
+  );
+  if (text)
+    await post(`/v1/sessions/${encodeURIComponent(made.session_id)}/messages`, {
+      role: "user",
+      parts: [{type: "text", text}],
+    });
   return made;
 }
 
 export const steps = session => runsApi(() => get(there(session)));
-export const files = session => runsApi(() => get(`/v1/workspace/tree?workspace_path=${encodeURIComponent(session.workspace)}`));
+export const files = session =>
+  runsApi(() => get(`/v1/workspace/tree?workspace_path=${encodeURIComponent(session.workspace)}`));
 export const models = () => runsApi(() => get("/v1/models"));
 export const setPolicy = policy => runsApi(() => post("/v1/model-policy", policy));
 

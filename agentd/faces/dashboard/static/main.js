@@ -12,9 +12,13 @@ import * as state from "./state.js";
 
 const THEMES = {system: "Auto", light: "Light", dark: "Dark"};
 
-let view = null, route = null;
+let view = null,
+  route = null;
 
-const open = id => tried(async () => { location.hash = `#/s/${encodeURIComponent(await resolve(id))}`; }, "It cannot be opened");
+const open = id =>
+  tried(async () => {
+    location.hash = `#/s/${encodeURIComponent(await resolve(id))}`;
+  }, "It cannot be opened");
 
 function go() {
   const [, name = "", id = ""] = /^#\/([a-z]*)\/?(.*)$/.exec(location.hash) || [];
@@ -26,11 +30,17 @@ function go() {
   main.replaceChildren();
   document.body.dataset.route = name === "s" ? "session" : name || "list";
   document.title = "agentd";
-  view = name === "s" && id ? new SessionView(main, decodeURIComponent(id)) : name === "inbox" ? new Inbox(main) : new Overview(main);
+  view =
+    name === "s" && id
+      ? new SessionView(main, decodeURIComponent(id))
+      : name === "inbox"
+        ? new Inbox(main)
+        : new Overview(main);
   list.select(name === "s" ? decodeURIComponent(id) : "");
   for (const link of document.querySelectorAll("#tabs a, #bar a.button")) {
     const to = link.getAttribute("href");
-    if (to === `#/${name}` || (name === "s" && to === "#/") || (!name && link.id === "to-overview")) link.setAttribute("aria-current", "page");
+    if (to === `#/${name}` || (name === "s" && to === "#/") || (!name && link.id === "to-overview"))
+      link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
   drawCounts();
@@ -54,7 +64,12 @@ function drawCounts() {
 }
 
 function drawLink() {
-  const words = {connecting: "Connecting", live: "Live", lost: "Reconnecting", gone: state.link.error || "Not connected"};
+  const words = {
+    connecting: "Connecting",
+    live: "Live",
+    lost: "Reconnecting",
+    gone: state.link.error || "Not connected",
+  };
   const shown = $("link");
   if (shown.dataset.state === state.link.state) return;
   shown.dataset.state = state.link.state;
@@ -62,10 +77,17 @@ function drawLink() {
 }
 
 function theme() {
-  const root = document.documentElement, now = root.dataset.theme || "system", names = Object.keys(THEMES);
+  const root = document.documentElement,
+    now = root.dataset.theme || "system",
+    names = Object.keys(THEMES);
   const next = names[(names.indexOf(now) + 1) % names.length];
-  if (next === "system") delete root.dataset.theme; else root.dataset.theme = next;
-  try { localStorage.setItem("agentd-theme", next); } catch { /* until the page is closed, then */ }
+  if (next === "system") delete root.dataset.theme;
+  else root.dataset.theme = next;
+  try {
+    localStorage.setItem("agentd-theme", next);
+  } catch {
+    /* until the page is closed, then */
+  }
   drawTheme();
 }
 
@@ -77,20 +99,59 @@ function drawTheme() {
 
 // --- Keys ----------------------------------------------------------------------------------------------------------
 
-const press = selector => { const found = document.querySelector(selector); if (found && !found.disabled && found.offsetParent) found.click(); };
+const press = selector => {
+  const found = document.querySelector(selector);
+  if (found && !found.disabled && found.offsetParent) found.click();
+};
 const scroller = () => document.querySelector(".conversation") || document.querySelector("main .page");
 let marked = null;
 
 const ON = {
-  n: () => begin(open), i: () => { location.hash = "#/inbox"; }, o: () => { location.hash = "#/overview"; }, t: theme, "?": keys,
-  "/": () => { if (innerWidth < 900) location.hash = "#/"; setTimeout(() => $("search").focus()); },
-  j: () => { marked = list.move(1); }, k: () => { marked = list.move(-1); }, Enter: () => { if (marked) open(marked); marked = null; },
-  c: () => { const text = document.querySelector(".composer textarea"); if (text) text.focus(); },
-  a: () => press(".ask:not(.settled) button[data-decision=allow]"), d: () => press(".ask:not(.settled) button[data-decision=deny]"),
-  x: () => press(".session-head .danger"), r: () => press(".session-head .tools button[title^=Retry]"),
-  1: () => press("#tab-timeline"), 2: () => press("#tab-changes"), 3: () => press("#tab-details"), 4: () => press("#tab-log"),
-  g: () => { const place = scroller(); if (place) place.scrollTop = 0; }, G: () => { if (view instanceof SessionView) view.conversation.follow(); },
-  Escape: () => { location.hash = "#/"; },
+  n: () => begin(open),
+  i: () => {
+    location.hash = "#/inbox";
+  },
+  o: () => {
+    location.hash = "#/overview";
+  },
+  t: theme,
+  "?": keys,
+  "/": () => {
+    if (innerWidth < 900) location.hash = "#/";
+    setTimeout(() => $("search").focus());
+  },
+  j: () => {
+    marked = list.move(1);
+  },
+  k: () => {
+    marked = list.move(-1);
+  },
+  Enter: () => {
+    if (marked) open(marked);
+    marked = null;
+  },
+  c: () => {
+    const text = document.querySelector(".composer textarea");
+    if (text) text.focus();
+  },
+  a: () => press(".ask:not(.settled) button[data-decision=allow]"),
+  d: () => press(".ask:not(.settled) button[data-decision=deny]"),
+  x: () => press(".session-head .danger"),
+  r: () => press(".session-head .tools button[title^=Retry]"),
+  1: () => press("#tab-timeline"),
+  2: () => press("#tab-changes"),
+  3: () => press("#tab-details"),
+  4: () => press("#tab-log"),
+  g: () => {
+    const place = scroller();
+    if (place) place.scrollTop = 0;
+  },
+  G: () => {
+    if (view instanceof SessionView) view.conversation.follow();
+  },
+  Escape: () => {
+    location.hash = "#/";
+  },
 };
 
 function key(event) {
@@ -112,10 +173,15 @@ function key(event) {
 $("new").addEventListener("click", () => begin(open));
 $("help").addEventListener("click", keys);
 $("theme").addEventListener("click", theme);
-document.querySelector(".skip").addEventListener("click", event => { event.preventDefault(); $("main").focus(); });
+document.querySelector(".skip").addEventListener("click", event => {
+  event.preventDefault();
+  $("main").focus();
+});
 addEventListener("keydown", key);
 addEventListener("hashchange", go);
-state.watch(kind => { if (kind !== "executor" && kind !== "job") draw("counts", drawCounts); });
+state.watch(kind => {
+  if (kind !== "executor" && kind !== "job") draw("counts", drawCounts);
+});
 drawTheme();
 drawLink();
 list.start(open);

@@ -19,11 +19,20 @@ export class Refused extends Error {
 export async function ask(method, path, body) {
   const options = {method, headers: {Accept: "application/json"}};
   if (body instanceof FormData) options.body = body;
-  else if (body !== undefined) { options.body = JSON.stringify(body); options.headers["Content-Type"] = "application/json"; }
+  else if (body !== undefined) {
+    options.body = JSON.stringify(body);
+    options.headers["Content-Type"] = "application/json";
+  }
   const answer = await fetch(path, options);
   const text = await answer.text();
   let told = text;
-  if ((answer.headers.get("Content-Type") || "").includes("json")) { try { told = JSON.parse(text); } catch { /* told as it is */ } }
+  if ((answer.headers.get("Content-Type") || "").includes("json")) {
+    try {
+      told = JSON.parse(text);
+    } catch {
+      /* told as it is */
+    }
+  }
   if (answer.status === 401) leave();
   if (!answer.ok) throw new Refused(answer.status, wrong(told, answer), told);
   return told;
@@ -34,12 +43,16 @@ export const post = (path, body = {}) => ask("POST", path, body);
 
 function wrong(told, answer) {
   const error = told && told.error;
-  const message = (error && error.message) || (typeof error === "string" && error) || answer.statusText || `status ${answer.status}`;
-  return error && Array.isArray(error.details) && error.details.length ? `${message}: ${error.details.join("; ")}` : message;
+  const message =
+    (error && error.message) || (typeof error === "string" && error) || answer.statusText || `status ${answer.status}`;
+  return error && Array.isArray(error.details) && error.details.length
+    ? `${message}: ${error.details.join("; ")}`
+    : message;
 }
 
 let left = false;
-export function leave() { // the login is over: the page that is there now asks for a new one
+export function leave() {
+  // the login is over: the page that is there now asks for a new one
   if (!left) location.replace("/");
   left = true;
 }
@@ -71,10 +84,14 @@ export function stream(path, after, on) {
   return () => control.abort();
 
   async function run() {
-    let failures = 0, last = after();
+    let failures = 0,
+      last = after();
     while (!signal.aborted) {
       try {
-        await listen(path, last, signal, on, id => { last = id; failures = 0; });
+        await listen(path, last, signal, on, id => {
+          last = id;
+          failures = 0;
+        });
       } catch (error) {
         if (signal.aborted) return;
         if (error instanceof Refused && error.status < 500 && error.status !== 429) {
@@ -91,9 +108,15 @@ export function stream(path, after, on) {
   }
 }
 
-function waiting(ms, signal) { // until the time is over, or the network or the person is back
+function waiting(ms, signal) {
+  // until the time is over, or the network or the person is back
   return new Promise(resolve => {
-    const done = () => { clearTimeout(timer); removeEventListener("online", done); document.removeEventListener("visibilitychange", done); resolve(); };
+    const done = () => {
+      clearTimeout(timer);
+      removeEventListener("online", done);
+      document.removeEventListener("visibilitychange", done);
+      resolve();
+    };
     const timer = setTimeout(done, ms);
     addEventListener("online", done);
     document.addEventListener("visibilitychange", done);
@@ -111,10 +134,11 @@ async function listen(path, last, signal, on, seen) {
     if (last) headers["Last-Event-ID"] = last;
     const answer = await fetch(path, {headers, signal: quiet.signal, cache: "no-store"});
     if (!answer.ok) throw new Refused(answer.status, `status ${answer.status}`);
-    on.open && await on.open();
+    on.open && (await on.open());
     const reader = answer.body.getReader();
     const decoder = new TextDecoder();
-    let rest = "", since = performance.now();
+    let rest = "",
+      since = performance.now();
     for (;;) {
       const {done, value} = await reader.read();
       if (done) return;
@@ -127,7 +151,10 @@ async function listen(path, last, signal, on, seen) {
         const event = parse(frame);
         if (event.id) seen(event.id);
         if (event.data) on.event(event.name, JSON.parse(event.data), event.id);
-        if (performance.now() - since > SLICE_MS) { await breath(); since = performance.now(); }
+        if (performance.now() - since > SLICE_MS) {
+          await breath();
+          since = performance.now();
+        }
       }
     }
   } finally {

@@ -14,8 +14,13 @@ export const link = {state: "connecting", retry: 0, loaded: false, error: ""};
 export const more = {sessions: null}; // the cursor of the sessions behind those that are loaded
 
 const watchers = new Set(); // of (kind, item): item is null after everything was loaded again
-export function watch(watcher) { watchers.add(watcher); return () => watchers.delete(watcher); }
-function tell(kind, item) { for (const watcher of watchers) watcher(kind, item); }
+export function watch(watcher) {
+  watchers.add(watcher);
+  return () => watchers.delete(watcher);
+}
+function tell(kind, item) {
+  for (const watcher of watchers) watcher(kind, item);
+}
 
 const TABLES = {session: sessions, job: jobs, ask: asks};
 
@@ -23,7 +28,8 @@ export const isOpen = ask => ask.state === "open";
 export const openAsks = () => [...asks.values()].filter(isOpen).sort((a, b) => a.opened - b.opened);
 export const asksOf = id => [...asks.values()].filter(ask => ask.session_id === id && isOpen(ask));
 export const isActive = session => session.status !== "idle";
-export const hasFailed = session => !isActive(session) && ["failed", "interrupted"].includes(session.last_job && session.last_job.state);
+export const hasFailed = session =>
+  !isActive(session) && ["failed", "interrupted"].includes(session.last_job && session.last_job.state);
 
 // One word for how a session is, which is also its colour.
 export function stateOf(session) {
@@ -44,7 +50,12 @@ function keep(kind, item) {
 function changed(kind, data) {
   if (kind === "executor") {
     if (data.state === "absent" && !data.died) executors.delete(data.session_id);
-    else executors.set(data.session_id, {...executors.get(data.session_id), ...data, memory_bytes: data.memory_bytes ?? executors.get(data.session_id)?.memory_bytes});
+    else
+      executors.set(data.session_id, {
+        ...executors.get(data.session_id),
+        ...data,
+        memory_bytes: data.memory_bytes ?? executors.get(data.session_id)?.memory_bytes,
+      });
     while (executors.size > MOST.executor) executors.delete(executors.keys().next().value);
     const session = sessions.get(data.session_id);
     if (session) session.executor = data.state;
@@ -64,7 +75,9 @@ function forget(id) {
 }
 
 // An ask as its page has it, with the input of its call; and what we know ourselves of one that was just settled.
-export function learned(ask) { changed("ask", ask); }
+export function learned(ask) {
+  changed("ask", ask);
+}
 
 async function list(path) {
   try {
@@ -76,9 +89,18 @@ async function list(path) {
 }
 
 async function load() {
-  const [a, b, c] = await Promise.all([list(`/sessions?limit=${PAGE}`), list(`/jobs?limit=${PAGE}`), list("/asks?state=open&limit=500")]);
+  const [a, b, c] = await Promise.all([
+    list(`/sessions?limit=${PAGE}`),
+    list(`/jobs?limit=${PAGE}`),
+    list("/asks?state=open&limit=500"),
+  ]);
   for (const table of Object.values(TABLES)) table.clear();
-  for (const [kind, page] of [["session", a], ["job", b], ["ask", c]]) for (const item of page.items.reverse()) keep(kind, item);
+  for (const [kind, page] of [
+    ["session", a],
+    ["job", b],
+    ["ask", c],
+  ])
+    for (const item of page.items.reverse()) keep(kind, item);
   more.sessions = a.next;
   link.loaded = true;
   link.error = "";
@@ -111,19 +133,38 @@ export async function loadSession(id) {
 }
 
 export function connect(drawLink) {
-  const say = state => { link.state = state; draw("link", drawLink); };
+  const say = state => {
+    link.state = state;
+    draw("link", drawLink);
+  };
   let stale = true; // the lists have to be loaded: at first, and when changes were missed
-  const reload = async () => { stale = true; await load(); stale = false; };
+  const reload = async () => {
+    stale = true;
+    await load();
+    stale = false;
+  };
   stream(`${ADMIN}/events`, () => "", {
     async open() {
       if (stale) await reload();
       say("live");
     },
     event(name, data) {
-      if (name === "reset") reload().then(() => say("live"), () => { /* the stream is as dead, and says so */ });
+      if (name === "reset")
+        reload().then(
+          () => say("live"),
+          () => {
+            /* the stream is as dead, and says so */
+          },
+        );
       else changed(name, data);
     },
-    lost(wait) { link.retry = wait; say("lost"); },
-    gone(error) { link.error = error.status === 403 ? "This token may not see sessions." : error.message; say("gone"); },
+    lost(wait) {
+      link.retry = wait;
+      say("lost");
+    },
+    gone(error) {
+      link.error = error.status === 403 ? "This token may not see sessions." : error.message;
+      say("gone");
+    },
   });
 }

@@ -28,7 +28,10 @@ export class Prose {
       const end = blockEnd(text, this.stable);
       const drawn = block(text.slice(this.stable, end < 0 ? text.length : end));
       if (drawn) this.element.append(drawn);
-      if (end < 0) { this.last = drawn; return; }
+      if (end < 0) {
+        this.last = drawn;
+        return;
+      }
       this.stable = end;
     }
   }
@@ -40,9 +43,13 @@ function blockEnd(text, from) {
   while (text[at] === "\n") at++;
   if (text.startsWith("```", at)) {
     const close = text.indexOf("\n```", at);
-    if (close >= 0) { const end = text.indexOf("\n", close + 1); return end < 0 ? -1 : end + 1; }
+    if (close >= 0) {
+      const end = text.indexOf("\n", close + 1);
+      return end < 0 ? -1 : end + 1;
+    }
   } else {
-    const empty = text.indexOf("\n\n", at), fence = text.indexOf("\n```", at);
+    const empty = text.indexOf("\n\n", at),
+      fence = text.indexOf("\n```", at);
     if (fence >= 0 && (empty < 0 || fence < empty)) return fence + 1;
     if (empty >= 0) return empty + 2;
   }
@@ -59,7 +66,8 @@ function block(source) {
   const heading = /^(#{1,6})\s+(.*)$/.exec(text);
   if (heading && !text.includes("\n")) return h("p", {class: "heading"}, ...inline(heading[2]));
   const lines = text.split("\n");
-  if (lines.every(line => /^\s*(?:[-*]|\d+[.)])\s+|^\s{2,}\S/.test(line)) && /^\s*(?:[-*]|\d+[.)])\s/.test(lines[0])) return list(lines);
+  if (lines.every(line => /^\s*(?:[-*]|\d+[.)])\s+|^\s{2,}\S/.test(line)) && /^\s*(?:[-*]|\d+[.)])\s/.test(lines[0]))
+    return list(lines);
   return h("p", null, ...lines.flatMap((line, index) => [index ? "\n" : null, ...inline(line)]).filter(Boolean));
 }
 
@@ -67,7 +75,10 @@ function list(lines) {
   const made = h("ul");
   for (const line of lines) {
     const found = /^(\s*)([-*]|\d+[.)])\s+(.*)$/.exec(line);
-    if (!found) { put(made.lastChild, ["\n", ...inline(line.trim())]); continue; }
+    if (!found) {
+      put(made.lastChild, ["\n", ...inline(line.trim())]);
+      continue;
+    }
     const item = h("li", {"data-mark": /\d/.test(found[2]) ? found[2] : "•"}, ...inline(found[3]));
     if (found[1].length > 1) item.className = "deeper";
     made.append(item);
@@ -108,38 +119,58 @@ function diffLine(line) {
 
 // [{name, added, removed, text}] of a diff of git's.
 export function filesOf(text) {
-  return text.split(/^(?=diff --git )/m).filter(part => part.startsWith("diff --git ")).map(part => {
-    const name = (/^\+\+\+ (?:b\/)?(.*)$/m.exec(part) || [])[1];
-    const before = (/^--- (?:a\/)?(.*)$/m.exec(part) || [])[1];
-    const lines = part.split("\n");
-    return {
-      name: (name && name !== "/dev/null" ? name : before) || lines[0].slice(11),
-      gone: name === "/dev/null",
-      added: lines.filter(line => line.startsWith("+") && !line.startsWith("+++")).length,
-      removed: lines.filter(line => line.startsWith("-") && !line.startsWith("---")).length,
-      text: part.slice(part.search(/^@@|^Binary/m) >= 0 ? part.search(/^@@|^Binary/m) : 0).replace(/\n$/, ""),
-    };
-  });
+  return text
+    .split(/^(?=diff --git )/m)
+    .filter(part => part.startsWith("diff --git "))
+    .map(part => {
+      const name = (/^\+\+\+ (?:b\/)?(.*)$/m.exec(part) || [])[1];
+      const before = (/^--- (?:a\/)?(.*)$/m.exec(part) || [])[1];
+      const lines = part.split("\n");
+      return {
+        name: (name && name !== "/dev/null" ? name : before) || lines[0].slice(11),
+        gone: name === "/dev/null",
+        added: lines.filter(line => line.startsWith("+") && !line.startsWith("+++")).length,
+        removed: lines.filter(line => line.startsWith("-") && !line.startsWith("---")).length,
+        text: part.slice(part.search(/^@@|^Binary/m) >= 0 ? part.search(/^@@|^Binary/m) : 0).replace(/\n$/, ""),
+      };
+    });
 }
 
 // What an edit replaces, as lines: what both have at the beginning and the end is context.
-export function replaced(before, after) {
-  const a = before.split("\n"), b = after.split("\n");
-  let head = 0, tail = 0;
+function replaced(before, after) {
+  const a = before.split("\n"),
+    b = after.split("\n");
+  let head = 0,
+    tail = 0;
   while (head < a.length && head < b.length && a[head] === b[head]) head++;
   while (tail < a.length - head && tail < b.length - head && a[a.length - 1 - tail] === b[b.length - 1 - tail]) tail++;
   const between = common(a.slice(head, a.length - tail), b.slice(head, b.length - tail));
-  return [...a.slice(0, head).slice(-3).map(line => ` ${line}`), ...between, ...a.slice(a.length - tail).slice(0, 3).map(line => ` ${line}`)].join("\n");
+  return [
+    ...a
+      .slice(0, head)
+      .slice(-3)
+      .map(line => ` ${line}`),
+    ...between,
+    ...a
+      .slice(a.length - tail)
+      .slice(0, 3)
+      .map(line => ` ${line}`),
+  ].join("\n");
 }
 
 // The lines of both, those that they share once: by the longest common subsequence, where that is cheap to find.
 function common(a, b) {
   if (a.length * b.length > 40000) return [...a.map(line => `-${line}`), ...b.map(line => `+${line}`)];
   const best = Array.from({length: a.length + 1}, () => new Uint16Array(b.length + 1));
-  for (let i = a.length - 1; i >= 0; i--) for (let j = b.length - 1; j >= 0; j--) best[i][j] = a[i] === b[j] ? best[i + 1][j + 1] + 1 : Math.max(best[i + 1][j], best[i][j + 1]);
+  for (let i = a.length - 1; i >= 0; i--)
+    for (let j = b.length - 1; j >= 0; j--)
+      best[i][j] = a[i] === b[j] ? best[i + 1][j + 1] + 1 : Math.max(best[i + 1][j], best[i][j + 1]);
   const out = [];
   for (let i = 0, j = 0; i < a.length || j < b.length;) {
-    if (i < a.length && j < b.length && a[i] === b[j]) { out.push(` ${a[i++]}`); j++; } else if (i < a.length && (j === b.length || best[i + 1][j] >= best[i][j + 1])) out.push(`-${a[i++]}`);
+    if (i < a.length && j < b.length && a[i] === b[j]) {
+      out.push(` ${a[i++]}`);
+      j++;
+    } else if (i < a.length && (j === b.length || best[i + 1][j] >= best[i][j + 1])) out.push(`-${a[i++]}`);
     else out.push(`+${b[j++]}`);
   }
   return out;
@@ -156,12 +187,33 @@ export function inputOf(name, input) {
   }
   if (typeof input.patch === "string") return diff(input.patch);
   if (typeof input.content === "string" && path) {
-    return h("div", null, h("div", {class: "path"}, path), diff(input.content.split("\n").map(line => `+${line}`).join("\n")));
+    return h(
+      "div",
+      null,
+      h("div", {class: "path"}, path),
+      diff(
+        input.content
+          .split("\n")
+          .map(line => `+${line}`)
+          .join("\n"),
+      ),
+    );
   }
   if (typeof input.command === "string") {
     const rest = Object.entries(input).filter(([key]) => !["command", "description"].includes(key));
-    return h("div", null, h("pre", {class: "command"}, input.command), rest.length ? h("p", {class: "rest"}, rest.map(([key, value]) => `${key}: ${JSON.stringify(value)}`).join(", ")) : null);
+    return h(
+      "div",
+      null,
+      h("pre", {class: "command"}, input.command),
+      rest.length
+        ? h("p", {class: "rest"}, rest.map(([key, value]) => `${key}: ${JSON.stringify(value)}`).join(", "))
+        : null,
+    );
   }
-  if (typeof input.plan === "string") { const made = h("div", {class: "prose"}); new Prose(made).show(input.plan); return made; }
+  if (typeof input.plan === "string") {
+    const made = h("div", {class: "prose"});
+    new Prose(made).show(input.plan);
+    return made;
+  }
   return h("pre", null, JSON.stringify(input, null, 2));
 }

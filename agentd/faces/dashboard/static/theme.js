@@ -2,4 +2,6 @@
 try {
   const chosen = localStorage.getItem("agentd-theme");
   if (chosen === "light" || chosen === "dark") document.documentElement.dataset.theme = chosen;
-} catch { /* no storage: the system's it is */ }
+} catch {
+  /* no storage: the system's it is */
+}
