@@ -85,7 +85,7 @@ async def test_a_patch_can_be_read_before_it_is_approved(tmp_path: Path) -> None
 
 
 async def test_a_run_that_no_model_fits_fails(tmp_path: Path) -> None:
-    async def refuse() -> Choice:
+    async def refuse(spent: float = 0.0) -> Choice:
         raise ProviderFailed("router: no models match constraints")
 
     async with serving(tmp_path) as server:
