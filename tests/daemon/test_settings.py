@@ -23,7 +23,6 @@ from agentd.daemon.settings import (
     load_serve,
     manager_settings,
     refuse_open,
-    refuse_unbuilt,
     seconds,
     seconds_or_off,
     worktree_base,
@@ -120,13 +119,6 @@ def test_an_executor_command_that_no_shell_could_read_is_refused() -> None:
 
 def test_names_of_this_server_may_be_repeated_or_listed() -> None:
     assert hosts(serve("--allowed-host", "a, b", "--allowed-host=c")) == ["a", "b", "c"]
-
-
-@pytest.mark.parametrize("face", ["runs"])
-def test_a_face_that_is_not_there_can_only_be_off(face: str) -> None:
-    refuse_unbuilt(serve(f"--{face}=off"))
-    with pytest.raises(InvalidSetting, match=f"--{face}: this version of agentd does not have"):
-        refuse_unbuilt(serve(f"--{face}=127.0.0.1:1"))
 
 
 def test_all_verbs_mean_the_same_by_the_same_key_and_variable() -> None:
