@@ -52,7 +52,7 @@ def test_an_address_is_a_host_and_a_port_or_a_socket(text: str, found: Address) 
 @pytest.mark.parametrize("text", ["here", ":80", "a:b", "::1:80", "[::1]", "a:-1", "a:70000", "a:٣", "unix:x", "a:"])
 def test_what_is_neither_is_refused(text: str) -> None:
     with pytest.raises(InvalidSetting, match="is neither host:port nor unix:/path"):
-        address(serve("--listen", text), "listen")
+        address(serve("--manager", text), "manager")
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "[::1]", "localhost", "LOCALHOST", "a.localhost"])
