@@ -29,13 +29,13 @@ def body(raw: bytes) -> Body:
 @given(st.binary(max_size=50) | VALUES.map(lambda value: json.dumps(value).encode()))
 def test_whatever_comes_is_an_object_or_refused(raw: bytes) -> None:
     try:
-        is_object = isinstance(json.loads(raw), dict)
+        is_object = isinstance(json.loads(raw.decode("utf-8-sig"), parse_constant=float.fromhex), dict)
     except (ValueError, RecursionError):
         is_object = False
     if is_object:
         assert isinstance(body(raw).fields, dict)
     else:
-        with pytest.raises(Refused, match="^invalid json$"):
+        with pytest.raises(Refused, match=r"^invalid json$"):
             body(raw)
 
 
