@@ -93,6 +93,8 @@ class FakeSeat:
                     task_status.started()
                     await self._stop.wait()
                     self._enter("stopping")
+                    if self._seats.interrupts:
+                        await engine.close(interrupt=True)
                     inside.feed.close()
                     self._client.close()
                 nursery.cancel_scope.cancel()
@@ -111,6 +113,7 @@ class FakeSeats:
 
     def __init__(self, nursery: trio.Nursery) -> None:
         self.nursery = nursery
+        self.interrupts = False  # whether what is at work ends as an executor's own end has it, and not as cancelled
         self.model = ScriptedProvider([])
         self.plan = SimpleNamespace(launcher=SimpleNamespace(is_local=True, template="{argv}"))
         self.callbacks: list[Callable[[FakeSeat], object]] = []

@@ -51,6 +51,8 @@ class Api:
         answer = await respond([mount(self.chats)], Request(method, f"{PREFIX}{path}", fields, raw))
         if isinstance(answer, ChunkedResponse):
             pieces = b"".join([piece async for piece in answer.chunks])
+            if (aclose := getattr(answer.chunks, "aclose", None)) is not None:
+                await aclose()
             return Response(answer.status, pieces, answer.content_type, answer.headers)
         if isinstance(answer, FileResponse):
             return Response(answer.status, answer.path.read_bytes(), answer.content_type, answer.headers)
@@ -157,6 +159,7 @@ async def serving(
     workspace.mkdir(exist_ok=True)
     async with trio.open_nursery() as nursery, open_listing(home) as listing:
         seats = FakeSeats(nursery)
+        seats.interrupts = True
         seats.model = model = Stage(says)
         registry, access = Registry(home.root_log), Access(home.root_log, "")
         registry.load()

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import attrs
 
-from agentd.domain import JobSpec, Mode, Models, PermissionMode, ToolPolicy
+from agentd.domain import ChatMessage, ChatPart, ChatSpec, JobSpec, Mode, Models, PermissionMode, ToolPolicy
+from agentd.store.naming import fresh
 from agentd.store.tables import MANAGED
+
+CHAT = "chat"  # the face of chats
 
 
 @attrs.frozen
@@ -21,6 +24,8 @@ class FollowUp:
 def first_spec(face: str) -> JobSpec:
     """Of a session that has had no job. The manager's jobs run without asking, since nobody is there; those of others
     ask."""
+    if face == CHAT:
+        return JobSpec(Mode.CHAT, "", chat=ChatSpec(""))
     permission = PermissionMode.BYPASS if face == MANAGED else PermissionMode.DEFAULT
     return JobSpec(Mode.CODE, "", tools=ToolPolicy(permission_mode=permission))
 
@@ -36,4 +41,13 @@ def next_spec(last: JobSpec, asked: FollowUp) -> JobSpec:
     if asked.permission_mode is not None:
         spec = attrs.evolve(spec, tools=attrs.evolve(spec.tools, permission_mode=asked.permission_mode))
     tools = attrs.evolve(spec.tools, ask_seconds=ToolPolicy().ask_seconds)  # whoever sends this can be asked
-    return attrs.evolve(spec, prompt=asked.text, tools=tools, context_texts=(), images=(), notices=())
+    spec = attrs.evolve(spec, prompt=asked.text, tools=tools, context_texts=(), images=(), notices=())
+    return _next_turn(spec) if spec.mode is Mode.CHAT else spec
+
+
+def _next_turn(spec: JobSpec) -> JobSpec:
+    """In a chat, what is said is a message of a turn, and whoever is asked there has all the time that they want."""
+    chat = spec.chat or ChatSpec("")
+    said = ChatMessage(fresh("msg_"), "user", (ChatPart("text", spec.prompt),))
+    chat = attrs.evolve(chat, turn=fresh("turn_"), messages=(said,), retry=False)
+    return attrs.evolve(spec, chat=chat, tools=attrs.evolve(spec.tools, ask_seconds=None))

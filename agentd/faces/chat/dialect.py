@@ -20,8 +20,9 @@ from agentd.domain import JobState, Mode, Record
 from agentd.faces.chat.parts import Attachment, Said, Turn, Waiting
 from agentd.faces.runs.events import Event
 from agentd.store.naming import BYTES, instant, of_uuid, stamped
+from agentd.store.specrun import DIED, RESTARTED
 
-CANCELED, RESTARTED = "canceled", "interrupted by daemon restart"
+CANCELED = "canceled"
 ATTACHMENTS = "attachments/"
 STOPPED = "This call was stopped before it ended: {}."
 _FALLBACK = re.compile(r".*; (\S+) serves the rest of this job", re.DOTALL)
@@ -359,12 +360,13 @@ def _closed(chat: Chat, record: Record, why: str) -> list[Event]:
 
 
 def _why(data: Mapping[str, Any]) -> str:
+    error = data["error"] or {}
     match data["outcome"]:
         case JobState.CANCELLED:
             return CANCELED
-        case JobState.INTERRUPTED:
+        case JobState.INTERRUPTED if error.get("code") != DIED:
             return RESTARTED
-    return str((data["error"] or {}).get("message") or data["stop_reason"])
+    return str(error.get("message") or data["stop_reason"])
 
 
 _FOLDS: dict[str, Callable[[Chat, Record, Mapping[str, Any]], list[Event]]] = {

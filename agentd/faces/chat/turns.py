@@ -17,6 +17,7 @@ from agentd.daemon.tail import Cursor
 from agentd.domain import Entry
 from agentd.errors import AgentdError, Busy, JobInProgress, Locked, SessionNotFound
 from agentd.faces.chat.dialect import Chat
+from agentd.store.specrun import DIED
 
 LOOK_SECONDS = 1.0  # between two looks whether the executor of a turn lives
 BUSY_SECONDS = 1.0  # between two tries to begin where something else is at work
@@ -93,7 +94,7 @@ class Turns:
         if seat is not None and seat.state != "absent":
             return
         try:
-            if not await self._sessions.interrupt_dead(session_id):
+            if not await self._sessions.interrupt_dead(session_id, DIED):
                 await self._sessions.launch(session_id)
         except (Busy, Locked):
             await trio.sleep(BUSY_SECONDS)

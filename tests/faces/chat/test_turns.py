@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from agentd.daemon.followup import FollowUp
+from agentd.domain import Limits, Record
+from agentd.errors import ProviderFailed
+from agentd.faces.chat.dialect import Chat
+from agentd.faces.runs.base import Choice
 from agentd.providers.scripted import call, reply
 from tests.chatapi import Api, serving, status_of, texts
 
@@ -225,3 +230,46 @@ async def test_what_was_changed_is_verified(tmp_path: Path) -> None:
         session = await api.turn(chat, turn)
         assert session["messages"][-1]["tool_call_id"] == asked
         assert "fine" in texts(session)[-1][1]
+
+
+async def test_what_is_said_by_way_of_another_face_is_a_message_of_a_turn(api: Api) -> None:
+    api.says("One.", "Two.", "Three.")
+    chat = await api.create(system_prompt="Be kind.")
+    sessions = api.chats.base.sessions
+    for text in ("first", "third"):
+        await sessions.follow_up(await sessions.find(api.directory(chat).id), FollowUp(text))
+        await api.until(chat, lambda session: session["turns"][-1]["status"] == "succeeded")
+        if text == "first":
+            await api.done(chat, "second")
+    session = await api.get(f"/{chat}")
+    assert [text for role, text in texts(session) if role == "user"] == ["first", "second", "third"]
+    assert [turn["status"] for turn in session["turns"]] == ["succeeded"] * 3
+    assert "Be kind." in api.model.requests[2].system
+
+
+async def test_a_turn_that_no_model_fits_fails_and_can_be_retried(tmp_path: Path) -> None:
+    budgets = [ProviderFailed("budget exceeded: $5 of $5 are spent")]
+
+    async def choose(spent: float = 0.0) -> Choice:
+        if budgets:
+            raise budgets.pop()
+        return Choice(limits=Limits(usd=1.0))
+
+    async with serving(tmp_path, "Done.", choose=choose) as api:
+        chat = await api.create()
+        turn = await api.say(chat)
+        session = await api.turn(chat, turn)
+        assert (session["status"], session["error"]) == ("failed", "budget exceeded: $5 of $5 are spent")
+        await api.post(f"/{chat}/turns/{turn}/retry")
+        assert status_of(await api.turn(chat, turn, "succeeded"), turn) == "succeeded"
+        assert "retry" not in str(await api.events(chat))
+
+
+def test_what_models_cost_is_summed_up() -> None:
+    chat, usage = Chat(), {"input_tokens": 1000, "output_tokens": 100, "cost": 0.002, "output_cost": 0.001}
+    events = [chat.apply(Record(pos, 0, "job", "usage", usage)) for pos in (1, 2)]
+    costs = {"input_cost_usd": 0.002, "output_cost_usd": 0.002, "total_cost_usd": 0.004}
+    assert chat.cost == costs
+    assert events[1][0].data == {**costs, "input_tokens": 1000, "output_tokens": 100}
+    chat.apply(Record(3, 0, "job", "usage", {**usage, "cost": None}))
+    assert chat.cost == costs
