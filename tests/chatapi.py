@@ -151,6 +151,7 @@ async def serving(
     choose: Choose = choose_default,
     token: str = "",
     most: int = 8,
+    model: Stage | None = None,
 ) -> AsyncIterator[Api]:
     """Chats whose sessions are in *root*. Leaving the block ends executors as a daemon's death does. *most*: executors
     at a time."""
@@ -160,7 +161,7 @@ async def serving(
     async with trio.open_nursery() as nursery, open_listing(home) as listing:
         seats = FakeSeats(nursery)
         seats.interrupts = True
-        seats.model = model = Stage(says)
+        seats.model = model = model or Stage(says)
         registry, access = Registry(home.root_log), Access(home.root_log, "")
         registry.load()
         access.load()
