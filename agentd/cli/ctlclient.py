@@ -195,10 +195,10 @@ class Ctl:
     def show(self, value: Any, *lines: str) -> None:
         """*lines* for people; with --json *value*."""
         if self.json:
-            print(json.dumps(value, ensure_ascii=False))
+            print(json.dumps(value, ensure_ascii=False), flush=True)
             return
         for line in lines:
-            print(printable(line))
+            print(printable(line), flush=True)
 
     def table(self, value: Any, rows: Iterable[Sequence[Any]], *heads: str) -> None:
         """Rows under *heads*, in columns."""
