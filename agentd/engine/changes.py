@@ -8,7 +8,7 @@ import attrs
 
 from agentd.engine.branch import Branch
 from agentd.errors import AgentdError
-from agentd.workspace.snapshot import Snapshots
+from agentd.workspace.snapshot import DiffStat, Snapshots
 
 SUBJECT_CHARS = 72
 
@@ -51,8 +51,9 @@ class Changes:
             return None
         try:
             end = await self.snapshots.take()
-            stat = await self.snapshots.stat(start, end)
-            sha256 = self.branch.session.dir.blobs.put(await self.snapshots.diff(start, end))
+            changed = start != end  # if not, git need not be asked twice, which is what an answer would wait for
+            stat = await self.snapshots.stat(start, end) if changed else DiffStat(0, 0, 0)
+            sha256 = self.branch.session.dir.blobs.put(await self.snapshots.diff(start, end) if changed else b"")
         except (AgentdError, OSError) as exc:
             self.branch.notice("warning", "NO_DIFF", f"the job's changes could not be read: {exc}")
             return None

@@ -115,11 +115,14 @@ class Child:
 
 def members(group: int) -> Iterator[int]:
     """The processes of a group that have not ended; none where the system does not say."""
-    for path in Path("/proc").glob("[0-9]*/stat"):
+    proc = Path("/proc")
+    for name in filter(str.isdigit, os.listdir(proc) if proc.is_dir() else ()):  # noqa: PTH208 - names are all we need
         with suppress(OSError):  # it is gone meanwhile
-            state, _, number, *_ = path.read_text().rpartition(")")[2].split()
-            if int(number) == group and state not in "ZX":
-                yield int(path.parent.name)
+            # Asked first, as it is one system call: every command waits for this, and there may be many processes.
+            if os.getpgid(int(name)) != group:
+                continue
+            if (proc / name / "stat").read_text().rpartition(")")[2].split()[0] not in "ZX":
+                yield int(name)
 
 
 def open_pidfd(pid: int) -> int | None:
