@@ -131,6 +131,7 @@ async def test_an_approval_from_the_inbox_lets_the_job_go_on(browser: Browser, s
     session = served.session(*job("Look around"), finished())
     page = await log_in(browser, served)
     await page.click(".session a", "Look around")
+    await page.shows(".end.completed")
     await page.evaluate("document.querySelector('.composer select').value = 'code'")
     await page.press("c")
     await page.wait("document.activeElement.matches('.composer textarea')")
@@ -145,10 +146,9 @@ async def test_an_approval_from_the_inbox_lets_the_job_go_on(browser: Browser, s
     await page.click(".ask button", "Approve")
     await page.shows(".inbox", "Nothing waits for you")
     await page.click(".session a", "Look around")
-    await page.shows(".end.completed")
+    await page.wait("document.querySelectorAll('.end.completed').length === 2")
     assert (served.workspace / "proof.txt").read_text() == "more\n"
-    assert served.ask("GET", f"/jobs?session={session.id}&state=completed")["items"][0]["mode"] == "code"
-    await page.shows(".end")
+    assert served.ask("GET", f"/jobs?session={session.id}")["items"][0]["mode"] == "code"
     await check(page, served)
 
 
@@ -161,7 +161,7 @@ async def test_a_denial_tells_the_model_why(browser: Browser, served: Served) ->
     await page.type("not in this house")
     await page.click(".ask button", "Deny")
     await page.shows(".inline-ask", "Denied: not in this house")
-    await page.shows(".end")
+    await page.wait("document.querySelectorAll('.end').length === 2")
     assert not (served.workspace / "no.txt").exists()
     await check(page, served)
 
@@ -201,6 +201,7 @@ async def test_an_approval_outlives_the_daemon_that_asked_for_it(browser: Browse
     served.start()
     await page.shows("#link", "Live")
     await page.click(".ask button", "Approve")
+    await page.shows(".inbox", "Nothing waits for you")
     await page.shows(".session .dot[data-state=completed]")
     assert (served.workspace / "proof.txt").read_text() == "late\n"
 

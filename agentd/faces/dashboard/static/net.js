@@ -75,8 +75,9 @@ export function reason(error) {
 
 // --- Streams -------------------------------------------------------------------------------------------------------
 
-// Calls on.event(name, data, id) for each event, on.open() when it begins to hear, on.lost(seconds) when it waits to try
-// again. on.gone(error) ends it: there is no such stream. *after*: a function that says where to begin.
+// Calls on.event(name, data, id) for each event; on.open(id) when it hears from there on, "" for no event yet; and
+// on.lost(ms) when it waits that long to try again. on.gone(error) ends it: there is no such stream. *after*: a function
+// that says where to begin.
 export function stream(path, after, on) {
   const control = new AbortController();
   const signal = control.signal;
@@ -134,7 +135,7 @@ async function listen(path, last, signal, on, seen) {
     if (last) headers["Last-Event-ID"] = last;
     const answer = await fetch(path, {headers, signal: quiet.signal, cache: "no-store"});
     if (!answer.ok) throw new Refused(answer.status, `status ${answer.status}`);
-    on.open && (await on.open());
+    on.open && (await on.open(last));
     const reader = answer.body.getReader();
     const decoder = new TextDecoder();
     let rest = "",

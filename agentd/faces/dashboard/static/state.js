@@ -144,8 +144,8 @@ export function connect(drawLink) {
     stale = false;
   };
   stream(`${ADMIN}/events`, () => "", {
-    async open() {
-      if (stale) await reload();
+    async open(last) {
+      if (stale || !last) await reload(); // behind no event: what changed while nobody heard is in no event to come
       say("live");
     },
     event(name, data) {
