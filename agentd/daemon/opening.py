@@ -77,7 +77,7 @@ async def open_work(
         try:
             yield work
         finally:
-            sessions.tails.close()
+            sessions.close()
             nursery.cancel_scope.cancel()
 
 

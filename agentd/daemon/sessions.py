@@ -43,6 +43,7 @@ from agentd.errors import (
     SessionNotFound,
 )
 from agentd.store import secrets
+from agentd.store.fold import DIED
 from agentd.store.home import Home, SessionDir
 from agentd.store.summary import SessionRow
 from agentd.store.tables import MANAGED, Found, Query
@@ -80,6 +81,12 @@ class Sessions:
         self.recovered = trio.Event()  # those are all
         self._nursery, self._budget_of = nursery, budget_of
         self._locks: defaultdict[str, trio.Lock] = defaultdict(trio.Lock)
+        self._leave = seats.subscribe(self._look_after)
+
+    def close(self) -> None:
+        """End every stream of a log, and look after executors no more: the daemon stops."""
+        self._leave()
+        self.tails.close()
 
     # --- Looking --------------------------------------------------------------------------------------------------
 
@@ -362,6 +369,23 @@ class Sessions:
                 continue
             except AgentdError as exc:
                 logger.warning("%s", exc, extra={"session": found.row.id})
+
+    def _look_after(self, seat: Seat) -> None:
+        """An executor that died has left what it was at work at, and whoever follows that is to hear of its end."""
+        if seat.state == "absent" and seat.crashes:
+            self._nursery.start_soon(self._after_death, seat.session.id)
+
+    async def _after_death(self, session_id: str) -> None:
+        try:
+            found = await self.find(session_id)
+            if found.row.face == MANAGED or found.row.status not in UNFINISHED:
+                return
+            interrupted = await self.interrupt_dead(session_id, DIED)
+            self.tails.look(session_id)
+            if not interrupted and found.row.status == "queued" and found.row.face not in QUEUED_BY_FACE:
+                await self.relaunch(session_id)
+        except AgentdError as exc:
+            logger.warning("what an executor left is not looked at: %s", exc, extra={"session": session_id})
 
     async def interrupt_dead(self, session_id: str, code: str = JobState.INTERRUPTED.name) -> bool:
         """End a job that is at work without an executor; whether there was one. *code*: of its error. Raises Locked,

@@ -20,6 +20,7 @@ from agentd.domain import (
 )
 
 TODO_TOOL = "TodoWrite"  # the last call of it that went well holds the list of what is to be done
+DIED = "EXECUTOR_DIED"  # code of the error of a job whose process died, while its daemon lived on
 REFUSED = "refused"  # why a job ended whose client was told that there is none: it may use the key again
 INTERRUPTED_CALL = "[interrupted: this call was stopped before it ended; it may or may not have taken effect]"
 

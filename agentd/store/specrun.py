@@ -11,10 +11,10 @@ from typing import Any, Self
 import attrs
 
 from agentd.domain import JobState, Record
+from agentd.store.fold import DIED
 
 STEP_ASK = "step"  # the kind of ask that a gate is
 DIAGRAMS = "make diagrams"  # what a step of type diagram runs
-DIED = "EXECUTOR_DIED"  # code of the error of a run whose process died, while the daemon lived on
 RESTARTED = "interrupted by daemon restart"
 FINAL = ("succeeded", "failed", "canceled")
 _ENDINGS = {JobState.COMPLETED.value: "succeeded", JobState.CANCELLED.value: "canceled"}

@@ -19,8 +19,9 @@ import attrs
 from agentd.domain import JobState, Mode, Record
 from agentd.faces.chat.parts import Attachment, Said, Turn, Waiting
 from agentd.faces.runs.events import Event
+from agentd.store.fold import DIED
 from agentd.store.naming import BYTES, instant, of_uuid, stamped
-from agentd.store.specrun import DIED, RESTARTED
+from agentd.store.specrun import RESTARTED
 
 CANCELED = "canceled"
 ATTACHMENTS = "attachments/"

@@ -17,7 +17,7 @@ from agentd.daemon.tail import Cursor
 from agentd.domain import Entry
 from agentd.errors import AgentdError, Busy, JobInProgress, Locked, SessionNotFound
 from agentd.faces.chat.dialect import Chat
-from agentd.store.specrun import DIED
+from agentd.store.fold import DIED
 
 LOOK_SECONDS = 1.0  # between two looks whether the executor of a turn lives
 BUSY_SECONDS = 1.0  # between two tries to begin where something else is at work

@@ -15,7 +15,8 @@ import trio
 from agentd.daemon.sessions import Sessions
 from agentd.daemon.tail import Cursor, Tail
 from agentd.errors import AgentdError, Busy
-from agentd.store.specrun import DIED, RunState
+from agentd.store.fold import DIED
+from agentd.store.specrun import RunState
 
 MOST = 8  # runs that are carried out at a time: the contract, 5.3
 LOOK_SECONDS = 1.0  # between two looks whether the executor of a run lives

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,6 +14,7 @@ import attrs
 import trio
 
 from agentd.daemon.access import Access
+from agentd.daemon.executors import Seat, Seats
 from agentd.daemon.listing import open_listing
 from agentd.daemon.opening import open_control, open_work
 from agentd.daemon.plan import Plan
@@ -28,6 +31,16 @@ from tests.agentserver import KEY, first, over_a_socket
 class Api:
     client: Client
     workspace: Path
+    seats: Seats
+
+    async def busy(self) -> Seat:
+        """The seat of an executor that is at work at a command."""
+        with trio.fail_after(60):
+            while True:
+                for seat in self.seats:
+                    if b'"tool.started"' in seat.session.log_path.read_bytes():
+                        return seat
+                await trio.sleep(0.05)
 
     async def ask(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
         raw = json.dumps(body).encode() if body is not None else b""
@@ -55,7 +68,7 @@ async def serving(root: Path) -> AsyncIterator[Api]:
         open_agent(work, ApiKeys([KEY], access), AgentSettings(Terms(workspace))) as app,
         over_a_socket(app) as client,
     ):
-        yield Api(client, workspace)
+        yield Api(client, workspace, control.seats)
 
 
 async def test_a_session_goes_back_to_a_checkpoint_and_forth_again(tmp_path: Path) -> None:
@@ -119,3 +132,22 @@ async def test_executors_are_shared_by_nobody_and_work_where_their_query_says(tm
         for name, events in found.items():
             assert first(events, "init")["cwd"] == str(api.workspace / name)
             assert f"this is {name}" in json.dumps(events)
+
+
+async def test_whoever_follows_a_run_hears_at_once_that_its_executor_died(tmp_path: Path) -> None:
+    async with serving(tmp_path) as api:
+        events: list[Told] = []
+
+        async def follow() -> None:
+            events.extend(await api.run(prompt="Run the command `sleep 600`", permission_mode="bypassPermissions"))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(follow)
+            seat = await api.busy()
+            assert seat.launched is not None
+            os.kill(seat.launched.ready.pid, signal.SIGKILL)
+        assert [name for name, _ in events[-3:]] == ["error", "result", "done"]
+        assert first(events, "error")["details"] == {"cause": "EXECUTOR_DIED"}
+        session = f"/api/v1/sessions/{first(events, 'init')['session_id']}"
+        assert (await api.ask("GET", session))[1]["status"] == "error"
+        assert first(await api.run(f"{session}/resume", prompt="What is 1+1?"), "done") == {"reason": "completed"}
