@@ -28,6 +28,7 @@ NAME = "builtin"
 NOTE = "offline, no language model: carries out spelled-out tasks, answers questions by searching; tokens are estimates"
 PIECE_CHARS = 48
 TRY_AGAIN = "Your answer is not what was asked for:"  # as engine/structured.py begins it; a test holds the two together
+BESIDE = ("[verify was run; ", "[validate_spec was run; ", "[Go on from ")  # what a chat says in a person's place
 CHARS_PER_TOKEN = 4  # of the estimate: there are no tokens here, but budgets and tables want a number
 
 
@@ -56,6 +57,7 @@ def next_move(request: ModelRequest) -> Move:
     """What the built-in model says and calls next. Pure."""
     # Here, not above: an executor that works with another model starts 50 ms earlier without them.
     from agentd.providers.builtin.carry_out import answer_in_form, answer_task
+    from agentd.providers.builtin.chattools import in_chat, is_chat, known
     from agentd.providers.builtin.form import form_of
     from agentd.providers.builtin.material import fragments
     from agentd.providers.builtin.plan import LOST, Move, replay
@@ -81,7 +83,9 @@ def next_move(request: ModelRequest) -> Move:
     if any(text.startswith(SUMMED_UP) for text in material):
         return Move(LOST)  # the conversation was summed up in the middle of the task
     offered = frozenset(tool.name for tool in request.tools)
-    if "TaskList" in offered:
+    if is_chat(offered):
+        plan = in_chat(answer_task(task, known(offered), fragments(request.messages[: start + 1])))
+    elif "TaskList" in offered:
         plan = plan_tasks(task, offered)
     elif form is not None:
         plan = answer_in_form(
@@ -105,7 +109,8 @@ def _texts(message: Message) -> list[str]:
     """What a person said. A message that brings tool results is never a task, whatever else it holds."""
     if message.role != "user" or any(isinstance(block, ToolResult) for block in message.content):
         return []
-    return [block.text for block in message.content if isinstance(block, Text) and block.text.strip()]
+    said = [block.text for block in message.content if isinstance(block, Text) and block.text.strip()]
+    return [text for text in said if not text.startswith(BESIDE)]
 
 
 def _spoken(messages: Sequence[Message]) -> list[str]:
