@@ -14,7 +14,7 @@ from agentd.config import Option, Settings, read_settings
 from agentd.errors import InvalidSetting
 
 SWITCH, MANY, TEXT = Option(switch=True), Option(many=True), Option()
-COMMON: Mapping[str, Option] = {
+OPTIONS: Mapping[str, Option] = {
     "url": Option("HARNESS_URL"),
     "token": Option(),
     "data-dir": Option("AGENTD_DATA_DIR", also="HARNESS_DATA_DIR"),
@@ -146,13 +146,13 @@ def carry_out(name: str, settings: Settings) -> int:
 def read(argv: Sequence[str], env: Mapping[str, str]) -> tuple[str, Settings]:
     """The command, and its settings without the words of its name. Raises InvalidSetting."""
     every = {name: option for command in COMMANDS.values() for name, option in command.options.items()}
-    words = read_settings({**COMMON, **every}, argv, env, words=True).words
+    words = read_settings({**OPTIONS, **every}, argv, env, words=True).words
     name = next((each for each in (" ".join(words[:2]), *words[:1]) if each in COMMANDS), "")
     if not name:
         subs = [each for each in COMMANDS if words and each.startswith(f"{words[0]} ")]
         raise Usage(f"{words[0]} wants one of: {', '.join(subs)}" if subs else _unknown(words))
     command = COMMANDS[name]
-    settings = read_settings({**COMMON, **command.options}, argv, env, words=True)
+    settings = read_settings({**OPTIONS, **command.options}, argv, env, words=True)
     settings.words = settings.words[len(name.split()) :]
     if len(settings.words) not in command.counts and not settings.switch("help"):
         raise Usage(f"it is used so: {usage(name)}")

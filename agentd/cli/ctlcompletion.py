@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from agentd.cli.ctl import COMMANDS, COMMON, Usage
+from agentd.cli.ctl import COMMANDS, OPTIONS, Usage
 from agentd.cli.ctlclient import Ctl
 
 
@@ -22,7 +22,7 @@ def words_behind(name: str) -> str:
     """What may follow a command, or the first word of several."""
     subs = [each.partition(" ")[2] for each in COMMANDS if each.startswith(f"{name} ")]
     options = COMMANDS[name].options if name in COMMANDS else {}
-    return " ".join([*subs, *(f"--{option}" for option in (*options, *COMMON))])
+    return " ".join([*subs, *(f"--{option}" for option in (*options, *OPTIONS))])
 
 
 def firsts() -> list[str]:

@@ -26,7 +26,7 @@ OPTIONS = {
 ASK_DAEMON = """\
 agentd gc: {problem}
 A daemon removes what is left over when it starts. While it runs, ask it:
-  curl -X POST http://{listen}/agentd/v1/gc -d '{{"dry_run": true}}' -H "Authorization: Bearer $(cat {token})\""""
+  agentd ctl gc --dry-run --data-dir {root}"""
 
 
 def main(argv: list[str]) -> int:
@@ -62,8 +62,7 @@ def collect(settings: Settings) -> int:
     try:
         lock = home.lock()
     except Locked as exc:
-        listen, token = Settings(SERVE_OPTIONS, os.environ).required("listen"), home.tokens_path / "admin"
-        print(ASK_DAEMON.format(problem=exc, listen=listen, token=token), file=sys.stderr)
+        print(ASK_DAEMON.format(problem=exc, root=home.root), file=sys.stderr)
         return 1
     with lock:
         trio.run(look, settings, home)

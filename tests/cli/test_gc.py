@@ -120,13 +120,9 @@ def test_while_a_daemon_has_the_directory_it_is_the_one_to_ask(place: Place, sta
     done = place.run("gc", "--data-dir", str(place.root / "data"))
     assert (done.returncode, done.stdout) == (1, "")
     assert f"in use by process {daemon.process.pid} since" in done.stderr
-    asked = re.search(
-        r"curl -X POST http://127\.0\.0\.1:8787(\S+) -d '(.*)' -H .*\$\(cat (.*)\)\"$", done.stderr.strip()
-    )
+    asked = re.search(r"^  agentd (ctl .*)$", done.stderr, re.MULTILINE)
     assert asked
-    path, body, token = asked.groups()
-    found = daemon.ask("main", path, method="POST", body=body.encode(), token=Path(token).read_text().strip())
-    assert (found[0], json.loads(found[2])) == (200, {"dry_run": True, "items": []})
+    assert place.run(*asked[1].split()).stdout == "nothing is left over\n"
 
 
 def test_where_there_is_nothing_nothing_is_made(place: Place) -> None:
