@@ -225,6 +225,12 @@ class Page:
                     return await path.read_bytes()
                 await trio.sleep(0.02)
 
+    async def attach(self, selector: str, path: Path) -> None:
+        """A file, as if it were chosen there."""
+        root = (await self.command("DOM.getDocument"))["root"]["nodeId"]
+        node = (await self.command("DOM.querySelector", nodeId=root, selector=selector))["nodeId"]
+        await self.command("DOM.setFileInputFiles", files=[str(path)], nodeId=node)
+
     async def heap(self) -> int:
         """Bytes that its objects have, without what nobody holds any more."""
         await self.command("HeapProfiler.collectGarbage")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from io import BytesIO
 from pathlib import Path
 from zipfile import ZipFile
@@ -13,6 +14,8 @@ from agentd.domain import Entry
 from agentd.store.home import SessionDir
 from tests.browser.cdp import Browser, Page
 from tests.browser.served import TOKEN, Served, call, delta, finished, job, said, usage, write
+from tests.modelserver import Turn, model_server
+from tests.modelserver import call as call_of
 
 STORM, PARTS = 10_000, 5  # events, and in how many parts they come
 MOST_BYTES = 64 << 20  # of memory that it may then hold
@@ -275,6 +278,77 @@ async def test_a_run_that_waits_can_be_cancelled_and_started_again(browser: Brow
     await page.shows(".ask button", "Approve")
     await page.wait("document.querySelectorAll('.session').length === 2")
     await check(page, served)
+
+
+# --- Chats --------------------------------------------------------------------------------------------------------
+
+PATCH = """--- a/calc.py
++++ b/calc.py
+@@ -1,2 +1,2 @@
+ def add(a, b):
+-    return a - b
++    return a + b
+"""
+
+
+async def test_a_chat_edits_after_an_approval_and_is_cancelled_retried_and_exported(
+    browser: Browser, pyz: Path, tmp_path: Path
+) -> None:
+    says = (
+        Turn("The sign is wrong.", calls=(call_of("apply_patch", patch=PATCH),)),
+        Turn("It adds now."),
+        Turn(calls=(call_of("shell", command="cat notes.txt"),)),
+        Turn(calls=(call_of("shell", command="cat notes.txt"),)),
+        Turn("That was it."),
+    )
+    with model_server("openai", *says) as model:
+        served = Served(pyz, tmp_path, {"OPENAI_API_KEY": "k", "OPENAI_BASE_URL": model.base_url})
+        served.start()
+        try:
+            await _chat(browser, served, tmp_path)
+        finally:
+            served.stop()
+
+
+async def _chat(browser: Browser, served: Served, root: Path) -> None:
+    repository(served.workspace)
+    (root / "notes.txt").write_text("some notes")
+    page = await log_in(browser, served)
+    await page.press("n")
+    await page.shows("dialog")
+    await page.type(str(served.workspace))
+    await page.click("dialog textarea")
+    await page.type("Mend calc.py")
+    await page.click("dialog button", "Start")
+    await page.shows(".ask .diff .added", "+    return a + b")
+    await page.click(".ask button", "Approve")
+    await page.shows(".reply", "It adds now.")
+    await page.press("2")
+    await page.shows(".file-diff .added", "+    return a + b")
+    await page.attach(".composer input[type=file]", root / "notes.txt")
+    await page.shows(".composer .chip", "notes.txt")
+    await page.press("c")
+    await page.type("Look at this")
+    await page.press("Enter")
+    await page.shows(".said .chip", "notes.txt")
+    await page.shows(".ask button", "Deny")
+    await page.click(".session-head button", "Cancel")
+    await page.shows(".end.cancelled")
+    await page.click(".session-head button", "Retry")
+    await page.click(".ask button", "Approve")
+    await page.shows(".reply", "That was it.")
+    await page.click(".menu summary")
+    exported = await page.download(root / "downloads", ".zip", ".popup button", "Export as zip")
+    with ZipFile(BytesIO(exported)) as archive:
+        assert "attachments/notes.txt" in archive.namelist()
+    await check(page, served)
+
+
+def repository(place: Path) -> None:
+    (place / "calc.py").write_text("def add(a, b):\n    return a - b\n")
+    git = ["git", "-c", "user.name=t", "-c", "user.email=t@example.invalid"]
+    for words in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "begin"]):
+        subprocess.run([*git, *words], cwd=place, check=True)
 
 
 # --- Much ---------------------------------------------------------------------------------------------------------

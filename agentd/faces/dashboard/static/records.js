@@ -71,6 +71,10 @@ function said(fold, data, record) {
 
 function ended(fold, data, record) {
   for (const item of fold.items.slice(-200)) {
+    if (item.kind === "ask" && item.job === record.job && item.ask.state === "open") {
+      item.ask = {...item.ask, state: "settled", decision: "withdrawn"}; // nobody waits for the answer any more
+      fold.touch(item);
+    }
     if (item.live) {
       item.live = false;
       fold.touch(item);
@@ -131,6 +135,7 @@ export const HANDLERS = {
   },
   "job.finished": (fold, data, record) => ended(fold, data, record),
   phase(fold, data, record) {
+    if (data.name === "turn") return; // of a chat: its job says the same
     const key = `phase:${record.job}:${data.name.replace(".done", "")}:${data.index}`;
     const name = data.title || data.name;
     if (data.name.endsWith(".done"))
@@ -148,7 +153,7 @@ export const HANDLERS = {
       index: data.index,
       count: data.count,
     });
-    if (data.name !== "turn") fold.add(`phase:${record.pos}`, "phase", record, data);
+    fold.add(`phase:${record.pos}`, "phase", record, data);
   },
   tasks(fold, data, record) {
     fold.tasks = data.tasks;
