@@ -41,8 +41,9 @@ def agent(repo: Path, scratch: Path) -> Settings:
 
 
 def runs(repo: Path, scratch: Path) -> Settings:
-    off = {"LISTEN_ADDR": "off", "AGENTD_AGENT_LISTEN": "off", "HARNESS_LISTEN": "127.0.0.1:0"}
-    return {"HARNESS_AUTH_TOKEN": "test-harness-token", "HARNESS_DATA_DIR": str(scratch / "data"), **off}
+    off = {"LISTEN_ADDR": "off", "AGENTD_AGENT_LISTEN": "off", "AGENTD_LOG_LEVEL": "warning"}
+    places = {"HARNESS_LISTEN": "127.0.0.1:0", "HARNESS_DATA_DIR": str(scratch / "data")}
+    return {"HARNESS_AUTH_TOKEN": "test-harness-token", **places, **off}
 
 
 SEEDS: Mapping[str, Callable[[Path, Path], Settings]] = {  # verb and document
