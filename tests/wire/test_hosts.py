@@ -89,3 +89,11 @@ def test_what_is_remembered_is_bounded(check: HostCheck) -> None:
     for n in range(10_000):
         assert passes(check, host=f"127.0.0.1:{n}")
     assert len(check._good) <= 256
+
+
+def test_pages_that_are_let_in_by_their_origin_may_send_requests() -> None:
+    some, every = HostCheck(origins=["https://a.example/"]), HostCheck(origins=["*"])
+    assert passes(some, host="127.0.0.1", origin="https://A.example")
+    assert not any(passes(some, host="127.0.0.1", origin=each) for each in ("http://a.example", "https://b.c", "null"))
+    assert passes(every, host="127.0.0.1", origin="null")
+    assert not passes(every, host="b.example", origin="https://b.example")
