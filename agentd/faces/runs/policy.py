@@ -175,8 +175,8 @@ class Stock:
 
 @attrs.frozen
 class Router:
-    """What chooses. *look*: what there is, and what names stand for. *default*: the operator's own model, preferred where
-    the policy prefers none."""
+    """What chooses. *look*: what there is, and what names stand for. *default*: the operator's own model, which is
+    preferred where the policy prefers none."""
 
     settings: Settings
     look: Callable[[Sequence[str]], Awaitable[Stock]]
