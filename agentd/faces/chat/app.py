@@ -44,7 +44,7 @@ from agentd.wire.messages import Request, to_json
 
 MAX_ITERATIONS = 100  # calls of the model in a turn
 PAGE_RECORDS = 1000  # that are folded at a time
-KEPT_FOLDS = 1024  # of chats that somebody has asked for
+KEPT_BYTES = 256 * 1024 * 1024  # of logs whose folds are kept, of chats that somebody has asked for
 CANCEL_SECONDS = 20.0  # for what is at work to end
 MOST_AT_START = 500  # chats that are looked at
 GATES = ToolPolicy(ask_seconds=None)  # whoever is asked has all the time that they want
@@ -53,7 +53,8 @@ logger = logging.getLogger(__name__)
 
 @attrs.define(eq=False)
 class _Known:
-    """A fold, and the position of the last record that it knows. *mark*: of the file, as it was then."""
+    """A fold, and the position of the last record that it knows. *mark*: of the file, as it was then: inode and size;
+    *shown*: its JSON, if somebody has listed it."""
 
     chat: Chat
     pos: int = 0
@@ -61,6 +62,8 @@ class _Known:
     tail: Tail | None = None
     cuts: int = 0
     mark: tuple[int, int] = (0, 0)
+    counted: int = 0  # of its size, in the sum of those that are kept
+    shown: bytes = b""
 
     def goes_on_in(self, tail: Tail) -> bool:
         same = self.tail is not tail or self.cuts == tail.cuts
@@ -75,6 +78,7 @@ class Chats:
     nursery: trio.Nursery
     turns: Turns = attrs.field(init=False)
     _known: OrderedDict[str, _Known] = attrs.field(factory=OrderedDict)  # by session
+    _bytes: int = 0  # of the logs whose folds are kept
     _folding: defaultdict[str, trio.Lock] = attrs.field(factory=lambda: defaultdict(trio.Lock))
     _deciding: defaultdict[str, trio.Lock] = attrs.field(factory=lambda: defaultdict(trio.Lock))
 
@@ -93,10 +97,18 @@ class Chats:
         for found in await self.base.all(CHAT):
             if may_see(request, found):
                 try:
-                    shown.append(to_json(session_of(id_of(found.row), await self.state(found))))
+                    shown.append(await self._shown(found))
                 except NotFound:  # it was removed meanwhile
                     continue
         return b"[" + b",".join(shown) + b"]"
+
+    async def _shown(self, found: Found[SessionRow]) -> bytes:
+        chat = await self.state(found)
+        known = self._known.get(found.row.id)
+        if known is None or known.chat is not chat:  # others took its place meanwhile
+            return to_json(session_of(id_of(found.row), chat))
+        known.shown = known.shown or to_json(session_of(id_of(found.row), chat))
+        return known.shown
 
     async def state(self, found: Found[SessionRow]) -> Chat:
         """As it is now. Raises NotFound, StoreFailed."""
@@ -114,7 +126,7 @@ class Chats:
             known = self._known.get(session_id)
             if known is None or known.mark != mark:
                 known = await self._folded(session_id, known)
-                known.mark = mark
+                known.mark, known.shown = mark, b""
             self._keep(session_id, known)
             return known.chat
 
@@ -131,11 +143,15 @@ class Chats:
         return known
 
     def _keep(self, session_id: str, known: _Known) -> None:
+        before = self._known.get(session_id)
+        self._bytes += known.mark[1] - (before.counted if before is not None else 0)
+        known.counted = known.mark[1]
         self._known[session_id] = known
         self._known.move_to_end(session_id)
-        if len(self._known) > KEPT_FOLDS:
-            forgotten, _ = self._known.popitem(last=False)
+        while self._bytes > KEPT_BYTES and len(self._known) > 1:
+            forgotten, dropped = self._known.popitem(last=False)
             self._folding.pop(forgotten, None)
+            self._bytes -= dropped.counted
 
     # --- Making ---------------------------------------------------------------------------------------------------
 

@@ -176,3 +176,18 @@ async def test_a_written_spec_is_validated_in_events_and_messages(api: Api) -> N
     assert len(session["messages"][3]["parts"]) == 2
     assert status_of(session, session["last_turn_id"]) == "succeeded"
     assert "approval_requested" not in types
+
+
+async def test_what_is_known_of_chats_is_kept_within_bounds_and_shown_all_the_same(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chats = [await api.create() for _ in range(4)]
+    before = await api.get("")
+    monkeypatch.setattr("agentd.faces.chat.app.KEPT_BYTES", 1)
+    assert await api.get("") == before
+    assert len(api.chats._known) == 1
+    api.says("Hello.")
+    await api.done(chats[0])
+    sizes = sum(each.mark[1] for each in api.chats._known.values())
+    assert api.chats._bytes == sizes
+    assert (await api.get(""))[-1]["turns"]

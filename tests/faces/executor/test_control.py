@@ -111,3 +111,14 @@ async def test_the_log_is_a_stream_that_does_not_end(workshop: Workshop) -> None
         assert isinstance(answer, StreamResponse)
         assert (answer.after, answer.feed) == (1, daemon.control.feed)
         assert not RecordLines(daemon.control.session).ended(10)
+
+
+async def test_records_of_no_job_are_written_while_one_is_at_work(workshop: Workshop) -> None:
+    workshop.says(reply(Hang()))
+    async with supervising(workshop) as daemon:
+        await daemon.ask("POST", "/_/jobs", spec("do it", Mode.ASK))
+        record = {"type": "chat.queued", "data": {"turn": "turn_1"}}
+        status, told = await daemon.ask("POST", "/_/records", {"records": [record]})
+        (written,) = daemon.control.session.view.read(told["position"] - 1, 1)
+        assert (status, written.type, written.data, written.job) == (200, "chat.queued", {"turn": "turn_1"}, None)
+        assert (await daemon.ask("POST", "/_/records", {"records": [{"type": 1}]}))[0] == 400
