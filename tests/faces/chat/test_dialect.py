@@ -10,11 +10,11 @@ import pytest
 from agentd.domain import Record
 from agentd.faces.chat.dialect import Chat
 from agentd.faces.runs.events import Event
-from agentd.providers.scripted import call, reply
+from agentd.providers.scripted import Reply, call, reply
 from agentd.store.view import LogReader
 from tests.chatapi import serving
 
-STORY = (
+STORY: tuple[Reply | str, ...] = (
     reply("Looking.", call("repo_tree"), call("repo_tree"), call("read_file", path="nothing"), call("git_status")),
     reply("Trying.", call("shell", command="true")),
     reply("", call("write_spec", content="# Goal\n")),
