@@ -13,7 +13,7 @@ from agentd.errors import InvalidSetting
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.cli.conftest import Daemon, Place, StartDaemon
+    from tests.cli.conftest import Daemon, ModelServer, Place, StartDaemon
 
 ALONE = ("--listen", "127.0.0.1:0", "--manager", "off", "--agent", "off")
 POLICY = {"require_tools": True, "require_vision": False, "max_cost_usd": 2, "preferred_models": ["a:b"]}
@@ -76,6 +76,40 @@ def test_variables_of_a_file_count_where_they_are_not_set(tmp_path: Path) -> Non
     assert dict(read_variables("A='b\nB=''")) == {"A": "'b", "B": ""}
     with pytest.raises(InvalidSetting, match="--env-file: "):
         load_env_file([f"--env-file={tmp_path / 'nothing'}"], env)
+
+
+# --- Which model --------------------------------------------------------------------------------------------------
+
+
+def test_a_service_is_listed_chosen_and_fallen_back_on(
+    start: StartDaemon, model_server: ModelServer, tmp_path: Path
+) -> None:
+    env = {"OPENAI_BASE_URL": model_server.url, "OPENAI_API_KEY": "s3cret-key"}
+    daemon = start("serve", *ALONE, **env)
+    listed = ask(daemon, "/v1/models")[2]["models"]
+    assert [each["id"] for each in listed] == ["builtin:builtin", "openai:broke", "openai:small"]
+    model_server.says("# Goal\n\nDo it.")
+    body = {"workspace_path": str(tmp_path), "spec_name": "a", "prompt": "Do it."}
+    assert ask(daemon, "/v1/specs/generate", method="POST", body=body)[0] == 200
+    assert [each["model"] for each in model_server.requests] == ["broke", "small"]
+    ask(daemon, "/v1/model-policy", method="POST", body={"preferred_models": ["small"]})
+    model_server.says("# Goal\n\nDo it again.")
+    status, _, told = ask(daemon, "/v1/specs/generate", method="POST", body=body | {"overwrite": True})
+    assert (status, told["content"]) == (200, "# Goal\n\nDo it again.\n")
+    assert model_server.requests[-1]["model"] == "small"
+    assert "s3cret" not in daemon.log() + daemon.told
+
+
+def test_a_service_that_is_not_there_is_a_warning_and_no_model_fits(start: StartDaemon, tmp_path: Path) -> None:
+    daemon = start("serve", *ALONE, OLLAMA_BASE_URL="http://127.0.0.1:1/v1")
+    status, _, told = ask(daemon, "/v1/models")
+    assert (status, [each["id"] for each in told["models"]]) == (200, ["builtin:builtin"])
+    assert told["warnings"][0].startswith("ollama")
+    body = {"workspace_path": str(tmp_path), "spec_name": "a", "prompt": "Do it."}
+    status, _, told = ask(daemon, "/v1/specs/generate", method="POST", body=body)
+    assert status == 500
+    assert told["error"].startswith("router: no models match constraints; ollama")
+    assert not (tmp_path / "specs").exists()
 
 
 # --- Who may ask --------------------------------------------------------------------------------------------------
