@@ -13,6 +13,7 @@ TOPICS = {
     "files": "where data lives",
     "admin": "the admin API: sessions, logs, asks, executors, disk and tokens, with curl",
     "runs": "specs that are carried out: steps, approvals, artifacts, with curl",
+    "chat": "talks with a model at work in a directory: turns, approvals, attachments, with curl",
     "dashboard": "the page for a browser: log in, watch, approve, start",
     "scale-out": "executors on other machines: Slurm, ssh, podman, Kubernetes",
     "environment": "variables that agentd reads, and those that commands see",
