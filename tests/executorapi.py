@@ -39,11 +39,11 @@ class Api:
         """A session's zip."""
         request = Request("GET", f"/v1/sessions/{session}", {"authorization": "Bearer secret"})
         answer = await respond([self.app.mount()], request)
+        assert isinstance(answer, FileResponse | ChunkedResponse)
         assert answer.content_type == "application/zip"
         assert ("Content-Disposition", f'attachment; filename="{session}.zip"') in answer.headers
         if isinstance(answer, FileResponse):
             return answer.path.read_bytes()
-        assert isinstance(answer, ChunkedResponse)
         return b"".join([chunk async for chunk in answer.chunks])
 
     async def get(self, path: str, **headers: str) -> Any:

@@ -130,9 +130,7 @@ class Dialect:
             return []
         told = fold(self, record, record.data)
         last = len(told)
-        return [
-            Event(name, data, record.pos, part if part < last else 0) for part, (name, data) in enumerate(told, 1)
-        ]
+        return [Event(name, data, record.pos, part if part < last else 0) for part, (name, data) in enumerate(told, 1)]
 
     # --- Beginning ------------------------------------------------------------------------------------------------
 
