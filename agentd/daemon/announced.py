@@ -12,6 +12,7 @@ from typing import Any
 import attrs
 
 from agentd.store.files import disk, write_atomic
+from agentd.store.generations import boot_id
 
 NAME, LOCK = "serve.json", "lock"
 
@@ -28,7 +29,7 @@ class Announced:
 @contextmanager
 def announce(root: Path, address: str, tokens: Mapping[str, str]) -> Iterator[None]:
     """For the owner of the data directory *root*, within the block. Raises StoreFailed."""
-    told = attrs.asdict(Announced(os.getpid(), address, tokens))
+    told = {**attrs.asdict(Announced(os.getpid(), address, tokens)), "process": _process(os.getpid())}
     with disk(f"write {root / NAME}"):
         write_atomic(root / NAME, json.dumps(told).encode() + b"\n", durable=False)
     try:
@@ -43,7 +44,8 @@ def find_daemon(root: Path) -> Announced | None:
     told, lock = _read(root / NAME), _read(root / LOCK)
     try:
         found = Announced(int(told["pid"]), str(told["address"]), dict(told["tokens"]))
-        return found if lock["pid"] == found.pid and _lives(found.pid) else None
+        lives = _lives(found.pid) and told["process"] == _process(found.pid)
+        return found if lives and lock["pid"] == found.pid else None
     except (LookupError, ValueError, TypeError):
         return None
 
@@ -54,6 +56,15 @@ def _read(path: Path) -> Mapping[str, Any]:
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def _process(pid: int) -> str:
+    """What no other process has that has its id later; "" where that cannot be known. A token is sent to who has it."""
+    try:
+        ticks = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[19]
+    except (OSError, IndexError):  # not Linux; or it is gone
+        return ""
+    return f"{boot_id()} {ticks}"
 
 
 def _lives(pid: int) -> bool:

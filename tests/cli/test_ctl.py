@@ -320,8 +320,10 @@ def test_what_a_daemon_left_that_was_killed_says_nothing(tmp_path: Path) -> None
         assert find_daemon(home.root) is not None
         left = (home.root / "serve.json").read_bytes()
     assert find_daemon(home.root) is None
-    (home.root / "serve.json").write_bytes(left.replace(str(os.getpid()).encode(), b"1"))
-    assert find_daemon(home.root) is None
+    for changed in ({"pid": 1}, {"process": "another boot 1"}):  # its id is somebody else's now
+        with home.lock():
+            (home.root / "serve.json").write_text(json.dumps(json.loads(left) | changed))
+            assert find_daemon(home.root) is None
 
 
 # --- Files --------------------------------------------------------------------------------------------------------
