@@ -24,6 +24,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import importlib.util
+import marshal
 import os
 import re
 import shutil
@@ -32,6 +33,7 @@ import sys
 import tempfile
 import time
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -45,6 +47,9 @@ OLDEST = (3, 11)  # the oldest Python that agentd runs on
 LARGEST = 3_000_000  # bytes of the finished file
 SHEBANG = b"#!/usr/bin/env python3\n"
 LOCK = "[tool.agentd.lock]\n"
+BUNDLE = 192 << 10  # bytes of code that fill a bundle; larger ones are hardly smaller in sum, and slow to import one of
+PYC_HEADER = 16  # bytes before the code of a .pyc, by PEP 552
+FIRST = ("__main__", "agentd/__init__", "agentd/bundles")  # stay .pyc files: they run before bundles are of use
 # Tests that mostly wait, for processes and for clocks: they run beside the others, which mostly compute.
 WAITING = ("build", "cli", "daemon", "e2e", "faults", "launchers")
 # Of what we vendor: nothing that runs imports it.
@@ -168,6 +173,7 @@ def build(wheelhouse: Path | None = None) -> None:
         (tree / "NOTICE").write_text(NOTICE)
         strip_and_compile(tree)
         pack_sources(tree)
+        bundle_modules(tree)
         OUTPUT.parent.mkdir(exist_ok=True)
         pack(tree, OUTPUT)
     size = OUTPUT.stat().st_size
@@ -192,6 +198,9 @@ def vendor(wheel: Path, tree: Path) -> None:
             if (tree / name).exists():
                 raise BuildError(f"{wheel.name} holds {name}, and so does another wheel")
             archive.extract(name, tree)
+            if is_metadata and parts[1] == "METADATA":
+                head, _, _ = (tree / name).read_bytes().partition(b"\n\n")  # what follows is for people
+                (tree / name).write_bytes(head + b"\n")
 
 
 STRIP_AND_COMPILE = """
@@ -258,6 +267,33 @@ def pack_sources(tree: Path) -> None:
     (tree / "sources.id").write_text(sha256(tree / "sources.zip")[:16])
 
 
+def bundle_modules(tree: Path) -> None:
+    """Put the code of all modules into bundles, with an index: agentd/bundles.py imports from them.
+
+    A directory of ours has bundles of its own, since what is imported together is mostly near; other people's packages
+    share theirs.
+    """
+    bundles: list[tuple[str, bytearray]] = []
+    last: dict[str, int] = {}  # bundle of a directory
+    index: dict[str, dict[str, tuple[int, int]]] = {}
+    for path in sorted(tree.rglob("*.pyc")):
+        *parents, name = path.relative_to(tree).with_suffix("").parts
+        directory = "".join(f"{parent}/" for parent in parents) if parents[:1] == ["agentd"] else ""
+        if directory not in last or len(bundles[last[directory]][1]) >= BUNDLE:
+            last[directory] = len(bundles)
+            bundles.append((f"{directory}{len(bundles)}.bin", bytearray()))
+        number = last[directory]
+        index.setdefault(".".join(parents), {})[name] = number, len(bundles[number][1])
+        bundles[number][1].extend(path.read_bytes()[PYC_HEADER:])
+        if "/".join([*parents, name]) not in FIRST:
+            path.unlink()
+    for entry, code in bundles:
+        (tree / entry).write_bytes(zlib.compress(code, 9))
+    sizes = [(entry, len(code)) for entry, code in bundles]
+    # In version 2 of the format nothing depends on how often this process refers to an object.
+    (tree / "modules.index").write_bytes(marshal.dumps((sizes, index), 2))
+
+
 def entry_of(name: str) -> zipfile.ZipInfo:
     """Of a file that anybody may read, dated 1980, the zero of the format."""
     entry = zipfile.ZipInfo(name)
@@ -274,7 +310,8 @@ def pack(tree: Path, output: Path) -> None:
         with zipfile.ZipFile(file, "w") as archive:
             for name in names:
                 data = (tree / name).read_bytes()
-                archive.writestr(entry_of(name), data, zipfile.ZIP_DEFLATED, compresslevel=9)
+                method = zipfile.ZIP_STORED if name.endswith(".bin") else zipfile.ZIP_DEFLATED
+                archive.writestr(entry_of(name), data, method, compresslevel=9)
     partial.chmod(0o755)
     partial.replace(output)
 

@@ -11,6 +11,7 @@ if sys.version_info < (3, 11):  # noqa: UP036
     sys.exit("agentd needs Python 3.11 or later; this is %s (%s)" % (sys.version.split()[0], sys.executable))  # noqa: UP031
 
 COMPILED, SOURCES, NAME = "agentd/__init__.pyc", "sources.zip", "sources.id"
+LEFT = (".pyc", ".bin", "modules.index", SOURCES)  # is of no use to another Python
 KEPT_DAYS = 60  # since its last start, of what another version has unpacked
 
 
@@ -68,7 +69,7 @@ def unpack(archive: str, base: str, directory: str) -> None:
     unfinished = tempfile.mkdtemp(dir=base)
     try:
         with zipfile.ZipFile(archive) as whole:
-            whole.extractall(unfinished, [name for name in whole.namelist() if not name.endswith((".pyc", SOURCES))])
+            whole.extractall(unfinished, [name for name in whole.namelist() if not name.endswith(LEFT)])
             with zipfile.ZipFile(io.BytesIO(whole.read(SOURCES))) as sources:
                 sources.extractall(unfinished)
         os.rename(unfinished, directory)  # noqa: PTH104

@@ -14,6 +14,7 @@ import agentd
 
 PACKAGE = Path(agentd.__file__).parent
 FLOORS = (  # from the ground up; a room may import what is on a lower floor, and itself
+    {"bundles"},
     {"__init__", "domain", "errors"},
     {"config"},
     {"wire"},

@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import MAGIC_NUMBER
 from pathlib import Path
@@ -90,24 +91,55 @@ def all_code(code: CodeType) -> Iterator[CodeType]:
             yield from all_code(constant)
 
 
-def test_every_module_is_there_compiled_and_packed_as_source(contents: dict[str, bytes]) -> None:
+@pytest.fixture(scope="session")
+def modules(contents: dict[str, bytes]) -> dict[str, CodeType]:
+    """The code in the bundles, by the path of its source."""
+    entries, index = marshal.loads(contents["modules.index"])
+    bundles = [(zlib.decompress(contents[entry]), size) for entry, size in entries]
+    assert all(len(bundle) == size for bundle, size in bundles)
+    return {
+        "/".join([*filter(None, package.split(".")), f"{name}.py"]): marshal.loads(bundles[number][0][begin:])
+        for package, places in index.items()
+        for name, (number, begin) in places.items()
+    }
+
+
+def test_every_module_is_there_compiled_and_packed_as_source(
+    contents: dict[str, bytes], modules: dict[str, CodeType]
+) -> None:
     with zipfile.ZipFile(io.BytesIO(contents["sources.zip"])) as packed:
         sources = set(packed.namelist())
-    assert {f"{name}c" for name in sources} == {name for name in contents if name.endswith(".pyc")}
+    assert sources == set(modules)
     assert {"__main__.py", "agentd/__main__.py", "trio/__init__.py", "agentd/domain.py"} <= sources
     assert [name for name in contents if name.endswith(".py")] == ["__main__.py"]
 
 
-def test_compiled_modules_are_never_checked_against_their_source(contents: dict[str, bytes]) -> None:
+def test_bundles_hold_one_module_after_another_and_nothing_else(contents: dict[str, bytes]) -> None:
+    entries, index = marshal.loads(contents["modules.index"])
+    assert {name for name in contents if name.endswith(".bin")} == {entry for entry, _ in entries}
+    places = sorted(place for package in index.values() for place in package.values())
+    for number, (entry, size) in enumerate(entries):
+        bundle = io.BytesIO(zlib.decompress(contents[entry]))
+        for begin in [begin for within, begin in places if within == number]:
+            assert bundle.tell() == begin
+            marshal.load(bundle)
+        assert bundle.tell() == size
+
+
+def test_what_runs_before_there_are_bundles_is_compiled_and_never_checked_against_its_source(
+    contents: dict[str, bytes], modules: dict[str, CodeType]
+) -> None:
     hash_based_and_unchecked = (1).to_bytes(4, "little")
-    headers = {data[:8] for name, data in contents.items() if name.endswith(".pyc")}
-    assert headers == {MAGIC_NUMBER + hash_based_and_unchecked}
+    alone = {name: data for name, data in contents.items() if name.endswith(".pyc")}
+    assert set(alone) == {"__main__.pyc", "agentd/__init__.pyc", "agentd/bundles.pyc"}
+    for name, data in alone.items():
+        assert data[:8] == MAGIC_NUMBER + hash_based_and_unchecked
+        assert marshal.loads(data[16:]) == modules[name.removesuffix("c")]
 
 
-def test_traces_name_files_within_the_archive(contents: dict[str, bytes]) -> None:
-    for name in ("agentd/domain.pyc", "trio/_core/_run.pyc"):
-        code = marshal.loads(contents[name][16:])
-        assert {each.co_filename for each in all_code(code)} == {f"agentd.pyz/{name.removesuffix('c')}"}
+def test_traces_name_files_within_the_archive(modules: dict[str, CodeType]) -> None:
+    for name, code in modules.items():
+        assert {each.co_filename for each in all_code(code)} == {f"agentd.pyz/{name}"}
 
 
 def test_licences_of_all_that_is_inside_are_inside(contents: dict[str, bytes]) -> None:

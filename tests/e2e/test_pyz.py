@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import agentd
 from agentd import __version__, config
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -105,9 +106,10 @@ IMPORT_ALL = """
 import importlib.metadata, sys
 pyz = sys.argv[1]
 sys.path.insert(0, pyz)
-import attrs, cattrs, h11, trio, trio_websocket, wsproto, agentd
+import agentd  # first: it makes the others importable
+import attrs, cattrs, h11, trio, trio_websocket, wsproto
 for module in (attrs, cattrs, h11, trio, trio_websocket, wsproto, agentd):
-    assert module.__file__.startswith(pyz), module
+    assert module.__file__.startswith(pyz + "/"), module
 print(importlib.metadata.version("trio"))
 """
 
@@ -116,6 +118,60 @@ def test_the_libraries_come_from_within_the_file_with_their_metadata(pyz: Path, 
     done = run("python3", "-I", "-S", "-W", "error", "-c", IMPORT_ALL, pyz)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("0.")
+
+
+WALK = """
+import importlib, pkgutil, sys
+sys.path.insert(0, sys.argv[1])
+import agentd
+for module in pkgutil.walk_packages(agentd.__path__, "agentd."):
+    if not module.name.endswith(".__main__"):
+        found = importlib.import_module(module.name)
+        assert module.ispkg == hasattr(found, "__path__") == found.__spec__.loader.is_package(module.name)
+    print(module.name)
+"""
+
+
+def test_all_modules_are_listed_and_can_be_imported(pyz: Path, run: Run) -> None:
+    done = run("python3", "-I", "-S", "-W", "error", "-c", WALK, pyz)
+    assert (done.returncode, done.stderr) == (0, "")
+    here = Path(agentd.__path__[0])
+    listed = {path.relative_to(here.parent).with_suffix("").as_posix() for path in here.rglob("*.py")}
+    names = {name.removesuffix("/__init__").replace("/", ".") for name in listed} - {"agentd"}
+    assert sorted(done.stdout.split()) == sorted(names)
+
+
+READ = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import agentd, agentd.faces.dashboard, agentd.workspace.symbols
+from importlib.resources import files
+print(files(agentd).joinpath("help", "run.md").read_text().splitlines()[0])
+print(any(file.name == "index.html" for file in files(agentd.faces.dashboard).joinpath("static").iterdir()))
+print(any(file.name.endswith(".bin") for file in files(agentd.workspace.symbols).iterdir()))
+"""
+
+
+def test_data_beside_modules_can_be_read(pyz: Path, run: Run) -> None:
+    done = run("python3", "-I", "-S", "-W", "error", "-c", READ, pyz)
+    assert (done.stdout.split("\n"), done.stderr) == (["# agentd run", "True", "True", ""], "")
+
+
+ABSENT = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import agentd
+for name in ("agentd.nothing", "agentd.wire.nothing", "nothing_at_all"):
+    try:
+        __import__(name)
+    except ModuleNotFoundError as exc:
+        print(exc.name)
+"""
+
+
+def test_a_module_that_is_not_there_is_not_found(pyz: Path, run: Run) -> None:
+    done = run("python3", "-I", "-S", "-W", "error", "-c", ABSENT, pyz)
+    assert done.stdout.split() == ["agentd.nothing", "agentd.wire.nothing", "nothing_at_all"]
 
 
 FAIL = """

@@ -58,7 +58,7 @@ def _header() -> bytes:
     """What has to be the same for a cache to be of use: the format, and all that decides what scanners find."""
     scanners = blake2b(digest_size=SUM_BYTES)
     for file in sorted(resources(__package__).iterdir(), key=lambda file: file.name):
-        if file.name.endswith(".py"):
+        if file.name.endswith((".py", ".bin")):  # .bin: agentd/bundles.py
             scanners.update(file.read_bytes())
     about = {"agentd symbols": FORMAT, "python": sys.version_info[:2], "scanners": scanners.hexdigest()}
     return json.dumps(about).encode() + b"\n"
