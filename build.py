@@ -50,6 +50,8 @@ LOCK = "[tool.agentd.lock]\n"
 BUNDLE = 192 << 10  # bytes of code that fill a bundle; larger ones are hardly smaller in sum, and slow to import one of
 PYC_HEADER = 16  # bytes before the code of a .pyc, by PEP 552
 FIRST = ("__main__", "agentd/__init__", "agentd/bundles")  # stay .pyc files: they run before bundles are of use
+# Sources beside the code: an old Python reads the first, to be told so; the second is handed to a Python of its own.
+READABLE = ("__main__.py", "agentd/sandbox/guard.py")
 # Tests that mostly wait, for processes and for clocks: they run beside the others, which mostly compute.
 WAITING = ("build", "cli", "daemon", "e2e", "faults", "launchers")
 # Of what we vendor: nothing that runs imports it.
@@ -262,7 +264,7 @@ def pack_sources(tree: Path) -> None:
     with zipfile.ZipFile(tree / "sources.zip", "w") as archive:
         for path in sorted(tree.rglob("*.py")):
             archive.writestr(entry_of(path.relative_to(tree).as_posix()), path.read_bytes(), zipfile.ZIP_STORED)
-            if path != tree / "__main__.py":
+            if path.relative_to(tree).as_posix() not in READABLE:
                 path.unlink()
     (tree / "sources.id").write_text(sha256(tree / "sources.zip")[:16])
 

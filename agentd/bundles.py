@@ -62,6 +62,12 @@ class Bundles:
         code: CodeType = marshal.loads(bundle[begin:])
         return code
 
+    def source(self, path: str) -> str | None:
+        try:
+            return self._archive.get_data(path).decode()
+        except OSError:
+            return None
+
     def _bundle(self, entry: str, size: int) -> memoryview:
         memory = mmap(-1, size)  # not of malloc, which cannot give back what others have come to lie behind
         memory.write(zlib.decompress(self._archive.get_data(entry), bufsize=size))
@@ -122,6 +128,10 @@ class Loader(SourcelessFileLoader):
 
     def get_code(self, fullname: str) -> CodeType:
         return self._bundles.code(*self._place)
+
+    def get_source(self, fullname: str) -> str | None:  # type: ignore[override]
+        """None for all modules but those whose source somebody needs."""
+        return self._bundles.source(self.path.removesuffix("c"))
 
     def exec_module(self, module: ModuleType) -> None:
         self._bundles.began(self.name)

@@ -17,7 +17,7 @@ from tests.modelserver import PROTOCOLS, ModelServer, ProtocolName, Turn, call, 
 
 ROUNDS = 64  # more than are measured
 MEMORY_RUNS = 5
-IMPORT = "import sys; sys.path.insert(0, sys.argv[1]); import trio"
+IMPORT = "import sys; sys.path.insert(0, sys.argv[1]); import agentd, trio"
 LOOK = Turn("I will look.", calls=(call("Read", file_path="hello.py"),))
 ANSWER = Turn("greet() is defined at hello.py:1.")
 

@@ -111,7 +111,7 @@ def test_every_module_is_there_compiled_and_packed_as_source(
         sources = set(packed.namelist())
     assert sources == set(modules)
     assert {"__main__.py", "agentd/__main__.py", "trio/__init__.py", "agentd/domain.py"} <= sources
-    assert [name for name in contents if name.endswith(".py")] == ["__main__.py"]
+    assert [name for name in contents if name.endswith(".py")] == ["__main__.py", "agentd/sandbox/guard.py"]
 
 
 def test_bundles_hold_one_module_after_another_and_nothing_else(contents: dict[str, bytes]) -> None:
