@@ -227,8 +227,8 @@ class Chats:
         nothing = Refused(f"no approval pending for tool call {decision.call}")
         if chat.waiting is None or chat.waiting.call != decision.call or decision.turn not in ("", chat.turn):
             raise nothing
-        word = "allow" if decision.allow else "deny"
-        answer = Answer(word, decision.reason, request.principal.id, updated_input=decision.updated_input)  # type: ignore[arg-type]
+        about = {"reason": decision.reason, "by": request.principal.id, "updated_input": decision.updated_input}
+        answer = Answer("allow", **about) if decision.allow else Answer("deny", **about)
         try:
             await self.base.asks.settle(await self.base.asks.find(chat.waiting.ask), answer)
         except (AskNotFound, AskSettled, InvalidRequest):
