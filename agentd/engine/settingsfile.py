@@ -5,7 +5,10 @@ The rules: contract of the agent API, section 18.5. What else is in such a file 
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +19,7 @@ from agentd.domain import Rules
 from agentd.errors import AgentdError
 
 MAX_BYTES = 1 << 20
+_READ = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _HONOURED = ("allow", "ask", "deny")
 
 
@@ -39,8 +43,7 @@ class SettingsFile:
 def read_settings_file(path: Path) -> SettingsFile:
     """Raises InvalidSettings."""
     try:
-        with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
+        content = _content(path)
     except (OSError, ValueError) as exc:
         raise InvalidSettings(path, getattr(exc, "strerror", None) or "the path is none") from exc
     if len(content) > MAX_BYTES:
@@ -51,6 +54,15 @@ def read_settings_file(path: Path) -> SettingsFile:
         raise InvalidSettings(path, "it is nested too deeply") from exc
     except ValueError as exc:
         raise InvalidSettings(path, str(exc)) from exc
+
+
+def _content(path: Path) -> bytes:
+    """At most one byte more than a settings file may have. Raises OSError, also for what is no regular file: a pipe
+    would keep the run waiting for ever, and our own standard input is for nobody else to read."""
+    with open(path, "rb", opener=lambda name, _: os.open(name, _READ)) as file:  # noqa: PTH123 - Path has no opener
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file")
+        return file.read(MAX_BYTES + 1)
 
 
 def _settings(found: Any) -> SettingsFile:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -69,3 +70,10 @@ def test_a_file_whose_rules_cannot_be_read_is_refused(content: str, tmp_path: Pa
 def test_a_file_that_cannot_be_opened_is_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(InvalidSettings):
         read_settings_file(tmp_path / name)
+
+
+def test_what_is_no_regular_file_keeps_nobody_waiting(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/null"), tmp_path):
+        with pytest.raises(InvalidSettings, match=r"no regular file|Is a directory"):
+            read_settings_file(path)

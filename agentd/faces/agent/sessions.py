@@ -8,7 +8,7 @@ import trio
 
 from agentd.daemon.asks import Answer as Said
 from agentd.daemon.transcript import FORMATS, transcript
-from agentd.errors import JobInProgress, Locked
+from agentd.errors import InvalidRequest, JobInProgress, Locked
 from agentd.faces.agent import records, requests
 from agentd.faces.agent.answers import SessionLocked, json_answer
 from agentd.faces.agent.app import App, route
@@ -68,7 +68,10 @@ async def read_events(app: App, request: Request, session_id: str) -> Answer:
     them as JSON, at most ?limit=."""
     found = await app.find(session_id, request.principal)
     frames, feed = app.frames.of(await app.sessions.tail(found.row.id))
-    after = frames.after(request)
+    try:
+        after = frames.after(request)
+    except InvalidRequest:
+        raise _misfit("after", "Input should be the id of an event") from None
     if _wants_stream(request):
         return StreamResponse(feed, after)
     return json_answer(200, await frames.page(after, _limit(request)))
