@@ -59,7 +59,7 @@ def read_settings_file(path: Path) -> SettingsFile:
 def _content(path: Path) -> bytes:
     """At most one byte more than a settings file may have. Raises OSError, also for what is no regular file: a pipe
     would keep the run waiting for ever, and our own standard input is for nobody else to read."""
-    with open(path, "rb", opener=lambda name, _: os.open(name, _READ)) as file:  # noqa: PTH123 - Path has no opener
+    with open(path, "rb", opener=lambda name, _: os.open(name, _READ)) as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise OSError(errno.EINVAL, "it is no regular file")
         return file.read(MAX_BYTES + 1)
