@@ -349,9 +349,13 @@ def spec_path(workshop: Workshop) -> Path:
     return workshop.workspace / "specs" / "x" / "spec.md"
 
 
+def text_of(path: Path) -> str:
+    return path.read_text()
+
+
 async def test_a_missing_spec_is_drafted(workshop: Workshop, spec_path: Path) -> None:
     _, records = await do(workshop, "ok", spec=turn(spec=str(spec_path)))
-    assert "# Acceptance tests" in spec_path.read_text()
+    assert "# Acceptance tests" in text_of(spec_path)
     (phase,) = only(records, "phase")
     assert phase["details"] == {"spec": str(spec_path), "created": True}
     assert "# Goal" in workshop.model.requests[0].system
@@ -365,7 +369,7 @@ async def test_a_written_spec_is_validated_at_once_without_asking(workshop: Work
     problems = ["missing heading: # Constraints / nuances", "missing heading: # Acceptance tests"]
     validated = only(records, "tool.finished")[1]
     assert json.loads(validated["content"][1]["text"]) == {"ok": False, "problems": problems}
-    assert spec_path.read_text() == "# Goal\n\nGo.\n"
+    assert text_of(spec_path) == "# Goal\n\nGo.\n"
     assert "[validate_spec was run" in workshop.model.requests[1].messages[-1].text
 
 
