@@ -13,7 +13,7 @@ import trio
 from agentd import __version__
 from agentd.cli.agent import agent_settings, open_keys
 from agentd.cli.agent import open_face as open_agent
-from agentd.cli.apidocs import face_docs
+from agentd.cli.apidocs import face_docs, joint_docs
 from agentd.cli.manager import open_executors, run
 from agentd.cli.manager import open_face as open_manager
 from agentd.cli.runsapi import RunsSettings, open_runs_key, runs_settings
@@ -42,7 +42,6 @@ from agentd.daemon.settings import (
     one_of,
 )
 from agentd.errors import InvalidSetting
-from agentd.faces.admin.app import PREFIX
 from agentd.faces.admin.routes import open_admin
 from agentd.faces.agent.routes import AgentSettings
 from agentd.faces.dashboard.routes import Dashboard
@@ -154,7 +153,7 @@ async def open_faces(
         admin = await stack.enter_async_context(open_admin(control, listing, work, access, report=report))
         dashboard = Dashboard(access.principal, keys["admin"][0].path)
         main_door.mounts[:0] = [dashboard.mount(), *main_mounts(daemon, admin.access), admin.mount()]
-        main_door.mounts += face_docs("admin", server=PREFIX)
+        main_door.mounts += joint_docs(*(("runs", "chat") if runs is not None else ()), "admin")
         if runs is not None:
             main_door.origins = runs.face.origins
             face = open_runs(daemon.home, runs, chosen.catalog, work, access)

@@ -10,7 +10,7 @@ from agentd.wire.openapi.page import make_page
 from agentd.wire.routing import Routes
 from tests.wire.openapi31 import mistakes, operations
 
-FACES = ("executor", "manager", "agent", "admin")
+FACES = ("executor", "manager", "agent", "admin", "runs", "chat")
 EVERY = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 

@@ -32,7 +32,7 @@ def _exactly(needed: str, /, **properties: Any) -> dict[str, Any]:
 
 CONTENT = {
     "type": "object",
-    "propertyNames": {"pattern": r"^[a-z]+/[a-z0-9.+*-]+$"},
+    "propertyNames": {"pattern": r"^(?:\*|[a-z]+)/[a-z0-9.+*-]+$"},
     "additionalProperties": _exactly("", schema={"$ref": "#/$defs/schema"}, example=True),
 }
 SECURITY = {"type": "array", "items": _map_of({"type": "array", "items": TEXT})}

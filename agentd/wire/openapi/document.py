@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -13,7 +13,7 @@ from agentd.wire.openapi.schemas import Schemas
 from agentd.wire.routing import ANY, Route, Routes
 
 VERSION = "3.1.1"
-JSON, SSE, TEXT = "application/json", "text/event-stream", "text/plain"
+JSON, SSE, TEXT, FORM = "application/json", "text/event-stream", "text/plain", "multipart/form-data"
 _EVERY = ("GET", "POST", "PUT", "PATCH", "DELETE")  # what a route for any method is told as
 _PARAMETER = re.compile(r"\{(\w+)\}")
 _PATH_SCHEMAS = {
@@ -40,6 +40,7 @@ class Operation:
     body: Any = None  # a type, or a JSON Schema; None: it takes none
     body_type: str = JSON
     body_required: bool = True
+    form: Any = None  # the same as multipart/form-data: a JSON Schema
     gives: Sequence[str] = (JSON,)  # the media types of the answers that are no errors
     schema: Any = attrs.field(factory=dict)  # of those in JSON: a type, or a JSON Schema
     problem: Any = None  # JSON Schema of bodies that its errors may have, besides that of the face's
@@ -62,7 +63,12 @@ class Description:
     schemas: Mapping[str, Any] = attrs.field(factory=dict)  # that those of operations refer to, by name
 
 
-def make_document(about: Description, routes: Routes, server: str = "/") -> dict[str, Any]:
+def below(prefix: str, routes: Routes) -> list[Route]:
+    """Those of a part that is mounted there, as the whole face has them."""
+    return [attrs.evolve(route, pattern=f"{prefix}{route.pattern}".rstrip("/")) for route in routes]
+
+
+def make_document(about: Description, routes: Iterable[Route], server: str = "/") -> dict[str, Any]:
     """The document of *routes*, which are served below *server*. Raises KeyError for one that nothing is said of."""
     schemas = Schemas()
     schemas.named |= {"Problem": dict(about.problem), **about.schemas}
@@ -99,6 +105,7 @@ def _operation(about: Description, route: Route, said: Operation, method: str, s
         told["parameters"] = parameters
     if said.body is not None:
         content = {said.body_type: {"schema": schemas.of(said.body)}}
+        content |= {FORM: {"schema": dict(said.form)}} if said.form is not None else {}
         told["requestBody"] = {"required": said.body_required, "content": content}
     every = {**about.always, **({} if said.public else about.refusals), **said.answers}
     told["responses"] = {str(status): _answer(status, every[status], said, schemas) for status in sorted(every)}
