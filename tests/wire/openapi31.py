@@ -167,3 +167,12 @@ def _schemas_in(document: Any) -> Iterator[dict[str, Any]]:
         bodies = [told.get("requestBody", {}), *told["responses"].values()]
         contents = [content for body in bodies for content in body.get("content", {}).values()]
         yield from (content["schema"] for content in contents if "schema" in content)
+
+
+def misfits(document: Any, method: str, path: str, status: int, body: Any) -> list[str]:
+    """What is wrong with an answer, parsed JSON, by the document; *path*: as the document has it."""
+    answer = document["paths"][path][method.lower()]["responses"].get(str(status))
+    if answer is None:
+        return [f"{method} {path} says nothing of {status}"]
+    schema = answer["content"]["application/json"]["schema"]
+    return list(compile_schema({**schema, "components": document["components"]}).errors(body))
