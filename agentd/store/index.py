@@ -6,6 +6,7 @@ time; an index that is absent, damaged or of another version is made anew, so de
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import re
@@ -18,7 +19,7 @@ import attrs
 
 from agentd.errors import StoreFailed
 from agentd.store.create import LOG_NAME
-from agentd.store.files import PRIVATE_FILE
+from agentd.store.files import PRIVATE_FILE, REMEDIES
 from agentd.store.generations import Generations
 from agentd.store.home import Home
 from agentd.store.lines import Index as Lines
@@ -264,7 +265,7 @@ class SessionIndex:
                 list(self._catch_up(db))
                 return self._undoing(work, db)
             except (sqlite3.Error, OSError) as exc:
-                raise StoreFailed(f"cannot use {self._path}: {exc}") from exc
+                raise StoreFailed(f"cannot use the index: {exc}; {REMEDIES[errno.ENOSPC]}") from exc
 
     def _undoing(self, work: Callable[[sqlite3.Connection], T], db: sqlite3.Connection) -> T:
         try:

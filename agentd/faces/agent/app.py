@@ -42,6 +42,7 @@ from agentd.faces.agent.answers import (
     not_found,
     unauthorized,
 )
+from agentd.faces.agent.fields import Unprocessable
 from agentd.faces.agent.keys import ApiKeys, key_of
 from agentd.faces.agent.replies import read_reply
 from agentd.faces.agent.requests import Query as Asked
@@ -191,9 +192,11 @@ class App:
         found = await self.find(session_id, owner)
         spec = to_spec(asked, self.terms, await self.sessions.last_spec(found), single=single)
         if fork:
+            await _check_directory(spec.face["cwd"])
             make = partial(self.sessions.fork, found.row.id, records.FACE, "")
             return await self._begin_new(asked, owner, spec, make)
         self.keys.check_root(owner, Path(spec.face["cwd"]))
+        await _check_directory(spec.face["cwd"])
         try:
             return await self._start(self.sessions.directory(found.row.id), asked, spec)
         except (JobInProgress, Locked):
@@ -353,3 +356,10 @@ def correlation(request: Request) -> Fields:
 def _put(session: SessionDir, blobs: list[bytes]) -> None:
     for data in blobs:
         session.blobs.put(data)
+
+
+async def _check_directory(cwd: str) -> None:
+    """Raises Unprocessable where the directory that a session has worked in is gone."""
+    if not await trio.to_thread.run_sync(Path(cwd).is_dir):
+        told = "the session's directory is gone; name another one as cwd"
+        raise Unprocessable([{"type": "value_error", "loc": ["body", "cwd"], "msg": told, "ctx": {"error": told}}])

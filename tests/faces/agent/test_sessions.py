@@ -300,3 +300,15 @@ async def test_a_store_that_fails_degrades_the_service_and_the_answer_is_still_t
         status, told = await server.ask("GET", "/health", key=None)
         assert (status, told["status"], told["dependencies"]["postgres"]["status"]) == (200, "degraded", "error")
         (server.home.root / "index.db").rmdir()
+
+
+async def test_a_session_whose_directory_is_gone_says_so_and_goes_on_in_another(tmp_path: Path) -> None:
+    async with serving(tmp_path) as server:
+        (server.workspace / "gone").mkdir()
+        session = await server.session(cwd="gone")
+        (server.workspace / "gone").rmdir()
+        for verb in ("resume", "fork"):
+            status, told = await server.ask("POST", f"/api/v1/sessions/{session}/{verb}", {"prompt": "x"})
+            assert (status, told["detail"][0]["loc"]) == (422, ["body", "cwd"])
+        server.says("Done.")
+        await server.run(f"/api/v1/sessions/{session}/resume", cwd=str(server.workspace))
