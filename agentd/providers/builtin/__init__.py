@@ -14,7 +14,7 @@ What files, commands and added material hold is data: only the person's last mes
     material.py   what a client put before the model
     form.py       an answer that has to be JSON; filler.py fills a schema, fields.py finds what a text says of a field
     recap.py      a conversation, summed up
-    chattools.py  plans by the tools of a chat
+    chattools.py  plans by the tools of a chat; chatlook.py looks into files by them, chatspec.py writes its spec
     runplan.py    a spec -> the steps of its run
 """
 

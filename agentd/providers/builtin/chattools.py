@@ -9,11 +9,19 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from agentd.providers.builtin.chatlook import LOOKS, PAGE_LINES, Look
 from agentd.providers.builtin.outputs import read_lines
 from agentd.providers.builtin.plan import Answered, Call, Move, Plan, run_calls
 
-PAGE_LINES, MOST_LINES = 400, 20_000  # of a file that is edited: read at a time, and at most
-KNOWN = {"Bash": "shell", "Read": "read_file", "LS": "repo_tree", "Write": "apply_patch", "Edit": "apply_patch"}
+MOST_LINES = 20_000  # of a file that is edited
+KNOWN = {
+    "Bash": "shell",
+    "Read": "read_file",
+    "Grep": "search",
+    "LS": "repo_tree",
+    "Write": "apply_patch",
+    "Edit": "apply_patch",
+}
 
 
 def is_chat(offered: frozenset[str]) -> bool:
@@ -27,13 +35,18 @@ def known(offered: frozenset[str]) -> frozenset[str]:
 
 def in_chat(plan: Plan[Move]) -> Plan[Move]:
     """The same plan, by the tools of a chat."""
+    look = Look()
     try:
         move = next(plan)
         while True:
+            text = yield from look.fetch(move.text, move.calls)
             answered: list[Answered] = []
-            for number, call in enumerate(move.calls):
-                carry_out = _CARRY_OUT.get(call.name, _refuse)
-                answered.append((yield from carry_out("" if number else move.text, call)))
+            for call in move.calls:
+                if call.name in LOOKS:
+                    answered.append(look.answer(call))
+                    continue
+                answered.append((yield from _CARRY_OUT.get(call.name, _refuse)(text, call)))
+                look, text = Look(), ""  # what it was may have changed
             move = plan.send(answered)
     except StopIteration as end:
         last: Move = end.value
@@ -63,21 +76,6 @@ def _said(told: str) -> str:
         return "\n".join([*lines, *([f"[exit code {ran['exit_code']}]"] if ran["exit_code"] else [])])
     except (ValueError, LookupError, TypeError, AttributeError):
         return told  # it was not run, or too much was printed to be told whole
-
-
-def _read(text: str, call: Call) -> Plan[Answered]:
-    first = max(call.input.get("offset") or 1, 1)
-    last = first + min(call.input.get("limit") or PAGE_LINES, PAGE_LINES) - 1
-    wanted = {"path": call.input["file_path"], "start_line": first, "end_line": last}
-    answered = yield from _once(text, "read_file", wanted)
-    return Answered(call, answered.text, answered.ok)
-
-
-def _list(text: str, call: Call) -> Plan[Answered]:
-    answered = yield from _once(text, "repo_tree", {})
-    below = "" if call.input["path"] in (".", "") else call.input["path"].rstrip("/") + "/"
-    lines = [line for line in answered.text.split("\n") if line.startswith(below)]
-    return Answered(call, "\n".join(lines) or f"{below} has no files", answered.ok)
 
 
 def _write(text: str, call: Call) -> Plan[Answered]:
@@ -137,8 +135,6 @@ def _diff(path: str, old: str | None, new: str) -> str:
 
 _CARRY_OUT: dict[str, Callable[[str, Call], Plan[Answered]]] = {
     "Bash": _bash,
-    "Read": _read,
-    "LS": _list,
     "Write": _write,
     "Edit": _edit,
 }

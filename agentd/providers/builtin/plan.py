@@ -23,8 +23,11 @@ LOST = (
 
 @attrs.frozen
 class Call:
+    """*holds*: of a search, texts one of which is in every line that is meant, for tools that know no patterns."""
+
     name: str
     input: Mapping[str, Any]
+    holds: tuple[str, ...] = ()
 
 
 @attrs.frozen

@@ -57,6 +57,7 @@ def next_move(request: ModelRequest) -> Move:
     """What the built-in model says and calls next. Pure."""
     # Here, not above: an executor that works with another model starts 50 ms earlier without them.
     from agentd.providers.builtin.carry_out import answer_in_form, answer_task
+    from agentd.providers.builtin.chatspec import speaks_of_spec, write_spec
     from agentd.providers.builtin.chattools import in_chat, is_chat, known
     from agentd.providers.builtin.form import form_of
     from agentd.providers.builtin.material import fragments
@@ -83,7 +84,9 @@ def next_move(request: ModelRequest) -> Move:
     if any(text.startswith(SUMMED_UP) for text in material):
         return Move(LOST)  # the conversation was summed up in the middle of the task
     offered = frozenset(tool.name for tool in request.tools)
-    if is_chat(offered):
+    if speaks_of_spec(task, offered):
+        plan = write_spec(task)
+    elif is_chat(offered):
         plan = in_chat(answer_task(task, known(offered), fragments(request.messages[: start + 1])))
     elif "TaskList" in offered:
         plan = plan_tasks(task, offered)

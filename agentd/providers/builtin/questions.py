@@ -19,7 +19,7 @@ from agentd.providers.builtin.plan import Answered, Call, Plan, run_calls
 from agentd.providers.builtin.rank import Lens, Probe, Ranked, focuses, look_closer, near, shortlist, term_idfs
 from agentd.providers.builtin.repository import asks_overview, asks_recent, overview, recent_changes
 from agentd.providers.builtin.symbols import asks_where, find_symbols
-from agentd.providers.builtin.words import SYNONYM, Question, phrase_pattern, read_question, searched
+from agentd.providers.builtin.words import SYNONYM, Question, literals, phrase_pattern, read_question, searched
 
 T = TypeVar("T")
 
@@ -140,7 +140,7 @@ def _survey(question: Question, offered: frozenset[str]) -> Plan[Survey]:
 def _large_survey(question: Question) -> Plan[Survey]:
     """Where to count every match would take long: the main words alone, each until enough files have it. The files
     that have most of them are looked at for all the others. If no file does, words for the same are searched for."""
-    words = [Probe(term.plain, False, term.weight, (i,)) for i, term in enumerate(question.terms)]
+    words = [Probe(term.plain, False, term.weight, (i,), term.texts) for i, term in enumerate(question.terms)]
     first = sorted(words, key=lambda probe: -probe.weight)[:FEW]
     answers = yield from run_calls(f"Searching for {_words(question)}.", *map(_files_with, first))
     survey = Survey(first, [dict.fromkeys(paths(answered.text), 1) for answered in answers], CLOSER_IF_LARGE)
@@ -153,7 +153,9 @@ def _large_survey(question: Question) -> Plan[Survey]:
 
 
 def _files_with(probe: Probe) -> Call:
-    return Call("Grep", {"pattern": probe.pattern, "output_mode": "files_with_matches", "head_limit": ENOUGH})
+    return Call(
+        "Grep", {"pattern": probe.pattern, "output_mode": "files_with_matches", "head_limit": ENOUGH}, probe.texts
+    )
 
 
 def _words(question: Question) -> str:
@@ -162,21 +164,24 @@ def _words(question: Question) -> str:
 
 def _probes(question: Question) -> list[Probe]:
     """The words themselves first, in their order."""
-    probes = [Probe(term.searched, False, term.weight, (i,)) for i, term in enumerate(question.terms)]
+    probes = [Probe(term.searched, False, term.weight, (i,), term.texts) for i, term in enumerate(question.terms)]
     probes += [
-        Probe(searched(term.synonyms), False, term.weight * SYNONYM, (i, i))
+        Probe(searched(term.synonyms), False, term.weight * SYNONYM, (i, i), tuple(literals(term.synonyms)))
         for i, term in enumerate(question.terms)
         if term.synonyms and term.weight >= 1.0
     ]
     for first, second in question.phrases:
         one, two = question.terms[first], question.terms[second]
-        probes.append(Probe(phrase_pattern(one, two), True, 0.8 * min(one.weight, two.weight), (first, second)))
+        worth = 0.8 * min(one.weight, two.weight)
+        probes.append(Probe(phrase_pattern(one, two), True, worth, (first, second), one.texts))
     return probes
 
 
 def _count(probe: Probe) -> Call:
     options = {"-i": True} if probe.ignore_case else {}
-    return Call("Grep", {"pattern": probe.pattern, "output_mode": "count", "head_limit": MAX_FILES, **options})
+    return Call(
+        "Grep", {"pattern": probe.pattern, "output_mode": "count", "head_limit": MAX_FILES, **options}, probe.texts
+    )
 
 
 def _merge(orders: Sequence[Sequence[T]]) -> list[T]:
@@ -268,7 +273,8 @@ def _source(ranked: Ranked, answers: Sequence[Answered], hits: Sequence[Hit]) ->
 def _find_uses(sources: Sequence[Source]) -> Plan[dict[str, list[Hit]]]:
     """Where the main definitions of the best file are used; nothing for names that are everywhere."""
     names = main_names(sources[0])
-    calls = [Call("Grep", {"pattern": rf"\b{name}\b", "output_mode": "content", "head_limit": 60}) for name in names]
+    options = {"output_mode": "content", "head_limit": 60}
+    calls = [Call("Grep", {"pattern": rf"\b{name}\b", **options}, (name,)) for name in names]
     answers = yield from run_calls(f"Looking where {' and '.join(names)} is used.", *calls)
     return {name: pick_uses(name, grep_hits(each.text)) for name, each in zip(names, answers, strict=True)}
 

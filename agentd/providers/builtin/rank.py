@@ -48,12 +48,14 @@ _FACTORS = {"source": 1.0, "data": 0.5, "docs": 0.5, "test": 0.4, "vendored": 0.
 
 @attrs.frozen
 class Probe:
-    """A search for one word, its synonyms or a phrase, with what it is worth. *terms*: whose words these are."""
+    """A search for one word, its synonyms or a phrase, with what it is worth. *terms*: whose words these are; *texts*:
+    one of them is in every line that is meant."""
 
     pattern: str
     ignore_case: bool
     weight: float
     terms: tuple[int, ...]
+    texts: tuple[str, ...] = ()
 
     @property
     def is_word(self) -> bool:

@@ -10,7 +10,7 @@ DRAFT_MARK = "Draft the spec that is asked for below."  # as engine/specdraft.py
 DRAFT_ASKED = "What is asked for:\n\n"
 HOW = "- Drafted by agentd's built-in offline model: the sentences of the request, sorted. Nothing was invented."
 _NAME = re.compile(r"^name: ([\w-]+)$", re.MULTILINE)
-_FENCE = re.compile(r"^(```|~~~)[^\n]*\n.*?^\1[ \t]*$", re.MULTILINE | re.DOTALL)
+FENCE = re.compile(r"^(```|~~~)[^\n]*\n.*?^\1[ \t]*$", re.MULTILINE | re.DOTALL)
 _ITEM = re.compile(r"\s*(?:[-*•+]|\d{1,3}[.)])\s+(?:\[[ xX]\]\s+)?")
 _SENTENCE = re.compile(r"(?<=[.!?;])\s+(?=[A-Z`\"'(])")
 _ACCEPTS = re.compile(
@@ -31,27 +31,27 @@ def spec_draft(texts: Sequence[str]) -> str:
     *known, ask = texts
     asked = ask.partition(DRAFT_ASKED)[2].strip()
     named = _NAME.search(ask)
-    blocks = [found[0] for found in _FENCE.finditer(asked)]
-    goal, constraints, checks = _sorted(_FENCE.sub("\n", asked))
+    goal, constraints, checks, blocks = sentences_of(asked)
     goal = goal or constraints[:1] or checks[:1]
     told = [*checks, *_checks_of(known)] or [f"It can be seen that this is done: {_inner(goal[0])}" if goal else ""]
     parts = {
         "Goal": "\n\n".join([*goal, *blocks]),
-        "Constraints / nuances": _items(constraints),
-        "Acceptance tests": _items(told),
+        "Constraints / nuances": items(constraints),
+        "Acceptance tests": items(told),
         "Notes": HOW,
     }
     head = f"---\nname: {named[1] if named else 'draft'}\nowner: \nstatus: draft\n---\n"
     return head + "".join(f"\n# {heading}\n\n{text}\n" for heading, text in parts.items())
 
 
-def _sorted(text: str) -> tuple[list[str], list[str], list[str]]:
-    """The sentences that say what is to be done, how, and how that is seen."""
+def sentences_of(text: str) -> tuple[list[str], list[str], list[str], list[str]]:
+    """The sentences that say what is to be done, how, and how that is seen; and what stands in fences."""
+    blocks = [found[0] for found in FENCE.finditer(text)]
     goal, constraints, checks = list[str](), list[str](), list[str]()
-    for sentence in _sentences(text):
+    for sentence in _sentences(FENCE.sub("\n", text)):
         kind = checks if _ACCEPTS.search(sentence) else constraints if _CONSTRAINS.search(sentence) else goal
         kind.append(sentence)
-    return goal, constraints, checks
+    return goal, constraints, checks, blocks
 
 
 def _sentences(text: str) -> Iterator[str]:
@@ -73,5 +73,5 @@ def _inner(sentence: str) -> str:
     return sentence[:1].lower() + sentence[1:] if sentence[:2].istitle() else sentence
 
 
-def _items(texts: Sequence[str]) -> str:
+def items(texts: Sequence[str]) -> str:
     return "\n".join(f"- {text}" for text in texts if text) or "- None was named."

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from agentd.providers.builtin.cite import cite, counted
 from agentd.providers.builtin.definitions import defined_name, definition_pattern, is_import
-from agentd.providers.builtin.outputs import Hit, grep_counts, grep_hits
+from agentd.providers.builtin.outputs import Hit, grep_counts, grep_hits, is_cut
 from agentd.providers.builtin.plan import Answered, Call, Plan, run_calls
 from agentd.providers.builtin.rank import kind_of
 from agentd.providers.builtin.words import Question
@@ -41,9 +41,9 @@ def find_symbols(question: Question) -> Plan[str | None]:
 def _calls(name: str) -> tuple[Call, ...]:
     word = rf"\b{re.escape(name)}\b"
     return (
-        Call("Grep", {"pattern": definition_pattern(name), "output_mode": "content", "head_limit": 50}),
-        Call("Grep", {"pattern": word, "output_mode": "content", "head_limit": MAX_HITS}),
-        Call("Grep", {"pattern": word, "output_mode": "count", "head_limit": 0}),
+        Call("Grep", {"pattern": definition_pattern(name), "output_mode": "content", "head_limit": 50}, (name,)),
+        Call("Grep", {"pattern": word, "output_mode": "content", "head_limit": MAX_HITS}, (name,)),
+        Call("Grep", {"pattern": word, "output_mode": "count", "head_limit": 0}, (name,)),
     )
 
 
@@ -58,6 +58,7 @@ def _tell(name: str, answers: Sequence[Answered]) -> str:
     uses = [hit for hit in both if hit not in definitions]
     if uses:
         total = f"{counted(sum(counts.values()), 'line')} in {counted(len(counts), 'file')} mention it"
+        total = f"More than {total}" if is_cut(answers[2].text) else total
         best = sorted(_spread(uses), key=lambda hit: (is_import(hit.text), kind_of(hit.path) != "source"))
         parts.append("\n".join([f"{total}; uses, source first:", *map(cite, best[:MAX_USES])]))
     return "\n\n".join(parts)

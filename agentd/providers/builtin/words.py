@@ -59,6 +59,11 @@ class Term:
         """For a large tree."""
         return "|".join(literals(self.stems)) if self.stems else rf"\b{re.escape(self.word)}\b"
 
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """One of them is in every line with the word."""
+        return tuple(literals(self.stems)) or (self.word,)
+
 
 @attrs.frozen
 class Question:
