@@ -14,7 +14,7 @@ import pytest
 
 from agentd.wire.jsonschema import compile_schema
 from agentd.wire.messages import Headers, Request, Response
-from agentd.wire.openapi.document import Description, Operation, Parameter, make_document
+from agentd.wire.openapi.document import Description, Operation, Parameter, below, make_document
 from agentd.wire.openapi.mounts import docs_mounts
 from agentd.wire.openapi.schemas import Schemas
 from agentd.wire.routing import Routes, respond
@@ -245,3 +245,23 @@ async def test_ids_of_the_page_are_unique() -> None:
     page, _, _ = await read_page()
     assert len(page.ids) == len(set(page.ids))
     assert all(re.fullmatch(r"[\w-]+", each) for each in page.ids)
+
+
+def test_parts_of_a_face_are_where_they_are_mounted() -> None:
+    """A route of a part's own place has no slash behind it."""
+    part = Routes()
+    part.get("/")(aside)
+    part.get("/trees/{number}")(read_tree)
+    assert [each.pattern for each in below("/wood", part)] == ["/wood", "/wood/trees/{number}"]
+
+
+def test_a_body_that_may_come_as_a_form_is_told_as_both() -> None:
+    said = Operation("Plant", {200: "It.", 400: "Bad."}, "Trees", {"type": "object"}, form={"required": ["file"]})
+    part = Routes()
+    part.post("/trees")(plant)
+    document = make_document(attrs.evolve(ABOUT, operations={"POST /trees": said}), part)
+    content = document["paths"]["/trees"]["post"]["requestBody"]["content"]
+    assert content == {
+        "application/json": {"schema": {"type": "object"}},
+        "multipart/form-data": {"schema": {"required": ["file"]}},
+    }
