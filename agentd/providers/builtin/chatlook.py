@@ -23,7 +23,7 @@ MOST_SEARCHES = 24  # for one move
 MOST_HITS = 300  # of one search
 MOST_FILES = 10  # that are read for one move
 MOST_PAGES = 3  # of a file, those that have most of what was searched for
-WHOLE_LINES = 2000  # of a file about which nothing is known
+WHOLE_LINES = 4000  # of what is looked into without knowing where: a file, or the files of a directory
 LISTED = 80  # files of a directory that are told one by one
 NO_FILES = "The workspace has no files."  # as tools/chat/glance.py says it; a test holds the two together
 _GLOB = re.compile(r"\*\*/|\*\*|.", re.DOTALL)
@@ -85,11 +85,17 @@ class Look:
     def _rest(self, calls: Sequence[Call]) -> Iterator[Call]:
         """The next pages of files that are looked into without knowing where."""
         hits = self._pages()
-        for path in dict.fromkeys(call.input.get("path", ".") for call in calls if call.name == "Grep"):
-            last = max(self._lines.get(path, ()), default=WHOLE_LINES)
-            read = self._reads.get((path, last - PAGE_LINES + 1, last))
-            if path not in hits and read is not None and last < WHOLE_LINES and is_cut(read.text):
-                yield _page(path, last + 1, last + PAGE_LINES)
+        wholes = [self._below(call)[:MOST_FILES] for call in calls if call.name == "Grep"]
+        most = {path: WHOLE_LINES // len(files) for files in wholes for path in files if path not in hits}
+        for path in most:
+            if 0 < (after := self._goes_on(path)) <= most[path]:
+                yield _page(path, after, after + PAGE_LINES - 1)
+
+    def _goes_on(self, path: str) -> int:
+        """The line behind what was read of a file; 0 if there is none."""
+        last = max(self._lines.get(path, ()), default=0)
+        read = self._reads.get((path, last - PAGE_LINES + 1, last))
+        return last + 1 if read is not None and is_cut(read.text) else 0
 
     def _take(self, answered: Answered) -> None:
         asked = answered.call.input
@@ -161,7 +167,9 @@ class Look:
         found = [hit for hit in self._seen(call, files) if matches(hit.text)]
         told = _grep_lines(found, call.input.get("output_mode"))
         most = call.input.get("head_limit") or len(told)
-        unseen = any(text in self._cut for text in call.holds) or len(files) > MOST_FILES
+        unseen = (
+            any(text in self._cut for text in call.holds) or len(files) > MOST_FILES or any(map(self._goes_on, files))
+        )
         note = ["[there are more]"] if unseen or len(told) > most else []
         return Answered(call, "\n".join([*told[:most], *note]) or "No matches found", ok=True)
 

@@ -21,7 +21,7 @@ _HEADING = re.compile(r"^ {0,3}#{1,6}\s+(?P<name>[^\n]*)$", re.MULTILINE)
 _ANNOUNCED = re.compile(
     r"\W*(?:please\s+)?(?:(?:can|could) you\s+)?(?:write|draft|make|create|prepare|update|extend|change)\s+"
     r"(?:(?:me|us)\s+)?(?:an?|the|this|our)\s+(?:new\s+|short\s+)?spec(?:ification)?\b"
-    r"(?:\s+(?:for|about|that|which|to|so|of|with|says?|saying|where)\b)*\s*[:,.-]?\s*",
+    r"(?:\s+(?:for|about|that|which|to|so|of|with|says?|saying|where|this|the following)\b)*\s*[:,.-]?\s*",
     re.IGNORECASE,
 )
 _PARTS = (("Goal", r"goal"), ("Constraints / nuances", r".*constraint"), ("Acceptance tests", r".*acceptance"))
