@@ -131,6 +131,16 @@ async def test_what_a_file_or_a_directory_defines_is_told(chat: Chat, tell: Tell
     assert "parcel/long.py:903" in directory.answer
 
 
+async def test_what_changed_last_is_told_without_a_command(chat: Chat, tell: Tell) -> None:
+    log = chat.root / ".git/logs/HEAD"
+    log.parent.mkdir(exist_ok=True)
+    log.write_text(f"{'0' * 40} {'1' * 40} A <a@b> 1700000000 +0000\tcommit: Weigh envelopes\n")
+    talk = await tell("What changed recently?", chat)
+    assert "1111111111 2023-11-14 `Weigh envelopes`" in talk.answer
+    assert "?? parcel/" in talk.answer
+    assert "shell" not in chat.made
+
+
 async def test_a_directory_that_is_elsewhere_is_named(chat: Chat, tell: Tell) -> None:
     talk = await tell("List all the functions in src/network.py", chat)
     assert "There is `parcel/network.py`" in talk.answer

@@ -21,7 +21,9 @@ KNOWN = {
     "LS": "repo_tree",
     "Write": "apply_patch",
     "Edit": "apply_patch",
+    "git_status": "git_status",
 }
+CHANGING = frozenset({"Bash", "Write", "Edit"})
 
 
 def is_chat(offered: frozenset[str]) -> bool:
@@ -46,7 +48,9 @@ def in_chat(plan: Plan[Move]) -> Plan[Move]:
                     answered.append(look.answer(call))
                     continue
                 answered.append((yield from _CARRY_OUT.get(call.name, _refuse)(text, call)))
-                look, text = Look(), ""  # what it was may have changed
+                text = ""
+            if any(call.name in CHANGING for call in move.calls):
+                look = Look()  # what was seen may be no more
             move = plan.send(answered)
     except StopIteration as end:
         last: Move = end.value
@@ -135,6 +139,7 @@ def _diff(path: str, old: str | None, new: str) -> str:
 
 _CARRY_OUT: dict[str, Callable[[str, Call], Plan[Answered]]] = {
     "Bash": _bash,
+    "git_status": lambda text, call: _once(text, "git_status", {}),
     "Write": _write,
     "Edit": _edit,
 }

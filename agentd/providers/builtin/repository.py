@@ -50,14 +50,16 @@ class Commit:
 
 
 def recent_changes(offered: frozenset[str]) -> Plan[str]:
-    """From git's own record, the change log, and the times of files; which of them, is said."""
-    if "Bash" in offered:
+    """From git's own record, the change log, and the times of files; which of them, is said. Where git can be asked
+    what is not committed yet, a command takes a person's leave: no other is run."""
+    status = "git_status" in offered
+    if "Bash" in offered and not status:
         return (yield from _git_log())
     log, news, files = yield from run_calls(
         "Looking at what changed last.",
         Call("Read", {"file_path": REFLOG}),
         Call("Glob", {"pattern": "**/{CHANGELOG,CHANGES,NEWS,HISTORY,RELEASES}*"}),
-        Call("Glob", {"pattern": "**/*"}),
+        Call("git_status", {}) if status else Call("Glob", {"pattern": "**/*"}),
     )
     text, reads = yield from _more(log, paths(news.text)[:1] if news.ok else [])
     commits = commits_of(text)
@@ -65,6 +67,9 @@ def recent_changes(offered: frozenset[str]) -> Plan[str]:
         [_commits(commits)] if commits else ["I cannot see the commits: git's own record of them is not readable here."]
     )
     parts += [_headlines(read) for read in reads if read.ok]
+    if status:
+        said = f"What is not committed yet, as git_status tells it:\n{files.text.strip()}"
+        return "\n\n".join([*parts, said, "For what each commit changed, say: run the command `git log --stat -n 5`."])
     if files.ok and paths(files.text):
         newest = [f"- {path}" for path in paths(files.text)[:MAX_FILES]]
         parts.append("\n".join(["Files by the time they were last changed on this disk, newest first:", *newest]))
