@@ -402,6 +402,7 @@ def test_all(pytest: list[str]) -> None:
     began = time.monotonic()
     waiting = [f"tests/{name}" for name in WAITING]
     say(f"pytest, beside it {', '.join(waiting)}")
+    pytest = [*pytest, "--durations=15"]
     with tempfile.TemporaryFile() as told:
         with subprocess.Popen([*pytest, *waiting], cwd=ROOT, stdout=told, stderr=subprocess.STDOUT) as beside:
             rest = subprocess.run([*pytest, *(f"--ignore={path}" for path in waiting)], cwd=ROOT).returncode

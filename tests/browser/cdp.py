@@ -189,19 +189,25 @@ class Page:
 
     async def click(self, selector: str, text: str = "") -> None:
         """The middle of the first visible element that fits and has *text* in it, with a mouse."""
-        await self.shows(selector, text)
-        box = await self.evaluate(
+        box = None
+        while box is None:  # what was there a moment ago may just be drawn anew
+            await self.shows(selector, text)
+            box = await self._middle(selector, text)
+        x, y = map(math.floor, box)
+        for kind in ("mousePressed", "mouseReleased"):
+            await self.command("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
+
+    async def _middle(self, selector: str, text: str) -> Any:
+        return await self.evaluate(
             f"""(() => {{
             const found = [...document.querySelectorAll({json.dumps(selector)})].find(each => each.checkVisibility()
                 && (each.textContent + (each.value || '')).includes({json.dumps(text)}));
+            if (!found) return null;
             found.scrollIntoView({{block: "nearest"}});
             const box = found.getBoundingClientRect();
             return [box.x + box.width / 2, box.y + box.height / 2];
         }})()"""
         )
-        x, y = map(math.floor, box)
-        for kind in ("mousePressed", "mouseReleased"):
-            await self.command("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
 
     async def type(self, text: str) -> None:
         """Into what has the focus."""
