@@ -44,10 +44,11 @@ async def serving(root: Path) -> AsyncIterator[Api]:
 async def kill_executor(api: Api, chat: str) -> None:
     seat = api.chats.base.sessions.seat(api.directory(chat).id)
     assert seat is not None
-    assert seat.launched is not None
-    os.kill(seat.launched.pid, 9)
+    launched = seat.launched
+    assert launched is not None
+    os.kill(launched.pid, 9)
     with trio.fail_after(10):
-        while seat.state != "absent":  # noqa: ASYNC110  # it has no event
+        while seat.launched is launched:  # noqa: ASYNC110  # it has no event
             await trio.sleep(0.01)
 
 

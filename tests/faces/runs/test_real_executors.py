@@ -44,10 +44,11 @@ async def serving(root: Path, spec: str) -> AsyncIterator[Server]:
 async def kill_executor(server: Server, run: str) -> None:
     seat = server.base.sessions.seat((await server.tail(run)).session.id)
     assert seat is not None
-    assert seat.launched is not None
-    os.kill(seat.launched.pid, 9)
+    launched = seat.launched
+    assert launched is not None
+    os.kill(launched.pid, 9)
     with trio.fail_after(10):
-        while seat.state != "absent":  # noqa: ASYNC110  # it has no event
+        while seat.launched is launched:  # noqa: ASYNC110  # it has no event
             await trio.sleep(0.01)
 
 
