@@ -20,7 +20,7 @@ import pytest
 from tests.daemon.worktree_repos import make_repository
 from tests.e2e.listening import listening
 
-SECONDS = int(os.environ.get("AGENTD_FUZZ", "12"))
+SECONDS = int(os.environ.get("AGENTD_FUZZ", "8"))
 CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
 KEY = "the-key"
 MODELS = {"MODEL_ALIASES": "sonnet=builtin,gpt-5=builtin"}
