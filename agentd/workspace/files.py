@@ -45,7 +45,7 @@ def missing(path: Path, workspace: Path) -> ToolFailed:
 @contextlib.contextmanager
 def open_for_reading(path: Path, workspace: Path) -> Iterator[BinaryIO]:
     """The regular file at *path*, unbuffered. Raises ToolFailed, saying what is there instead, if anything."""
-    with _told(path, workspace), _parent(path, workspace) as directory:
+    with _told(path, workspace), parent_of(path, workspace) as directory:
         descriptor = os.open("." if path == workspace else path.name, _READ, dir_fd=directory)
         try:
             mode = os.fstat(descriptor).st_mode
@@ -72,7 +72,7 @@ def replace(path: Path, workspace: Path, data: bytes, version: os.stat_result | 
     """Write *data* to *path* in one step: a reader sees the old file or the new one. Mode and owner stay as they were;
     missing directories are made. Whether there was a file. Raises ToolFailed, also if the file is no longer the
     *version* that was read; then nothing has changed."""
-    with _told(path, workspace), _parent(path, workspace, create=True) as directory:
+    with _told(path, workspace), parent_of(path, workspace, create=True) as directory:
         old = _stat(path, workspace, directory)
         if version is not None and (old is None or _identity(old) != _identity(version)):
             raise ToolFailed(f"{shown(path, workspace)} was changed by somebody else meanwhile; read it again")
@@ -126,9 +126,10 @@ def _dress_like(descriptor: int, old: os.stat_result) -> None:
 
 
 @contextlib.contextmanager
-def _parent(path: Path, workspace: Path, *, create: bool = False) -> Iterator[int]:
-    """A descriptor of the directory that *path* is in; of the workspace for the workspace itself."""
-    top = workspace if path.is_relative_to(workspace) else Path(path.root)
+def parent_of(path: Path, workspace: Path | None = None, *, create: bool = False) -> Iterator[int]:
+    """A descriptor of the directory that *path*, absolute, is in; of the workspace for the workspace itself. No link on
+    the way is followed, from the workspace on if *path* is in it."""
+    top = workspace if workspace is not None and path.is_relative_to(workspace) else Path(path.anchor)
     parts = path.relative_to(top).parts
     directory = os.open(top, _DIRECTORY)
     try:

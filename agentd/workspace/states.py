@@ -18,7 +18,8 @@ from typing import Literal
 
 import attrs
 
-_DIRECTORY = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+from agentd.workspace.files import parent_of
+
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _NOBODY_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
@@ -62,7 +63,7 @@ class Content:
 def look(path: Path) -> State:
     """Raises OSError."""
     try:
-        with _parent(path) as directory:
+        with parent_of(path) as directory:
             return _state(os.stat(path.name, dir_fd=directory, follow_symlinks=False))
     except OSError as exc:
         if exc.errno in _NOBODY_THERE:
@@ -76,7 +77,7 @@ def read(path: Path, largest: int) -> tuple[State, bytes | None]:
     state = look(path)
     if state.kind not in ("file", "link") or state.size > largest:
         return state, None
-    with _parent(path) as directory:
+    with parent_of(path) as directory:
         if state.kind == "link":
             return state, os.fsencode(os.readlink(path.name, dir_fd=directory))
         descriptor = os.open(path.name, _READ, dir_fd=directory)
@@ -91,7 +92,7 @@ def read(path: Path, largest: int) -> tuple[State, bytes | None]:
 def put(path: Path, content: Content, seen: State) -> None:
     """Make *path* hold *content*; directories on the way are made, and empty ones in its place removed. Raises OSError;
     then *path* is as it was."""
-    with _parent(path, create=True) as directory:
+    with parent_of(path, create=True) as directory:
         _check(path.name, directory, seen)
         temporary = _temporary(path)
         with contextlib.suppress(FileNotFoundError):  # of a process that was killed here
@@ -110,14 +111,14 @@ def put(path: Path, content: Content, seen: State) -> None:
 
 def remove(path: Path, seen: State) -> None:
     """Raises OSError."""
-    with _parent(path) as directory:
+    with parent_of(path) as directory:
         _check(path.name, directory, seen)
         os.unlink(path.name, dir_fd=directory)
 
 
 def tidy(path: Path) -> None:
     """Remove what a process that was killed in put() has left beside *path*. Raises OSError."""
-    with contextlib.suppress(FileNotFoundError, NotADirectoryError), _parent(path) as directory:
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError), parent_of(path) as directory:
         os.unlink(_temporary(path), dir_fd=directory)
 
 
@@ -202,20 +203,3 @@ def _listed(name: str, directory: int) -> Iterator[tuple[int, list[str]]]:
         yield descriptor, os.listdir(descriptor)  # noqa: PTH208  # of a descriptor
     finally:
         os.close(descriptor)
-
-
-@contextlib.contextmanager
-def _parent(path: Path, *, create: bool = False) -> Iterator[int]:
-    """A descriptor of the directory that *path*, absolute, is in."""
-    directory = os.open(path.anchor, _DIRECTORY)
-    try:
-        for part in path.parts[1:-1]:
-            if create:
-                with contextlib.suppress(FileExistsError):
-                    os.mkdir(part, dir_fd=directory)
-            inner = os.open(part, _DIRECTORY, dir_fd=directory)
-            os.close(directory)
-            directory = inner
-        yield directory
-    finally:
-        os.close(directory)
