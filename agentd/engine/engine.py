@@ -400,12 +400,12 @@ class Engine:
             session, job = self._backlog[0]
             try:
                 await self.sessions.open(session)
+                spec = read_spec(await trio.to_thread.run_sync(secrets.revealed, session.dir, job.id, job.spec))
             except BaseException:
                 self._slot_taken = False
                 raise
             self._backlog.popleft()
-            spec = await trio.to_thread.run_sync(secrets.revealed, session.dir, job.id, job.spec)
-            self._start(session, job, read_spec(spec))
+            self._start(session, job, spec)
 
     def _asks_of(self, session: Session) -> Asks:
         return self._asks.setdefault(session.id, Asks(session))

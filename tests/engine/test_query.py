@@ -26,7 +26,7 @@ from agentd.domain import (
 from agentd.engine.asks import Settlement
 from agentd.engine.engine import Engine
 from agentd.engine.session import Session
-from agentd.errors import JobNotFound
+from agentd.errors import JobNotFound, StoreFailed
 from agentd.providers.scripted import ScriptedProvider, call, reply
 from agentd.store import secrets
 from agentd.store.fold import AskView, JobView
@@ -413,3 +413,20 @@ async def test_file_tools_do_not_reach_what_is_ours(workshop: Workshop) -> None:
     workshop.says(reply(call("Read", file_path=str(workshop.home.root / "root.ndjson"))), "I see.")
     _, records = await workshop.do(mode=Mode.QUERY)
     assert "off limits" in only(records, "tool.finished")[0]["content"][0]["text"]
+
+
+async def test_a_job_whose_secrets_cannot_be_read_stays_in_line_and_holds_up_no_other(workshop: Workshop) -> None:
+    workshop.says("One.", "Two.")
+    async with workshop.open() as engine:
+        accepted = await engine.accept(query(env={"A": "s3cret"}))
+        await ended(accepted.session, accepted.job)
+        session = accepted.session
+        whole = session.dir.secrets_path.read_bytes()
+        session.dir.secrets_path.write_bytes(b"{")
+        engine._backlog.append((session, accepted.job))
+        with pytest.raises(StoreFailed, match="secrets are damaged"):
+            await engine._start_next()
+        assert engine.is_free
+        assert len(engine._backlog) == 1
+        session.dir.secrets_path.write_bytes(whole)
+        engine._backlog.clear()
