@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -61,7 +62,7 @@ def check_characters(text: str) -> None:
                 raise Unreadable(f"it has a character in it that cannot be seen: U+{ord(char):04X}")
 
 
-class Words:
+class Words(ABC):
     """Reads words at a place in a text. What reads commands (shellsyntax.py) is built on it, and reads those that
     stand inside words."""
 
@@ -71,13 +72,13 @@ class Words:
         self.assigned: list[str] = []  # by ${name:=value}
         self.waiting = False  # a here-document has been announced: the next newline matters
 
+    @abstractmethod
     def substitution(self) -> None:
         """Read the commands from here to the parenthesis that closes, and go behind it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def script(self, text: str) -> None:
         """Read *text*, which was inside backquotes."""
-        raise NotImplementedError
 
     def next_is(self, text: str) -> bool:
         return self.text.startswith(text, self.at)

@@ -48,7 +48,7 @@ def index(home: Home) -> Iterator[SessionIndex]:
 
 
 def create(home: Home, face: str = "run", name: str = "a session") -> SessionDir:
-    return home.create_session(face, Path("/work/place"), name)
+    return home.create_session(face, Path("/the/place"), name)
 
 
 def append(session: SessionDir, *entries: Entry) -> None:
