@@ -7,8 +7,11 @@ always present unless marked `?`; sizes are bytes, durations milliseconds, times
     session.changed   name?, status?, workspace?, permission_mode?, permissions?: what is new ({"always": [tool names]})
     job.created       spec (JobSpec as JSON; what is secret in it is in secrets.json), key, payload (SHA-256 hex or
                       null), dialect (int)
-    job.started       model, resolved_model, provider, tools, mcp_servers, permission_mode, containment, sandbox,
-                      history? (jobs that the session had before), cwd?
+    job.started       model, resolved_model, provider, tools, mcp_servers ([{name, type, status (connected, failed),
+                      error (or null), tool_count}]), permission_mode, containment, sandbox (off, or the level in force:
+                      bwrap, unshare+landlock, landlock, none), history? (jobs that the session had before), cwd?,
+                      commands? ([{name, path, source, description}]), agents? ([name]), skills? ([name]), plugins?
+                      ([name]), plugin_errors? ([{name, error}])
     phase             name, index, count, percent, title?, details?
                       plan, planned (count: tasks), task (index of count begins), task.done, prescan, compact
                       of a run of a spec: spec (details: path, created, bytes), context (agents_md, tree, symbols),
@@ -128,6 +131,8 @@ class ToolClass(StrEnum):
     EXEC = "exec"
     NET = "net"
     AGENT = "agent"  # a conversation of its own, with a model whose calls are decided one by one, or with a person
+    MCP = "mcp"  # of an MCP server: what it does is that server's business
+    MCP_READ = "mcp_read"  # of an MCP server that says of it that it changes nothing
 
 
 # --- Messages -----------------------------------------------------------------------------------------------------
@@ -268,6 +273,7 @@ class ToolPolicy:
     permission_mode: PermissionMode = PermissionMode.DEFAULT
     rules: Rules = Rules()
     ask_seconds: float | None = 600.0  # an ask that is open for longer is refused; None: never; 0: nobody is there
+    prompt_tool: str | None = None  # of an MCP server, that is called where a person would be asked for permission
 
 
 @attrs.frozen
@@ -302,6 +308,53 @@ class Hook:
     timeout: float = 30.0  # seconds
     headers: Mapping[str, str] = attrs.field(factory=dict, repr=False)
     matcher: str | None = None
+
+
+@attrs.frozen
+class McpServer:
+    """How an MCP server is reached: the program *command*, or *url*. What it consists of may have keys in it, so all of
+    it is a secret. *problem*: why it is not even tried. Times are seconds; None: the default."""
+
+    transport: Literal["stdio", "http", "sse"] = "stdio"
+    command: str | None = None
+    args: tuple[str, ...] = attrs.field(default=(), repr=False)
+    env: Mapping[str, str] = attrs.field(factory=dict, repr=False)
+    url: str | None = attrs.field(default=None, repr=False)
+    headers: Mapping[str, str] = attrs.field(factory=dict, repr=False)
+    connect_seconds: float | None = None
+    call_seconds: float | None = None
+    problem: str = ""
+
+
+@attrs.frozen
+class Agent:
+    """A subagent that Task can start. *prompt*: its system prompt; *tools*: of its parent's, None for all of them;
+    *model*: None for its parent's."""
+
+    description: str
+    prompt: str
+    tools: tuple[str, ...] | None = None
+    model: str | None = None
+
+
+@attrs.frozen
+class Plugin:
+    """A directory of commands, agents, skills, hooks and MCP servers. *enabled*: no: it is left out, wherever named."""
+
+    name: str
+    path: str | None = None
+    enabled: bool = True
+
+
+@attrs.frozen
+class Sandbox:
+    """What commands, stdio MCP servers and file tools may touch beside the workspace and the job's directories.
+    *hosts*: where the network is allowed, only these: `name`, `*.name`, each with or without `:port`; empty: all."""
+
+    enabled: bool = True
+    paths: tuple[str, ...] = ()
+    network: bool = False
+    hosts: tuple[str, ...] = ()
 
 
 @attrs.frozen
@@ -376,6 +429,13 @@ class JobSpec:
     env: Mapping[str, str] = attrs.field(factory=dict, repr=False)  # of commands; a secret, as headers of hooks are
     directories: tuple[str, ...] = ()  # beside the workspace, in which edits are as free as there
     hooks: Mapping[str, Hook] = attrs.field(factory=dict)  # by event: PreToolUse …
+    # MCP servers, laid over those of the site; None: these alone; empty: none at all. A secret.
+    servers: Mapping[str, McpServer] | None = None
+    agents: Mapping[str, Agent] = attrs.field(factory=dict)  # for Task, by name
+    plugins: tuple[Plugin, ...] = ()  # laid over those of the site, by name
+    sources: tuple[Literal["project", "user"], ...] = ()  # whose settings, memory, skills, agents and servers are read
+    output_style: str | None = None  # the name of a file of these sources
+    sandbox: Sandbox | None = None  # None: as the site has it
     output: OutputFormat | None = None
     checkpoints: bool = False  # keep what files were before the job touched them
     thinking_tokens: int | None = None  # a hint to the service
@@ -415,6 +475,20 @@ class Entry:
 
 
 @attrs.frozen
+class Site:
+    """What whoever runs this machine has set for every job on it. *sandbox*: how it is where a job does not say:
+    off, best-effort (the best level that works here) or require (commands are refused where none does)."""
+
+    servers: Mapping[str, McpServer] = attrs.field(factory=dict)
+    connect_seconds: float = 5.0  # for an MCP server to be there
+    plugins: tuple[Plugin, ...] = ()
+    plugin_hooks: bool = False  # whether programs that plugins name as hooks are run
+    sandbox: Literal["off", "best-effort", "require"] = "off"
+    offline: bool = False  # nothing but loopback and *reachable* may be contacted
+    reachable: tuple[str, ...] = ()  # host:port of what is configured
+
+
+@attrs.frozen
 class Hello:
     """What an executor is told in one line on its standard input. All that is secret goes here: argv and environment
     of a process can be read by others. Paths are absolute, and the same on both sides."""
@@ -429,6 +503,7 @@ class Hello:
     url_policy: str = "local"  # of hooks, images and pages: agent API contract, 12.5
     hook_secret: str = attrs.field(default="", repr=False)  # by which deliveries are signed
     providers: Mapping[str, Any] = attrs.field(factory=dict, repr=False)  # a providers.settings.Catalog, with its keys
+    site: Site = Site()
 
 
 @attrs.frozen

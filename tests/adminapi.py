@@ -137,7 +137,6 @@ class FakeSeats:
             workspace=workspace,
             registry=Models([self.model]),
             tools={tool.name: tool for tool in TOOLS},
-            containment="group",
             off_limits=(),
             state=ToolState(workspace),
             read_only=False,

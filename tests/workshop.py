@@ -19,6 +19,7 @@ from agentd.providers.policy import Policy
 from agentd.providers.protocol import Provider
 from agentd.providers.registry import Registry
 from agentd.providers.scripted import Reply, ScriptedProvider
+from agentd.sandbox.contain import GROUP, Containment
 from agentd.store.fold import JobView
 from agentd.store.home import Home
 from agentd.tools.base import Tool, ToolContext, ToolOutcome, ToolState
@@ -83,6 +84,7 @@ class Workshop:
     git: bool = False  # whether the workspace is a repository: then its changes are looked at
     policy: Policy = attrs.field(factory=Policy)
     symbols: Symbols | None = None
+    confine: Containment = GROUP
 
     def says(self, *replies: Reply | str) -> None:
         """The model's next replies."""
@@ -96,13 +98,13 @@ class Workshop:
             workspace=self.workspace,
             registry=registry,
             tools=tools,
-            containment="group",
             off_limits=(self.home.root,),
             state=ToolState(self.workspace),
             read_only=self.read_only,
             snapshots=Snapshots(self.workspace, self.home.root / "objects") if self.git else None,
             policy=self.policy,
             symbols=self.symbols,
+            confine=self.confine,
         )
         async with trio.open_nursery() as nursery:
             sessions = Sessions(self.home, nursery)

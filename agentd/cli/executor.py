@@ -20,7 +20,7 @@ import trio
 from agentd.cli.apidocs import face_docs
 from agentd.config import Option, Settings, data_dir, read_settings
 from agentd.daemon.logs import configure_plain
-from agentd.domain import Hello, Models
+from agentd.domain import Hello, Models, Site
 from agentd.engine.engine import open_engine
 from agentd.engine.job import Bench
 from agentd.engine.session import Session, Sessions
@@ -242,6 +242,7 @@ async def serve_supervised(settings: Settings, hello: Hello, containment: Contai
                 home=directory.path.parent.parent,
                 url_policy=UrlPolicy(hello.url_policy),
                 hook_secret=hello.hook_secret,
+                site=hello.site,
             ) as bench,
             open_engine(bench, sessions) as engine,
         ):
@@ -251,7 +252,7 @@ async def serve_supervised(settings: Settings, hello: Hello, containment: Contai
             mounts = [_renewing(mount, lease, hello.token) for mount in (inside.mount(), public.mount())]
             async with serving(listeners, mounts):
                 address = settings.text("advertise") or listeners[0].address
-                sys.stdout.buffer.write(ready_line(hello, address, bench.containment))
+                sys.stdout.buffer.write(ready_line(hello, address, bench.confine.level))
                 sys.stdout.buffer.flush()
                 await _wait_for_the_first(watch_leash, _wait_for_signal, inside.stop.wait, lease.watch)
                 if lease.left <= 0:
@@ -314,6 +315,7 @@ async def open_bench(
     home: Path | None = None,
     url_policy: UrlPolicy = UrlPolicy.LOCAL,
     hook_secret: str = "",
+    site: Site = Site(),
 ) -> AsyncIterator[Bench]:
     """What jobs work with here. What is None is found out; *home* is the user's data directory, which no tool may see.
     Raises InvalidRequest for an alias or a role that leads nowhere."""
@@ -321,7 +323,7 @@ async def open_bench(
         containment = await probe()
     if is_repository is None:
         is_repository = await repository_root(workspace) is not None
-    tools: dict[str, Tool] = {tool.name: tool for tool in built_in(containment, url_policy)}
+    tools: dict[str, Tool] = {tool.name: tool for tool in built_in(url_policy)}
     defaults = Models(code=settings.text("default-code-model"), scan=settings.text("default-scan-model"))
     off_limits = _off_limits(workspace, {state_dir, home or data_dir(None, os.environ), *map(Path, catalog.files)})
     symbols = Symbols(workspace, cache_dir / "symbols", off_limits=off_limits)
@@ -330,7 +332,6 @@ async def open_bench(
             workspace=workspace,
             registry=make_registry(catalog, providers, aliases=settings.aliases("model-alias"), roles=defaults),
             tools=tools,
-            containment=containment.level,
             confine=containment,
             off_limits=off_limits,
             state=ToolState(workspace),
@@ -339,6 +340,7 @@ async def open_bench(
             symbols=symbols,
             url_policy=url_policy,
             hook_secret=hook_secret,
+            site=site,
         )
     with trio.move_on_after(KEEP_SECONDS, shield=True):
         await symbols.aclose()

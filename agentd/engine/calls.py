@@ -25,8 +25,9 @@ from agentd.tools.base import Tool, ToolContext, ToolOutcome, ToolState
 from agentd.workspace.symbols.query import Symbols
 
 TOOL_SECONDS = 60.0
-OWN_TIME = frozenset({ToolClass.EXEC, ToolClass.AGENT})  # classes of tools that keep their own time
-ACTS = frozenset({ToolClass.EDIT, ToolClass.EXEC})  # classes of tools that do something to the world
+# Classes of tools that keep their own time.
+OWN_TIME = frozenset({ToolClass.EXEC, ToolClass.AGENT, ToolClass.MCP, ToolClass.MCP_READ})
+ACTS = frozenset({ToolClass.EDIT, ToolClass.EXEC, ToolClass.MCP})  # classes of tools that do something to the world
 READS_AT_ONCE = 8
 
 
@@ -45,7 +46,7 @@ class Surroundings:
     checkpoints: Checkpoints | None = None  # None: what files were is not kept
     confine: Containment = GROUP  # how commands are kept together
     symbols: Symbols | None = None
-    anywhere: bool = False  # whether file tools reach what is outside of the workspace
+    beside: tuple[Path, ...] | None = ()  # what file tools reach beside the workspace; None: all there is
     acted: list[str] = attrs.field(factory=list)  # names of the tools that did something to the world, call by call
 
 
@@ -239,7 +240,8 @@ class Calls:
             around.background,
             around.symbols,
             call.id,
-            around.anywhere,
+            around.beside,
+            around.confine,
         )
 
     async def _outcome(self, tool: Tool, call: ToolUse, context: ToolContext) -> ToolOutcome:

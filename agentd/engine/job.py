@@ -12,7 +12,7 @@ import attrs
 import trio
 
 from agentd.config import PASS_ENV, tool_environment
-from agentd.domain import Entry, Image, JobSpec, JobState, Mode, Text, block_to_json
+from agentd.domain import Entry, Image, JobSpec, JobState, Mode, Site, Text, block_to_json
 from agentd.engine import context, images
 from agentd.engine.asks import Asks
 from agentd.engine.branch import Branch
@@ -53,7 +53,6 @@ class Bench:
     workspace: Path
     registry: Registry
     tools: Mapping[str, Tool]
-    containment: str  # the level in force for commands
     off_limits: tuple[Path, ...]
     state: ToolState
     read_only: bool  # jobs of modes that write fail at once
@@ -62,7 +61,8 @@ class Bench:
     url_policy: UrlPolicy = UrlPolicy.LOCAL  # of hooks and images
     hook_secret: str = attrs.field(default="", repr=False)  # by which deliveries are signed; empty: they are not
     symbols: Symbols | None = None  # what the workspace defines
-    confine: Containment = GROUP  # how commands that are no tool's are kept together
+    confine: Containment = GROUP  # how commands are kept together
+    site: Site = Site()
 
 
 @attrs.define
@@ -268,7 +268,7 @@ class JobRun:
             checkpoints=self._checkpoints,
             confine=bench.confine,
             symbols=bench.symbols,
-            anywhere=spec.mode is Mode.QUERY,
+            beside=None if spec.mode is Mode.QUERY else (),
         )
         budget = Budget(spec.limits, self.job.turns, self.job.cost)
         return Work(self._branch, spec, callers, bench.tools, around, self.asks, self._changes, budget)
@@ -319,7 +319,7 @@ class JobRun:
             tools=list(tools),
             mcp_servers=[],
             permission_mode=self.spec.tools.permission_mode,
-            containment=self.bench.containment,
+            containment=self.bench.confine.level,
             sandbox="off",
             history=len(self.session.state.imported_jobs) + len(self.session.state.jobs) - 1,
             cwd=str(self.bench.workspace),

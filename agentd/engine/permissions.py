@@ -18,6 +18,8 @@ ALLOW_FLAGS = {
     ToolClass.EDIT: "--permission-mode acceptEdits (edits) or bypassPermissions (everything)",
     ToolClass.EXEC: "--permission-mode bypassPermissions",
     ToolClass.NET: "--permission-mode bypassPermissions",
+    ToolClass.MCP: "--permission-mode bypassPermissions",
+    ToolClass.MCP_READ: "--permission-mode bypassPermissions",
 }
 Opinion = Literal["allow", "ask"] | None  # of a hook
 
@@ -42,6 +44,8 @@ _BY_MODE = {
         **_FREE,
         ToolClass.EDIT: Verdict.REFUSE,
         ToolClass.EXEC: Verdict.REFUSE,
+        ToolClass.MCP: Verdict.REFUSE,
+        ToolClass.MCP_READ: Verdict.RUN,
     },
     PermissionMode.BYPASS: dict.fromkeys(ToolClass, Verdict.RUN),
 }

@@ -1,6 +1,7 @@
 """What is secret in a job's spec: it is in secrets.json, for the owner only, and not in the log. DESIGN, Storage.
 
-Secret are the values of `env`, the headers of `hooks`, and what a face puts below `face.secret`.
+Secret are the values of `env`, the headers of `hooks`, how MCP `servers` are reached, and what a face puts below
+`face.secret`.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ def conceal(spec: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     secret = {
         "env": dict(spec.get("env", {})),
         "hooks": {event: hook["headers"] for event, hook in hooks.items() if hook.get("headers")},
+        "servers": dict(spec.get("servers") or {}),
         "face": face.pop("secret", {}),
     }
     shown = {
@@ -26,6 +28,8 @@ def conceal(spec: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         "hooks": {event: {**hook, "headers": dict.fromkeys(hook["headers"], HIDDEN)} for event, hook in hooks.items()},
         "face": face,
     }
+    if secret["servers"]:  # the log has how they are reached, but not where
+        shown["servers"] = {name: {"transport": server["transport"]} for name, server in secret["servers"].items()}
     return {**spec, **shown}, {name: value for name, value in secret.items() if value}
 
 
@@ -37,6 +41,7 @@ def reveal(spec: Mapping[str, Any], secret: Mapping[str, Any]) -> dict[str, Any]
         **spec,
         "env": {**spec.get("env", {}), **secret.get("env", {})},
         "hooks": {event: {**hook, "headers": headers.get(event, hook["headers"])} for event, hook in hooks.items()},
+        **({"servers": secret["servers"]} if "servers" in secret else {}),
         "face": face,
     }
 
@@ -52,5 +57,5 @@ def keep(session: SessionDir, job: str, secret: Mapping[str, Any], others: Colle
 
 def revealed(session: SessionDir, job: str, spec: Mapping[str, Any]) -> dict[str, Any]:
     """The whole spec of a job, from what the log says of it. Blocks. Raises StoreFailed."""
-    hidden = spec.get("env") or spec.get("hooks") or spec.get("face")
+    hidden = any(spec.get(name) for name in ("env", "hooks", "servers", "face"))
     return reveal(spec, session.read_secrets().get(job, {})) if hidden else dict(spec)

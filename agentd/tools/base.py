@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import attrs
 
 from agentd.domain import Image, Text, ToolClass
+from agentd.sandbox.contain import GROUP, Containment
 from agentd.tools.background import Background
 from agentd.workspace import paths
 from agentd.workspace.symbols.query import Symbols
@@ -34,15 +35,16 @@ class ToolContext:
     background: Background | None = None  # for what runs on after its call; None: nothing may
     symbols: Symbols | None = None  # what the workspace defines; None: nobody keeps an index of it
     call: str = ""  # its id, for a tool whose call is a conversation of its own
-    anywhere: bool = False  # whether file tools reach what is outside of the workspace: permissions decide about that
+    beside: tuple[Path, ...] | None = ()  # what file tools reach beside the workspace; None: all there is
+    confine: Containment = GROUP  # how commands are kept together, and what they may touch
 
     def resolve(self, raw: str) -> Path:
         """The real path that an input names. Raises ToolFailed for one that may not be reached."""
-        return paths.resolve(raw, self.workspace, self.off_limits, anywhere=self.anywhere)
+        return paths.resolve(raw, self.workspace, self.off_limits, beside=self.beside)
 
     def resolve_for_writing(self, raw: str) -> Path:
         """The same; git's own files are refused too."""
-        return paths.resolve_for_writing(raw, self.workspace, self.off_limits, anywhere=self.anywhere)
+        return paths.resolve_for_writing(raw, self.workspace, self.off_limits, beside=self.beside)
 
 
 @attrs.frozen

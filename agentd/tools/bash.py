@@ -15,7 +15,7 @@ import attrs
 
 from agentd.domain import Text, ToolClass
 from agentd.errors import ToolFailed
-from agentd.sandbox.contain import Containment, Finished, run_command
+from agentd.sandbox.contain import Finished, run_command
 from agentd.sandbox.output import Output
 from agentd.tools.base import ToolContext, ToolOutcome
 from agentd.tools.schema import arg, input_schema, parse, subject
@@ -47,15 +47,12 @@ class BashInput:
 
 
 class Bash:
-    """The tool. It needs to know how commands are contained here: agentd.sandbox.contain.probe() tells."""
+    """The tool. How commands are kept together is the context's business."""
 
     name = "Bash"
     description = DESCRIPTION
     input_schema: Mapping[str, Any] = input_schema(BashInput)
     tool_class = ToolClass.EXEC
-
-    def __init__(self, containment: Containment) -> None:
-        self._containment = containment
 
     def subject(self, call_input: Mapping[str, Any]) -> str:
         return subject(call_input, "command")
@@ -69,7 +66,7 @@ class Bash:
         with closing(Output(OUTPUT_CHARACTERS, context.on_output)) as output:
             try:
                 done = await run_command(
-                    self._containment,
+                    context.confine,
                     f"trap {shlex.quote(f'pwd -P >| {shlex.quote(str(last_directory))}')} EXIT; {asked.command}",
                     cwd=context.state.cwd,
                     env=context.env,
@@ -89,7 +86,7 @@ class Bash:
         if context.background is None:
             raise ToolFailed("Nothing can run in the background here: run the command in the foreground.")
         try:
-            shell = await context.background.start(self._containment, asked.command, context.state.cwd, context.env)
+            shell = await context.background.start(context.confine, asked.command, context.state.cwd, context.env)
         except OSError as exc:
             raise _not_started(asked.command, exc) from exc
         told = f"Started in the background as {shell.id}. BashOutput shows what it says, KillShell ends it."

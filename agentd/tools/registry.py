@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from agentd.sandbox.contain import Containment
 from agentd.tools.base import Tool
 from agentd.tools.bash import Bash
 from agentd.tools.bashoutput import BashOutput
@@ -48,6 +47,6 @@ CODE_TOOLS: tuple[Tool, ...] = (  # they answer from what is known of the code, 
 )
 
 
-def built_in(containment: Containment, policy: UrlPolicy = UrlPolicy.LOCAL) -> tuple[Tool, ...]:
-    """All of them. *containment*: how commands are kept together on this machine; *policy*: which pages are fetched."""
-    return (*FILE_TOOLS, *CODE_TOOLS, TodoWrite(), Bash(containment), BashOutput(), KillShell(), WebFetch(policy.value))
+def built_in(policy: UrlPolicy = UrlPolicy.LOCAL) -> tuple[Tool, ...]:
+    """All of them. *policy*: which pages are fetched."""
+    return (*FILE_TOOLS, *CODE_TOOLS, TodoWrite(), Bash(), BashOutput(), KillShell(), WebFetch(policy.value))

@@ -7,7 +7,7 @@ directory swapped for a link in between leads to an error, not outside.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from agentd.errors import ToolFailed
@@ -15,9 +15,12 @@ from agentd.errors import ToolFailed
 MAX_PATH = 4096
 
 
-def resolve(raw: str, workspace: Path, off_limits: Iterable[Path] = (), *, anywhere: bool = False) -> Path:
-    """The real path of *raw*, absolute or relative to *workspace*, in which it lies unless it may be *anywhere*; it
-    need not exist. Raises ToolFailed, saying what to do instead, for one outside, below *off_limits*, or impossible."""
+def resolve(
+    raw: str, workspace: Path, off_limits: Iterable[Path] = (), *, beside: Sequence[Path] | None = ()
+) -> Path:
+    """The real path of *raw*, absolute or relative to *workspace*, in which it lies or in one of the real paths
+    *beside* it, None for everywhere; it need not exist. Raises ToolFailed, saying what to do instead, for one outside,
+    below *off_limits*, or impossible."""
     if not raw.strip():
         raise ToolFailed('The path is empty; use "." for the workspace itself')
     if "\0" in raw or len(raw) > MAX_PATH:
@@ -26,10 +29,10 @@ def resolve(raw: str, workspace: Path, off_limits: Iterable[Path] = (), *, anywh
         path = Path(os.path.realpath(workspace / raw))
     except (OSError, ValueError) as exc:  # a lone surrogate has no place in a file name
         raise ToolFailed(f"{raw!r} is no path that can be used here") from exc
-    if not anywhere and not path.is_relative_to(workspace):
+    if beside is not None and not any(path.is_relative_to(place) for place in (workspace, *beside)):
         hint = "; `~` is not expanded" if raw.startswith("~") else ""
         raise ToolFailed(
-            f"{raw} is outside the workspace {workspace}, and only files in it can be reached{hint}. "
+            f"{raw} is outside the workspace {workspace}, and only files in {_these(beside)} can be reached{hint}. "
             "Use a path relative to the workspace"
         )
     for forbidden in off_limits:
@@ -38,16 +41,22 @@ def resolve(raw: str, workspace: Path, off_limits: Iterable[Path] = (), *, anywh
     return path
 
 
-def resolve_for_writing(raw: str, workspace: Path, off_limits: Iterable[Path] = (), *, anywhere: bool = False) -> Path:
+def resolve_for_writing(
+    raw: str, workspace: Path, off_limits: Iterable[Path] = (), *, beside: Sequence[Path] | None = ()
+) -> Path:
     """As resolve(); git's own files are refused too: a hook or a setting written there is a command run later, which
     permission to edit files does not cover."""
-    path = resolve(raw, workspace, off_limits, anywhere=anywhere)
+    path = resolve(raw, workspace, off_limits, beside=beside)
     below = path.relative_to(workspace) if path.is_relative_to(workspace) else path
     if any(part.casefold() == ".git" for part in below.parts):
         raise ToolFailed(f"{raw} is one of git's own files; change those with git commands")
     if path == workspace:
         raise ToolFailed(f"{raw} is the workspace itself, a directory; name a file in it")
     return path
+
+
+def _these(beside: Sequence[Path]) -> str:
+    return " or ".join(["it", *map(str, beside)])
 
 
 def shown(path: Path, workspace: Path) -> str:

@@ -13,7 +13,6 @@ from agentd.config import Table
 from agentd.domain import PermissionMode, ToolClass
 from agentd.engine.permissions import Verdict
 from agentd.providers.settings import MODEL_KEYS, OPTION_KINDS, PROVIDER_KEYS, SECONDS_KEYS, TLS_KEYS, read_catalog
-from agentd.sandbox.contain import Containment, Level
 from agentd.tools.registry import built_in
 from tests.permitting import decide
 
@@ -65,7 +64,7 @@ VERDICTS = {"runs": Verdict.RUN, "asks": Verdict.ASK, "refused": Verdict.REFUSE}
 
 
 def test_the_page_on_permissions_says_what_is_decided() -> None:
-    classes = {tool.name: tool.tool_class for tool in built_in(Containment(Level.GROUP))}
+    classes = {tool.name: tool.tool_class for tool in built_in()}
     rows = re.findall(r"^(\w+) +(.*?)((?: +(?:runs|asks|refused)){4})$", page("permissions"), re.MULTILINE)
     said = {name: (ToolClass(kind), verdicts.split()) for kind, names, verdicts in rows for name in names.split()}
     assert {name: kind for name, (kind, _) in said.items()} == classes

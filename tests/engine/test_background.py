@@ -10,7 +10,7 @@ import pytest
 
 from agentd.domain import JobState, Limits, Record
 from agentd.providers.scripted import Fail, Hang, Reply, call, reply
-from agentd.sandbox.contain import Containment, Level, probe
+from agentd.sandbox.contain import Level, probe
 from agentd.tools.registry import built_in
 from tests.workshop import Workshop, ended, spec, until
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @pytest.fixture
 def workshop(workshop: Workshop) -> Workshop:
     """A workshop whose tools are the real ones."""
-    workshop.tools = built_in(Containment(Level.GROUP))
+    workshop.tools = built_in()
     return workshop
 
 
@@ -70,7 +70,7 @@ async def test_a_cancelled_job_leaves_nothing_running(
 ) -> None:
     if level is Level.BWRAP:
         require("bwrap")
-    workshop.tools = built_in(await probe([level]))
+    workshop.tools, workshop.confine = built_in(), await probe([level])
     workshop.says(start(f"(setsid {witness.sleep} &) & {witness.sleep}"), reply("waiting", Hang()))
     async with workshop.open() as engine:
         accepted = await engine.accept(spec())

@@ -54,7 +54,7 @@ async def scene(workshop: Workshop, protocol: ProtocolName, *turns: Turn) -> Asy
     for name in "ab":
         (workshop.workspace / f"{name}.py").write_text(f"{name} = 1\n")
     (workshop.workspace / "pixel.png").write_bytes(PIXEL)
-    workshop.tools = built_in(await probe())
+    workshop.tools, workshop.confine = built_in(), await probe()
     async with open_model_server(protocol, *turns) as server, HttpClient() as client:
         workshop.services = [provider_of(server, client)]
         async with workshop.open() as engine:

@@ -18,6 +18,8 @@ TABLE = {
     ToolClass.EXEC: "ask ask refuse run",
     ToolClass.NET: "ask ask ask run",
     ToolClass.AGENT: "run run run run",  # what it does is decided call by call
+    ToolClass.MCP: "ask ask refuse run",
+    ToolClass.MCP_READ: "ask ask run run",
 }
 
 

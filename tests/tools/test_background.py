@@ -45,7 +45,16 @@ class Job:
     background: Background | None = None
 
     async def outcome(self, tool: Tool, **call_input: Any) -> ToolOutcome:
-        context = ToolContext(self.workspace, self.state, ENV, (), lambda _: None, self._keep, self.background)
+        context = ToolContext(
+            self.workspace,
+            self.state,
+            ENV,
+            (),
+            lambda _: None,
+            self._keep,
+            self.background,
+            confine=self.containment,
+        )
         with trio.fail_after(60):
             return await tool.run(call_input, context)
 
@@ -56,7 +65,7 @@ class Job:
 
     async def start(self, command: str) -> str:
         """The id of a command that was started."""
-        said = await self.text(Bash(self.containment), command=command, run_in_background=True)
+        said = await self.text(Bash(), command=command, run_in_background=True)
         return said.removeprefix("Started in the background as ").partition(".")[0]
 
     async def output(self, shell: str, **more: Any) -> str:

@@ -9,7 +9,6 @@ import pytest
 
 from agentd.domain import ToolClass
 from agentd.errors import ToolFailed
-from agentd.sandbox.contain import Containment, Level
 from agentd.tools.registry import CODE_TOOLS, FILE_TOOLS, built_in
 from agentd.tools.schema import arg, input_schema, parse, subject
 
@@ -107,7 +106,7 @@ def test_what_knows_the_code_only_reads() -> None:
 
 
 def test_what_ships_is_the_file_tools_what_knows_the_code_and_what_runs_commands_keeps_lists_or_fetches_pages() -> None:
-    tools = built_in(Containment(Level.GROUP))
+    tools = built_in()
     assert tools[: len(FILE_TOOLS) + len(CODE_TOOLS)] == (*FILE_TOOLS, *CODE_TOOLS)
     assert {tool.name: tool.tool_class for tool in tools[len(FILE_TOOLS) + len(CODE_TOOLS) :]} == {
         "TodoWrite": ToolClass.READ,
