@@ -315,7 +315,7 @@ async def open_bench(
     home: Path | None = None,
     url_policy: UrlPolicy = UrlPolicy.LOCAL,
     hook_secret: str = "",
-    site: Site = Site(),
+    site: Site | None = None,
 ) -> AsyncIterator[Bench]:
     """What jobs work with here. What is None is found out; *home* is the user's data directory, which no tool may see.
     Raises InvalidRequest for an alias or a role that leads nowhere."""
@@ -340,7 +340,7 @@ async def open_bench(
             symbols=symbols,
             url_policy=url_policy,
             hook_secret=hook_secret,
-            site=site,
+            site=site or Site(),
         )
     with trio.move_on_after(KEEP_SECONDS, shield=True):
         await symbols.aclose()

@@ -62,7 +62,7 @@ class Bench:
     hook_secret: str = attrs.field(default="", repr=False)  # by which deliveries are signed; empty: they are not
     symbols: Symbols | None = None  # what the workspace defines
     confine: Containment = GROUP  # how commands are kept together
-    site: Site = Site()
+    site: Site = attrs.field(factory=Site)
 
 
 @attrs.define

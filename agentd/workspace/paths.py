@@ -15,9 +15,7 @@ from agentd.errors import ToolFailed
 MAX_PATH = 4096
 
 
-def resolve(
-    raw: str, workspace: Path, off_limits: Iterable[Path] = (), *, beside: Sequence[Path] | None = ()
-) -> Path:
+def resolve(raw: str, workspace: Path, off_limits: Iterable[Path] = (), *, beside: Sequence[Path] | None = ()) -> Path:
     """The real path of *raw*, absolute or relative to *workspace*, in which it lies or in one of the real paths
     *beside* it, None for everywhere; it need not exist. Raises ToolFailed, saying what to do instead, for one outside,
     below *off_limits*, or impossible."""
