@@ -65,12 +65,12 @@ def structure(value: Any, kind: type[T], converter: Converter | None = None) -> 
         raise InvalidRequest(_problems(exc)) from exc
 
 
-def parse(body: bytes) -> Any:
-    """Strict JSON: UTF-8, finite numbers. Of members of one name the last counts. A lone surrogate, which would not go
-    into UTF-8 later, becomes U+FFFD. Raises NotJson, which is an InvalidRequest."""
+def parse(body: bytes, *, unique: bool = False) -> Any:
+    """Strict JSON: UTF-8, finite numbers. Of members of one name the last counts, unless they have to be *unique*. A
+    lone surrogate, which would not go into UTF-8 later, becomes U+FFFD. Raises NotJson, which is an InvalidRequest."""
     try:
         text = body.removeprefix(BOM_UTF8).decode()
-        value, end = _decoder.raw_decode(text, len(text) - len(text.lstrip(_SPACE)))
+        value, end = (_unique_decoder if unique else _decoder).raw_decode(text, len(text) - len(text.lstrip(_SPACE)))
         if rest := text[end:].lstrip(_SPACE):
             raise NotJson(len(text) - len(rest), "Extra data")
         return _without_surrogates(value) if "\\ud" in text or "\\uD" in text else value
@@ -93,7 +93,26 @@ def _finite(text: str) -> float:
     return value
 
 
+def _without_doubles(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(members)
+    if len(value) != len(members):
+        raise ValueError("two members have one name")
+    return value
+
+
 _decoder = json.JSONDecoder(parse_constant=_no_number, parse_float=_finite)
+_unique_decoder = json.JSONDecoder(parse_constant=_no_number, parse_float=_finite, object_pairs_hook=_without_doubles)
+
+
+def is_deep(value: Any, levels: int) -> bool:
+    """Whether there are more than *levels* of objects and arrays in it, one in the other."""
+    level = [value]
+    for _ in range(levels + 1):
+        values = [each.values() if isinstance(each, dict) else each for each in level if isinstance(each, dict | list)]
+        if not values:
+            return False
+        level = [inner for each in values for inner in each]
+    return True
 
 
 def _without_surrogates(value: Any) -> Any:
