@@ -166,7 +166,7 @@ def parse_aliases(texts: Iterable[str]) -> dict[str, str]:
 # --- The configuration file ---------------------------------------------------------------------------------------
 
 
-TABLES = ("providers", "models", "aliases", "roles", "serve", "manager", "agent")
+TABLES = ("providers", "models", "aliases", "roles", "serve", "manager", "agent", "mcp")
 
 
 def config_path(flag: str | None, env: Mapping[str, str]) -> Path | None:
