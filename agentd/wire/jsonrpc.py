@@ -159,11 +159,11 @@ def _called(value: dict[str, Any]) -> Request | Notification:
 
 
 def _response(value: dict[str, Any]) -> Response:
-    if "id" not in value:
+    if "id" not in value and "error" not in value:
         raise NotMessage("neither a method nor an id")
     if ("result" in value) == ("error" in value):
         raise NotMessage("a response has a result or an error, and not both")
-    return Response(value["id"], value.get("result"), _error(value["error"]) if "error" in value else None)
+    return Response(value.get("id"), value.get("result"), _error(value["error"]) if "error" in value else None)
 
 
 def _error(value: Any) -> RpcError:
