@@ -1,19 +1,21 @@
 """What carries messages to an MCP server and back: what a session needs of one, whatever it goes through.
 
-The three are opened as blocks, `async with open_stdio(…) as transport`, and so are open_http() and open_sse(). The block
-owns what there is of processes, connections and tasks; leaving it ends them within bounded time, also when cancelled.
+The three are opened as blocks, `async with open_stdio(…) as transport`, open_http(server, policy) and open_sse(server,
+policy) alike. The block owns what there is of processes, connections and tasks; leaving it ends them within bounded
+time, also when cancelled. Entering it contacts nobody yet, or raises TransportFailed.
 
-Whatever a server says goes to *deliver*, one message a time, as it came: bytes that nobody has looked at yet, of at most
-FRAME bytes. deliver() may take its time: then nothing more is read, and the server waits. It never raises.
+Whatever a server says goes to *deliver*, one message a time, as it came: bytes that nobody has looked at yet, at most
+FRAME of them. deliver() may take its time: then nothing more is read, and the server waits. It never raises.
 
     listen()   runs for as long as the connection does, beside everything else, from its beginning. It delivers what
-               belongs to no send(): all that comes over stdio and SSE; over HTTP the legacy GET stream, once negotiated()
-               was called. Where there is no such stream it just waits. It never returns: it raises TransportClosed
-               when there will be nothing more from that server.
-    send()     one message. Where *answers_itself*, it delivers what comes on the stream that this message has for itself
-               and returns at its end: of a request behind its response, which may be told apart by its id. Elsewhere it
-               returns when the message is out, and the response comes through listen(). Several may run at once.
-               Cancelled, it gives up the stream of its message, which tells a modern HTTP server that nobody waits.
+               belongs to no send(): all that comes over stdio and SSE; over HTTP the legacy GET stream, once
+               negotiated() was called. Where there is no such stream it just waits. It never returns: it raises
+               TransportClosed when there will be nothing more from that server.
+    send()     one message. Where *answers_itself*, it delivers what comes on the stream that this message has for
+               itself, and returns at its end: of a request behind its response, which may be told apart by its id.
+               Elsewhere it returns when the message is out, and the response comes through listen(). Several may run at
+               once. Cancelled, it gives up the stream of its message: a modern HTTP server learns by it that nobody
+               waits.
 
 A session is begun anew by opening a transport anew. Nothing here is repeated by itself, but what is known never to have
 reached the server; resuming a broken legacy stream by Last-Event-ID happens within send() and listen().
