@@ -30,7 +30,7 @@ DELTA_TEXT = {"text_delta": "text", "thinking_delta": "thinking", "input_json_de
 DELTA_OF = {"text": "text_delta", "thinking": "thinking_delta", "tool_use": "input_json_delta"}
 QUESTION = {
     *("tool_use_id", "question", "session_id", "question_id", "kind", "options", "questions"),
-    *("tool_name", "tool_input"),
+    *("tool_name", "tool_input", "parent_tool_use_id"),
 }
 RESULT = {
     *("session_id", "is_error", "is_complete", "stop_reason", "duration_ms", "num_turns", "total_cost_usd"),
@@ -80,6 +80,9 @@ class _Grammar:
         assert self.init["permission_mode"] in MODES
         for server in self.init["mcp_servers"]:
             assert set(server) >= {"name", "status", "error"}
+            assert server["status"] == ("connected" if server["error"] is None else "failed")
+        for command in self.init["commands"]:
+            assert set(command) >= {"name", "path"}
 
     # --- message --------------------------------------------------------------------------------------------------
 
@@ -106,15 +109,19 @@ class _Grammar:
         if parent is None:
             self.turns += 1
             self._match_partials(data)
+        else:
+            assert parent in self.calls.get(None, ()), "who works for a call does so until that has its result"
 
     def _user(self, data: Mapping[str, Any], parent: str | None) -> None:
         assert (data["model"], data["usage"]) == (None, None)
+        assert parent is None or parent in self.known_calls
         results = [block["tool_use_id"] for block in data["content"] if block["type"] == "tool_result"]
         assert results == self.calls.pop(parent, []), "one result a call, in the order of the calls"
 
     def question(self, data: Mapping[str, Any]) -> None:
         assert set(data) >= QUESTION
         assert data["tool_use_id"] in self.known_calls, "the call is told before the question about it"
+        assert data["parent_tool_use_id"] in {None, *self.known_calls}
         assert all(isinstance(option, str) for option in data["options"])
 
     # --- partial --------------------------------------------------------------------------------------------------

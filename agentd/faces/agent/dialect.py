@@ -77,14 +77,15 @@ class Asked:
     partials: bool = False
     echo: bool = False  # whether the prompt is told
     budget: bool = False
-    servers: tuple[str, ...] = ()
+    servers: Mapping[str, str] = attrs.field(factory=dict)  # their transports, by name
     plugins: tuple[str, ...] = ()
+    sandbox: bool = False
 
     @classmethod
     def by(cls, spec: Mapping[str, Any]) -> Asked:
         """*spec*: of job.created."""
         face, tools, limits = spec.get("face") or {}, spec.get("tools") or {}, spec.get("limits") or {}
-        plugins = [each for each in face.get("plugins") or () if each.get("enabled", True)]
+        servers, sandbox = spec.get("servers") or {}, spec.get("sandbox") or {}
         return cls(
             face.get("model") or (spec.get("models") or {}).get("planner") or DEFAULT_MODEL,
             tools.get("permission_mode", "default"),
@@ -92,8 +93,9 @@ class Asked:
             bool(face.get("partials")),
             bool(spec.get("checkpoints")),
             limits.get("usd") is not None,
-            tuple(face.get("mcp_servers") or ()),
-            tuple(each["name"] for each in plugins),
+            {name: each.get("transport", "stdio") for name, each in servers.items()},
+            tuple(each["name"] for each in spec.get("plugins") or () if each.get("enabled", True)),
+            bool(sandbox.get("enabled")),
         )
 
 
@@ -156,12 +158,15 @@ class Dialect:
             "model": asked.model,
             "tools": list(started.get("tools", ())),
             "mcp_servers": shapes.servers(started.get("mcp_servers", ()), asked.servers),
-            "plugins": list(asked.plugins),
-            "commands": [],
+            "plugins": list(dict.fromkeys((*started.get("plugins", ()), *asked.plugins))),
+            "commands": list(started.get("commands", ())),
             "permission_mode": started.get("permission_mode", asked.permission_mode),
             "resolved_model": started.get("resolved_model"),
-            "plugin_errors": [{"name": name, "error": shapes.NOT_HERE} for name in asked.plugins],
+            "plugin_errors": list(started.get("plugin_errors", ())),
+            "agents": list(started.get("agents", ())),
+            "skills": list(started.get("skills", ())),
             "cwd": started.get("cwd") or asked.cwd,
+            **shapes.sandbox(started.get("sandbox", "off"), wanted=asked.sandbox),
         }
         return [
             ("init", init),
@@ -230,7 +235,10 @@ class Dialect:
         return [_message("user", results, shapes.name_of(f"{round_.message}/results"), parent=parent)]
 
     def _on_ask(self, record: Record, data: Mapping[str, Any]) -> Told:
-        """A question without a tool is one that the model asks; the others are about a call."""
+        """A question without a tool is one that the model or an MCP server asks; the others are about a call."""
+        if not self._begun:  # a server that asks while it is being connected to
+            self._held += (record,)
+            return []
         about = data["kind"] != "question"
         question = {
             "tool_use_id": data["call"],
@@ -242,8 +250,9 @@ class Dialect:
             "questions": data.get("questions"),
             "tool_name": data["tool"] if about else None,
             "tool_input": data["input"] if about else None,
+            "parent_tool_use_id": record.parent,
         }
-        return [*self._begin({}), ("question", question)]
+        return [("question", question)]
 
     # --- Partial messages -----------------------------------------------------------------------------------------
 

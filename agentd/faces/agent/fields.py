@@ -237,6 +237,15 @@ def nullable(kind: Kind) -> Kind:
     return Kind(read, {"anyOf": [kind.schema, {"type": "null"}]})
 
 
+def either(plain: Kind, listed: Kind) -> Kind:
+    """*listed*, an array, where a list is sent; else *plain*."""
+
+    def read(value: Any, loc: Loc, reader: Reader) -> Any:
+        return (listed if type(value) is list else plain).read(value, loc, reader)
+
+    return Kind(read, {"anyOf": [plain.schema, listed.schema]})
+
+
 def table(fields: Mapping[str, Field], *, fill: bool = True) -> Kind:
     """An object. Fields that it does not name are left out. *fill*: what is absent gets its default."""
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 FAMILIES = ("sonnet", "opus", "haiku")
 DEFAULT = "sonnet"  # what a request without a model is said to use
+INHERIT = "inherit"  # the model of a subagent that has its parent's
 _IDS = (  # how the full names of the families' models begin
     "claude-sonnet-",
     "claude-opus-",

@@ -168,12 +168,21 @@ def _known_code(code: str) -> str:
     return "PROVIDER_ERROR" if code.startswith("PROVIDER_") else "AGENT_ERROR"
 
 
-def servers(connected: Iterable[Mapping[str, Any]], wanted: Iterable[str]) -> list[dict[str, Any]]:
-    """`init.mcp_servers`: those that the job has, and that those which it was to have beside them are not there."""
+# --- What a run has -----------------------------------------------------------------------------------------------
+
+
+def servers(connected: Iterable[Mapping[str, Any]], wanted: Mapping[str, str]) -> list[dict[str, Any]]:
+    """`init.mcp_servers`: those that the job tells of; of a job that never began those that it was to have. *wanted*:
+    their transports, by name."""
     known = [{"error": None, **server} for server in connected]
     names = {server["name"] for server in known}
-    missing = [name for name in wanted if name not in names]
-    return known + [{"name": name, "status": "failed", "error": NOT_HERE} for name in missing]
+    missing = {"status": "failed", "error": "the run did not begin", "tool_count": 0}
+    return known + [{"name": name, "type": kind, **missing} for name, kind in wanted.items() if name not in names]
 
 
-NOT_HERE = "this version of agentd does not have them yet"
+def sandbox(level: str, *, wanted: bool) -> dict[str, Any]:
+    """`init.sandbox`, where there is one or there was to be one. *level*: that is in force for commands, or off."""
+    if level == "off" and not wanted:
+        return {}
+    active = level != "off"
+    return {"sandbox": {"active": active, "bash": level if active and level != "none" else "unavailable"}}

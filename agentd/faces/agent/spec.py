@@ -12,22 +12,25 @@ from pathlib import Path
 from typing import Any
 
 from agentd.domain import (
+    Agent,
     Hook,
     ImagePart,
     JobSpec,
     Limits,
+    McpServer,
     Mode,
     Models,
     OutputFormat,
     PermissionMode,
+    Plugin,
+    Sandbox,
     SystemPrompt,
     ToolPolicy,
 )
-from agentd.faces.agent.models import DEFAULT, ModelNames
+from agentd.faces.agent.models import DEFAULT, INHERIT, ModelNames
 from agentd.faces.agent.requests import Query
 from agentd.faces.agent.terms import Terms
 
-_KEPT = ("permission_prompt_tool_name", "output_style", "setting_sources", "agents", "plugins", "sandbox")
 _FIRST = JobSpec(mode=Mode.QUERY, prompt="")
 
 
@@ -39,17 +42,17 @@ def to_spec(query: Query, terms: Terms, inherited: JobSpec | None = None, *, sin
     given = query.given.get
     face = _face(query, terms, old.face, single=single)
     cwd = Path(face["cwd"])
-    allowed = tuple(given("allowed_tools", old.tools.allowed))
     return JobSpec(
         mode=Mode.QUERY,
         prompt=query.prompt,
         models=_models(face["model"], face["fallback"], terms.models),
         tools=ToolPolicy(
-            allowed=allowed,
+            allowed=tuple(given("allowed_tools", old.tools.allowed)),
             disallowed=tuple(given("disallowed_tools", old.tools.disallowed)),
             permission_mode=PermissionMode(given("permission_mode", old.tools.permission_mode)),
             rules=old.tools.rules,
             ask_seconds=0 if single else terms.question_seconds,
+            prompt_tool=given("permission_prompt_tool_name", old.tools.prompt_tool),
         ),
         limits=Limits(given("max_turns", terms.turns), given("max_budget_usd")),
         images=tuple(_image(image) for image in given("images", ())),
@@ -59,12 +62,17 @@ def to_spec(query: Query, terms: Terms, inherited: JobSpec | None = None, *, sin
         env=given("env", old.env),
         directories=_absolute(cwd, query.given["add_dirs"]) if "add_dirs" in query.given else old.directories,
         hooks=_hooks(query.given["hooks"]) if "hooks" in query.given else old.hooks,
+        servers=_servers(query.given["mcp_servers"]) if "mcp_servers" in query.given else old.servers,
+        agents=_agents(query.given["agents"], terms.models) if "agents" in query.given else old.agents,
+        plugins=_plugins(cwd, query.given["plugins"]) if "plugins" in query.given else old.plugins,
+        sources=tuple(given("setting_sources", old.sources)),
+        output_style=given("output_style", old.output_style),
+        sandbox=_sandbox(cwd, query.given["sandbox"]) if "sandbox" in query.given else old.sandbox,
         output=OutputFormat(**query.given["output_format"]) if "output_format" in query.given else old.output,
         checkpoints=given("enable_file_checkpointing", old.checkpoints),
         thinking_tokens=given("max_thinking_tokens", old.thinking_tokens),
         user=given("user", old.user),
         settings=str(cwd / query.given["settings"]) if "settings" in query.given else old.settings,
-        notices=_notices(face, allowed),
         face=face,
     )
 
@@ -73,17 +81,12 @@ def _face(query: Query, terms: Terms, old: Mapping[str, Any], *, single: bool) -
     """What this API wants to find again: what it says in `init`, and what a later query of the session inherits that no
     other field of a JobSpec holds."""
     given = query.given.get
-    servers = given("mcp_servers", old.get("secret", {}).get("mcp_servers", old.get("mcp_servers")))
     return {
         "model": given("model", old.get("model", DEFAULT)),
         "fallback": given("fallback_model", old.get("fallback")),
         "cwd": str(terms.workspace / given("cwd", old.get("cwd", ""))),
         "partials": query["include_partial_messages"],
         "single": single,
-        **{name: given(name, old.get(name)) for name in _KEPT},
-        "mcp_servers": None if servers is None else {name: {"type": each["type"]} for name, each in servers.items()},
-        # Commands, arguments and addresses of servers may have keys in them, as their environments and headers have.
-        "secret": {"mcp_servers": servers} if servers else {},
     }
 
 
@@ -104,20 +107,40 @@ def _hooks(hooks: Mapping[str, Any]) -> dict[str, Hook]:
     return {event: Hook(**hook) for event, hook in hooks.items()}
 
 
+def _servers(servers: Mapping[str, Mapping[str, Any]]) -> dict[str, McpServer]:
+    """As they are: what looks like a variable in a request is none."""
+    from agentd.tools.mcp.config import read_servers  # most queries bring none
+
+    return read_servers(servers, env=None)
+
+
+def _agents(agents: Mapping[str, Mapping[str, Any]], names: ModelNames) -> dict[str, Agent]:
+    return {
+        name: Agent(
+            description=each["description"],
+            prompt=each["prompt"],
+            tools=None if each["tools"] is None else tuple(each["tools"]),
+            model=names.planner(each["model"]) if each["model"] not in (None, INHERIT) else None,
+        )
+        for name, each in agents.items()
+    }
+
+
+def _plugins(cwd: Path, plugins: Sequence[Mapping[str, Any]]) -> tuple[Plugin, ...]:
+    return tuple(
+        Plugin(each["name"], each["path"] and str(cwd / each["path"]), enabled=each["enabled"]) for each in plugins
+    )
+
+
+def _sandbox(cwd: Path, sandbox: Mapping[str, Any]) -> Sandbox:
+    network = sandbox["network_access"]
+    return Sandbox(
+        enabled=sandbox["enabled"],
+        paths=_absolute(cwd, sandbox["allowed_paths"]),
+        network=bool(network),
+        hosts=tuple(network) if isinstance(network, list) else (),
+    )
+
+
 def _absolute(cwd: Path, paths: Sequence[str]) -> tuple[str, ...]:
     return tuple(str(cwd / path) for path in paths)
-
-
-def _notices(face: Mapping[str, Any], allowed: Sequence[str]) -> tuple[str, ...]:
-    """What this version cannot do of what is asked for: said, and not passed over in silence."""
-    asked = {
-        "Subagents (agents, Task)": bool(face["agents"]) or "Task" in allowed,
-        "MCP servers": bool(face["mcp_servers"]) or any(name.startswith("mcp__") for name in allowed),
-        "Plugins": any(plugin["enabled"] for plugin in face["plugins"] or ()),
-        "Settings from disk (setting_sources)": bool(face["setting_sources"]),
-        "Skills": "Skill" in allowed,
-        "Slash commands": "SlashCommand" in allowed,
-        "Output styles": face["output_style"] is not None,
-        "The sandbox": bool(face["sandbox"] and face["sandbox"]["enabled"]),
-    }
-    return tuple(f"{what}: not in this version; the query goes on without." for what, wanted in asked.items() if wanted)

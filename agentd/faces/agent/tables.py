@@ -20,6 +20,7 @@ from agentd.faces.agent.fields import (
     anything,
     array,
     choice,
+    either,
     flag,
     integer,
     mapping,
@@ -30,6 +31,7 @@ from agentd.faces.agent.fields import (
     then,
     url,
 )
+from agentd.faces.agent.models import FAMILIES, INHERIT
 
 PROMPT_CHARS = 100_000
 IMAGE_BYTES = 10 * 1024 * 1024
@@ -51,6 +53,7 @@ HOOKS = {
     "Notification": "notification",
 }
 _REFUSED_ENV = ("LD_PRELOAD", "LD_LIBRARY_PATH", "PATH")
+_HOST = re.compile(r"(?:\*\.)?[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*(?::[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](?::[0-9]{1,5})?")
 _SHELL = re.compile(r"[;&|$(){}\[\]<>!\\`\r\n]")
 
 
@@ -135,10 +138,10 @@ def _command(command: str, loc: Loc, reader: Reader) -> str:
     return command
 
 
-def _args(args: list[str], loc: Loc, reader: Reader) -> list[str]:
-    if _any_nul(args):
-        reader.broken(loc, "Null bytes not allowed in args")
-    return args
+def _no_nul(texts: list[str], loc: Loc, reader: Reader) -> list[str]:
+    if _any_nul(texts):
+        reader.broken(loc, f"Null bytes not allowed in {loc[-1]}")
+    return texts
 
 
 def _transport(server: dict[str, Any], loc: Loc, reader: Reader) -> dict[str, Any]:
@@ -146,6 +149,12 @@ def _transport(server: dict[str, Any], loc: Loc, reader: Reader) -> dict[str, An
     if not server[needed]:
         reader.broken(loc, f"{server['type']} transport requires '{needed}'")
     return server
+
+
+def _host(pattern: str, loc: Loc, reader: Reader) -> str:
+    if not _HOST.fullmatch(pattern):
+        reader.broken(loc, "A host is a name or *.name, with or without :port")
+    return pattern
 
 
 def _hook(hook: dict[str, Any], loc: Loc, reader: Reader) -> dict[str, Any]:
@@ -248,7 +257,7 @@ _AGENT = _named(
             "description": _required(text(1, 1000)),
             "prompt": _required(text(1, 50_000)),
             "tools": _optional(then(_TEXTS, _no_task)),
-            "model": _optional(choice("sonnet", "opus", "haiku", "inherit")),
+            "model": _optional(choice(*FAMILIES, INHERIT)),
         }
     ),
 )
@@ -259,7 +268,7 @@ _MCP_SERVER = _named(
             {
                 "type": Field(choice("stdio", "sse", "http"), "stdio"),
                 "command": _optional(then(_TEXT, _command)),
-                "args": Field(then(_TEXTS, _args), []),
+                "args": Field(then(_TEXTS, _no_nul), []),
                 "env": _WORDS,
                 "url": _optional(_URL),
                 "headers": _WORDS,
@@ -300,7 +309,13 @@ _OUTPUT = _named(
 )
 _SANDBOX = _named(
     "Sandbox",
-    table({"enabled": Field(flag(), True), "allowed_paths": Field(_TEXTS, []), "network_access": Field(flag(), False)}),
+    table(
+        {
+            "enabled": Field(flag(), True),
+            "allowed_paths": Field(then(_TEXTS, _no_nul), []),
+            "network_access": Field(either(flag(), array(then(_TEXT, _host))), False),
+        }
+    ),
 )
 
 FIELDS: dict[str, Field] = {

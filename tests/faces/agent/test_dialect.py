@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -98,6 +99,7 @@ async def test_a_question_names_the_call_and_what_can_be_answered(workshop: Work
         "questions": None,
         "tool_name": "Write",
         "tool_input": {"about": "a"},
+        "parent_tool_use_id": None,
     }
 
 
@@ -205,18 +207,19 @@ async def test_a_copy_goes_on_by_itself(workshop: Workshop, name: str) -> None:
 # --- Single records -----------------------------------------------------------------------------------------------
 
 
-def run_of(*entries: tuple[str, dict[str, Any]], **spec: Any) -> list[Event]:
-    """A job that says this between its beginning and its end."""
-    started = {"model": "m", "resolved_model": "m-1", "provider": "p", "tools": ["Read"], "mcp_servers": []}
-    started |= {"permission_mode": "plan", "cwd": "/here"}
+def run_of(*entries: Any, started: Mapping[str, Any] | None = None, **spec: Any) -> list[Event]:
+    """A job that says this between its beginning and its end: records' types and data, and whose they are if they are
+    a subagent's. *started*: more that its beginning says."""
+    begins = {"model": "m", "resolved_model": "m-1", "provider": "p", "tools": ["Read"], "mcp_servers": []}
+    begins |= {"permission_mode": "plan", "cwd": "/here", **(started or {})}
     ended = {"outcome": "completed", "stop_reason": "completed", "error": None, "result": "R", "cost": None}
-    all_of_them: tuple[tuple[str, dict[str, Any]], ...] = (
+    all_of_them: tuple[Any, ...] = (
         ("job.created", {"spec": spec}),
-        ("job.started", started),
+        ("job.started", begins),
         *entries,
         ("job.finished", ended | {"duration_ms": 5, "structured": {"a": 1}}),
     )
-    events = fold([Record(pos, pos, "j", kind, data) for pos, (kind, data) in enumerate(all_of_them, 1)], "j")
+    events = fold([Record(pos, pos, "j", *each) for pos, each in enumerate(all_of_them, 1)], "j")
     check_run(told(events))
     return events
 
@@ -308,12 +311,88 @@ def test_that_there_is_no_price_is_told_where_there_is_a_budget() -> None:
     assert len(messages(run_of(notice, limits={"usd": 1.0}), "system")) == 1
 
 
-def test_what_was_asked_for_and_is_not_there_is_told_in_init() -> None:
-    face = {"mcp_servers": {"db": {}}, "plugins": [{"name": "p"}, {"name": "q", "enabled": False}]}
-    init = run_of(face=face)[0].data
-    assert [(server["name"], server["status"]) for server in init["mcp_servers"]] == [("db", "failed")]
-    assert (init["plugins"], [each["name"] for each in init["plugin_errors"]]) == (["p"], ["p"])
-    assert (init["permission_mode"], init["cwd"], init["commands"]) == ("plan", "/here", [])
+def test_init_says_what_the_run_has() -> None:
+    server = {"name": "db", "type": "http", "status": "failed", "error": "refused", "tool_count": 0}
+    command = {"name": "review", "path": ".claude/commands/review.md", "source": "project", "description": "d"}
+    has = {"mcp_servers": [server], "commands": [command], "agents": ["a"], "skills": ["s"], "plugins": ["p"]}
+    has |= {"plugin_errors": [{"name": "q", "error": "no such directory"}]}
+    spec = {"servers": {"db": {"transport": "http"}}, "plugins": [{"name": "q"}, {"name": "r", "enabled": False}]}
+    init = run_of(**spec, started=has)[0].data
+    assert {name: init[name] for name in has} == has | {"plugins": ["p", "q"]}
+    assert (init["permission_mode"], init["cwd"]) == ("plan", "/here")
+    assert "sandbox" not in init
+
+
+def test_a_run_that_never_began_had_no_server() -> None:
+    spec = {"servers": {"db": {"transport": "sse"}}, "plugins": [{"name": "p"}], "sandbox": {"enabled": True}}
+    init = refused("gone", "SESSION_NOT_FOUND", "Session gone not found", spec)[0].data
+    [server] = init["mcp_servers"]
+    assert (server["name"], server["type"], server["status"], server["tool_count"]) == ("db", "sse", "failed", 0)
+    assert (init["plugins"], init["plugin_errors"]) == (["p"], [])
+    assert init["sandbox"] == {"active": False, "bash": "unavailable"}
+
+
+@pytest.mark.parametrize(
+    ("level", "told_of"),
+    [
+        ("bwrap", {"active": True, "bash": "bwrap"}),
+        ("landlock", {"active": True, "bash": "landlock"}),
+        ("none", {"active": True, "bash": "unavailable"}),
+    ],
+)
+@pytest.mark.parametrize("spec", [{"sandbox": {"enabled": True}}, {}], ids=["asked for", "of the site"])
+def test_init_says_what_commands_are_kept_in(level: str, told_of: dict[str, Any], spec: dict[str, Any]) -> None:
+    assert run_of(**spec, started={"sandbox": level})[0].data["sandbox"] == told_of
+
+
+def test_a_sandbox_that_a_query_does_not_want_is_not_spoken_of() -> None:
+    assert "sandbox" not in run_of(sandbox={"enabled": False}, started={"sandbox": "off"})[0].data
+
+
+def permission(call: str, **more: Any) -> dict[str, Any]:
+    options = ["allow", "deny", "always"]
+    return {"id": f"ask-{call}", "kind": "permission", "call": call, "tool": "Bash", "input": {}, **more} | {
+        "question": "Allow Bash?",
+        "options": options,
+    }
+
+
+def used(**more: int) -> dict[str, int]:
+    return {"input_tokens": 10, "output_tokens": 1, "cached_tokens": 0, **more}
+
+
+def test_what_a_subagent_uses_counts_and_its_turns_do_not() -> None:
+    events = run_of(
+        said("M", use("task")),
+        ("usage", used() | {"model": "m-1"}),
+        ("message", {"id": "P", "role": "user", "content": [text("Look.")], "model": "", "usage": None}, "task"),
+        (*said("N", use("inner")), "task"),
+        ("usage", used() | {"model": "m-1"}, "task"),
+        ("ask.opened", permission("inner"), "task"),
+        (*finished("inner"), "task"),
+        (*said("O", text("Seen."), model="small-1"), "task"),
+        ("usage", used(input_tokens=7) | {"model": "small-1"}, "task"),
+        finished("task"),
+        said("Q", text("Done.")),
+        ("usage", used() | {"model": "m-1"}),
+    )
+    parents = [event.data["parent_tool_use_id"] for event in events if event.name in ("message", "question")]
+    assert parents == [None, "task", "task", "task", "task", "task", None, None]
+    ended = result(events)
+    assert (ended["num_turns"], ended["result"]) == (2, "R")
+    assert ended["usage"]["input_tokens"] == 37
+    assert {name: counted["input_tokens"] for name, counted in ended["model_usage"].items()} == {
+        "sonnet": 30,
+        "small-1": 7,
+    }
+
+
+def test_a_question_before_init_waits_for_it() -> None:
+    asked = permission("", kind="question") | {"call": None, "tool": None}
+    records = [Record(1, 0, "j", "job.created", {"spec": {}}), Record(2, 0, "j", "ask.opened", asked)]
+    started = {"resolved_model": "m", "tools": [], "mcp_servers": [], "permission_mode": "default"}
+    assert fold(records, "j") == []
+    assert names(fold([*records, Record(3, 0, "j", "job.started", started)], "j")) == ["init", "question"]
 
 
 def test_a_question_that_the_model_asks_has_the_labels_of_its_options() -> None:

@@ -477,6 +477,23 @@ def test_a_schema_that_cannot_be_understood_is_refused() -> None:
     assert wrong_field(output_format=output)[:2] == ("value_error", ["output_format", "schema"])
 
 
+def test_paths_of_a_sandbox_are_paths() -> None:
+    told = wrong_field(sandbox={"allowed_paths": ["/a", "/b\0"]})
+    assert told == ("value_error", ["sandbox", "allowed_paths"], "Null bytes not allowed in allowed_paths")
+
+
+@pytest.mark.parametrize("hosts", [[], ["pypi.org"], ["*.example.org:443", "localhost:8000", "[::1]:80"]])
+def test_the_network_of_a_sandbox_may_be_some_hosts(hosts: list[str]) -> None:
+    assert given(sandbox={"network_access": hosts})["sandbox"]["network_access"] == hosts
+
+
+@pytest.mark.parametrize("host", ["", "*", "a b", "http://a", "a/b", "*.*.org", "a:port", "a,b"])
+def test_what_is_no_host_is_told(host: str) -> None:
+    told = wrong_field(sandbox={"network_access": ["pypi.org", host]})
+    msg = "A host is a name or *.name, with or without :port"
+    assert told == ("value_error", ["sandbox", "network_access", 1], msg)
+
+
 def test_a_sandbox_has_defaults() -> None:
     assert given(sandbox={})["sandbox"] == {"enabled": True, "allowed_paths": [], "network_access": False}
 

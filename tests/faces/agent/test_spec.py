@@ -13,11 +13,26 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from agentd.domain import Hook, ImagePart, JobSpec, Limits, Mode, Models, OutputFormat, PermissionMode, SystemPrompt
+from agentd.domain import (
+    Agent,
+    Hook,
+    ImagePart,
+    JobSpec,
+    Limits,
+    McpServer,
+    Mode,
+    Models,
+    OutputFormat,
+    PermissionMode,
+    Plugin,
+    Sandbox,
+    SystemPrompt,
+)
 from agentd.faces.agent.models import ModelNames
 from agentd.faces.agent.requests import Query, follow_up, query
 from agentd.faces.agent.spec import to_spec
 from agentd.faces.agent.terms import Terms
+from agentd.store.secrets import conceal, reveal
 from agentd.wire.messages import to_json
 from agentd.wire.typed import decode
 
@@ -76,7 +91,8 @@ def test_a_prompt_alone_is_a_query_with_the_defaults() -> None:
     assert made.tools.ask_seconds == 60
     assert made.limits == Limits(turns=20)
     assert made.notices == ()
-    said = {"model": "sonnet", "cwd": "/tmp", "partials": False, "single": False, "secret": {}}
+    assert (made.servers, made.agents, made.plugins, made.sources, made.sandbox) == (None, {}, (), (), None)
+    said = {"model": "sonnet", "cwd": "/tmp", "partials": False, "single": False}
     assert {name: value for name, value in made.face.items() if value is not None} == said
 
 
@@ -93,6 +109,55 @@ def test_every_setting_is_in_the_job() -> None:
     assert made.output == OutputFormat("json")
     assert (made.checkpoints, made.thinking_tokens, made.user) == (True, 100, "me")
     assert (made.face["cwd"], made.face["partials"]) == ("/", True)
+    assert made.servers == {"db": McpServer("http", url="http://localhost/", headers={"K": "secret"})}
+    assert made.agents == {"r": Agent("d", "p", ("Read",), "haiku")}
+    assert made.plugins == (Plugin("p", "/p"),)
+    assert (made.sources, made.output_style) == (("user",), "terse")
+    assert made.sandbox == Sandbox(paths=("/a",))
+    assert made.tools.prompt_tool == "mcp__ask__me"
+
+
+def test_a_server_is_a_program_with_words_that_are_taken_as_they_are() -> None:
+    server = {"command": "npx", "args": ["-y", "${HOME}"], "env": {"TOKEN": "${TOKEN:-x}"}}
+    made = spec(mcp_servers={"files": server})
+    assert made.servers == {
+        "files": McpServer(command="npx", args=("-y", "${HOME}"), env={"TOKEN": "${TOKEN:-x}"}),
+    }
+
+
+@pytest.mark.parametrize(
+    ("asked_for", "model"),
+    [("opus", "opus"), ("haiku", "haiku"), ("sonnet", "sonnet"), ("inherit", None), (None, None)],
+)
+def test_the_model_of_a_subagent_is_known_by_what_the_registry_has(asked_for: str | None, model: str | None) -> None:
+    made = spec(agents={"a": {"description": "d", "prompt": "p", "model": asked_for}})
+    assert made.agents["a"].model == model
+
+
+def test_a_subagent_has_the_default_model_where_that_family_is_not_configured() -> None:
+    terms = Terms(Path("/tmp"), ModelNames(("builtin",)))
+    agents = {"a": {"description": "d", "prompt": "p", "model": "sonnet"}}
+    made = to_spec(follow_up(json.dumps({"prompt": "x", "agents": agents}).encode(), terms), terms)
+    assert made.agents["a"].model is None
+
+
+@pytest.mark.parametrize(
+    ("access", "sandbox"),
+    [
+        (True, Sandbox(network=True)),
+        (False, Sandbox()),
+        ([], Sandbox()),
+        (["pypi.org", "*.example:443"], Sandbox(network=True, hosts=("pypi.org", "*.example:443"))),
+    ],
+)
+def test_the_network_is_there_wholly_or_for_some_hosts(access: Any, sandbox: Sandbox) -> None:
+    assert spec(sandbox={"network_access": access}).sandbox == sandbox
+
+
+def test_paths_of_plugins_and_of_the_sandbox_are_below_the_cwd() -> None:
+    made = spec(cwd="/var", plugins=[{"name": "p", "path": "tools"}], sandbox={"allowed_paths": ["cache", "/srv"]})
+    assert made.plugins == (Plugin("p", "/var/tools"),)
+    assert made.sandbox == Sandbox(paths=("/var/cache", "/srv"))
 
 
 def test_an_image_by_url_is_left_for_the_job_to_fetch() -> None:
@@ -127,9 +192,8 @@ def test_what_is_empty_clears() -> None:
         {},
         {},
     )
-    for name in ("setting_sources", "plugins", "agents", "mcp_servers"):
-        assert after.face[name] == CLEARED[name]
-    assert to_spec(asked(), TERMS, after).face["mcp_servers"] == {}
+    assert (after.sources, after.plugins, after.agents, after.servers) == ((), (), {}, {})
+    assert to_spec(asked(), TERMS, after).servers == {}
 
 
 @patient
@@ -170,38 +234,16 @@ def test_a_session_of_another_kind_can_be_gone_on_with() -> None:
     assert made == spec()
 
 
-def test_secrets_are_in_one_place() -> None:
+def test_of_servers_the_log_has_only_how_they_are_reached() -> None:
     servers = {"db": {"type": "http", "url": "http://u:pass@localhost/", "headers": {"K": "key"}, "env": {"E": "val"}}}
-    face = dict(spec(mcp_servers=servers).face)
-    kept = face.pop("secret")
-    assert kept["mcp_servers"]["db"]["headers"] == {"K": "key"}
-    assert face["mcp_servers"] == {"db": {"type": "http"}}
+    whole = attrs.asdict(spec(mcp_servers=servers))
+    shown, secret = conceal(whole)
+    assert shown["servers"] == {"db": {"transport": "http"}}
+    assert reveal(shown, secret) == whole
 
 
-@pytest.mark.parametrize(
-    ("fields", "begins"),
-    [
-        ({"agents": SETTINGS["agents"]}, "Subagents"),
-        ({"allowed_tools": ["Task"]}, "Subagents"),
-        ({"mcp_servers": SETTINGS["mcp_servers"]}, "MCP servers"),
-        ({"allowed_tools": ["mcp__db"]}, "MCP servers"),
-        ({"plugins": [{"name": "p"}]}, "Plugins"),
-        ({"setting_sources": ["user"]}, "Settings from disk"),
-        ({"allowed_tools": ["Skill"]}, "Skills"),
-        ({"allowed_tools": ["SlashCommand"]}, "Slash commands"),
-        ({"output_style": "terse"}, "Output styles"),
-        ({"sandbox": {}}, "The sandbox"),
-    ],
-)
-def test_what_cannot_be_done_is_said(fields: dict[str, Any], begins: str) -> None:
-    [notice] = spec(**fields).notices
-    assert notice.startswith(begins)
-    assert to_spec(asked(), TERMS, spec(**fields)).notices == (notice,)
-
-
-def test_what_is_off_or_empty_is_not_missed() -> None:
-    off = {"sandbox": {"enabled": False}, "plugins": [{"name": "p", "enabled": False}], "mcp_servers": {}, "agents": {}}
-    assert spec(**off, setting_sources=[]).notices == ()
+def test_nothing_is_said_not_to_be_there() -> None:
+    assert spec(**SETTINGS).notices == ()
 
 
 def test_a_query_that_says_null_is_one_that_says_nothing() -> None:
