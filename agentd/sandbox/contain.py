@@ -23,7 +23,7 @@ from trio.lowlevel import FdStream
 
 from agentd.errors import only_cause
 from agentd.sandbox.child import CHUNK
-from agentd.sandbox.trees import Group, Guarded, Namespace, Tree
+from agentd.sandbox.trees import Group, Guarded, Namespace, Program, Tree, in_shell
 
 BWRAP = ("--dev-bind", "/", "/", "--unshare-pid", "--die-with-parent", "--new-session")  # the last one: own `kill 0`
 PROBE_SECONDS = 5.0
@@ -44,14 +44,24 @@ class Containment:
     level: Level
     prefix: tuple[str, ...] = ()  # what goes before a command's argv
 
-    def start(self, command: str, cwd: Path, env: Mapping[str, str]) -> Tree:
+    def start(self, command: str, cwd: Path, env: Mapping[str, str], fds: tuple[int, ...] = ()) -> Tree:
+        """A shell command with *env* as its whole environment, nothing to read, and stdout and stderr merged in
+        `child.stdout`. It inherits *fds* under the same numbers. Raises OSError."""
+        return self._start(in_shell(command, cwd, env, fds))
+
+    def service(self, argv: Sequence[str], cwd: Path, env: Mapping[str, str]) -> Tree:
+        """A program that is talked with for as long as it is wanted: `child.stdin`, `.stdout` and `.stderr` are pipes
+        of ours. Its end() ends all that it has started, as for commands. Raises OSError."""
+        return self._start(Program(tuple(argv), cwd, env))
+
+    def _start(self, program: Program) -> Tree:
         match self.level:
             case Level.BWRAP:
-                return Namespace(self.prefix, command, cwd, env)
+                return Namespace(self.prefix, program)
             case Level.SUBREAPER:
-                return Guarded(command, cwd, env)
+                return Guarded(program)
             case Level.GROUP:
-                return Group(command, cwd, env)
+                return Group(program)
 
 
 GROUP = Containment(Level.GROUP)  # what works everywhere

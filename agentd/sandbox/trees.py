@@ -15,10 +15,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
+import attrs
 import trio
 
 from agentd.sandbox import guard
-from agentd.sandbox.child import KILL_SECONDS, PIPE, STDOUT, Child, open_pidfd, spawn
+from agentd.sandbox.child import DEVNULL, KILL_SECONDS, PIPE, STDOUT, Child, open_pidfd, spawn
 
 MARKER = "AGENTD_COMMAND"  # in the environment of commands that nothing better keeps together
 SETUP_SECONDS = 1.0  # for bwrap to make its namespace; it takes two milliseconds
@@ -26,25 +27,63 @@ GUARD_SECONDS = guard.SWEEP_SECONDS + 1.0
 
 
 class Tree(Protocol):
-    child: Child  # its exit is the command's; its stdout is the command's merged output
+    child: Child  # its exit is the program's; its streams are connected as the program says
 
     async def end(self) -> None:
-        """Nothing of the command is left, once this has returned. Bounded, so it may be shielded."""
+        """Nothing of the program is left, once this has returned. Bounded, so it may be shielded."""
 
 
-def _in_shell(command: str, env: Mapping[str, str], *, in_bash_first: str = "") -> list[str]:
-    """The argv that runs it: by bash where the command's own PATH has one, else by sh."""
-    bash = shutil.which("bash", path=env.get("PATH", os.defpath))
-    return [bash, "-c", in_bash_first + command, "bash"] if bash else ["/bin/sh", "-c", command, "sh"]
+@attrs.frozen
+class Program:
+    """What is to run, and whom it talks to: a command says all in one stream, to nobody who could answer; a service is
+    talked with, its three streams are pipes of ours."""
+
+    argv: tuple[str, ...]
+    cwd: Path
+    env: Mapping[str, str]  # the whole of it
+    command: str = ""  # what *argv* has a shell run; empty: it is a service
+    fds: tuple[int, ...] = ()  # of ours, that it inherits under the same numbers
+
+    def after(self, first: str) -> list[str]:
+        """An argv that has bash do *first*, then be the program. Without bash, the program's own."""
+        bash = find_bash(self.env)
+        if bash is None:
+            return [*self.argv]
+        if self.command:
+            return [bash, "-c", first + self.command, "bash"]
+        return [bash, "-c", f'{first}exec "$@"', "bash", *self.argv]
+
+    def spawn(self, argv: list[str], env: Mapping[str, str] | None = None, fds: tuple[int, ...] = ()) -> Child:
+        """Start it as *argv* has it. Raises OSError."""
+        return spawn(
+            argv,
+            cwd=self.cwd,
+            env=self.env if env is None else env,
+            stdin=DEVNULL if self.command else PIPE,
+            stdout=PIPE,
+            stderr=STDOUT if self.command else PIPE,
+            pass_fds=(*self.fds, *fds),
+        )
+
+
+def in_shell(command: str, cwd: Path, env: Mapping[str, str], fds: tuple[int, ...] = ()) -> Program:
+    """A command, run by bash where its own PATH has one, else by sh."""
+    bash = find_bash(env)
+    argv = (bash, "-c", command, "bash") if bash else ("/bin/sh", "-c", command, "sh")
+    return Program(argv, cwd, env, command, fds)
+
+
+def find_bash(env: Mapping[str, str]) -> str | None:
+    return shutil.which("bash", path=env.get("PATH", os.defpath))
 
 
 class Group:
     """A process group, and a name in the environment to find those that left it. Misses who left and cleared both."""
 
-    def __init__(self, command: str, cwd: Path, env: Mapping[str, str]) -> None:
+    def __init__(self, program: Program) -> None:
         name = os.urandom(8).hex()
         self._marker = f"{MARKER}={name}".encode()
-        self.child = spawn(_in_shell(command, env), cwd=cwd, env={**env, MARKER: name}, stdout=PIPE, stderr=STDOUT)
+        self.child = program.spawn([*program.argv], {**program.env, MARKER: name})
 
     async def end(self) -> None:
         await self.child.end()
@@ -69,11 +108,11 @@ def _kill_marked(marker: bytes) -> None:
 class Guarded:
     """Below a guard process that adopts orphans: see guard.py. It misses a tree that kills its guard."""
 
-    def __init__(self, command: str, cwd: Path, env: Mapping[str, str]) -> None:
+    def __init__(self, program: Program) -> None:
         assert guard.__spec__.loader is not None
         source = guard.__spec__.loader.get_source(guard.__name__)  # type: ignore[attr-defined]  # files and zips do
         wrapper = [sys.executable, "-I", "-S", "-c", source, str(os.getpid())]
-        self.child = spawn([*wrapper, *_in_shell(command, env)], cwd=cwd, env=env, stdout=PIPE, stderr=STDOUT)
+        self.child = program.spawn([*wrapper, *program.argv])
 
     async def end(self) -> None:
         self.child.signal(signal.SIGCONT)  # in case the command stopped it
@@ -89,15 +128,14 @@ class Namespace:
     process waits for a word from it for ever, so it is killed by the number that bwrap tells in *info*.
     """
 
-    def __init__(self, prefix: tuple[str, ...], command: str, cwd: Path, env: Mapping[str, str]) -> None:
+    def __init__(self, prefix: tuple[str, ...], program: Program) -> None:
         self._info = os.memfd_create("bwrap-info")  # no pipe: writing must not kill bwrap when the executor is gone
         leash, self._leash = os.pipe()
         # Only bash can look at a pipe without waiting, and name a descriptor above 9.
         check = f"read -t 0 -u {leash} && exit 137; exec {leash}<&-; "
-        argv = [*prefix, "--info-fd", str(self._info), "--", *_in_shell(command, env, in_bash_first=check)]
-        passed = [self._info, leash]
+        argv = [*prefix, "--info-fd", str(self._info), "--", *program.after(check)]
         try:
-            self.child = spawn(argv, cwd=cwd, env=env, stdout=PIPE, stderr=STDOUT, pass_fds=passed)
+            self.child = program.spawn(argv, fds=(self._info, leash))
         except BaseException:
             self._close()
             raise

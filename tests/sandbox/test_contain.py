@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -114,8 +115,8 @@ trio.run(main)
 """
 
 
-def start_executor(contained: Containment, command: str) -> subprocess.Popen[bytes]:
-    argv = [sys.executable, "-c", EXECUTOR, contained.level, " ".join(contained.prefix), command, ENV["PATH"]]
+def start_executor(contained: Containment, command: str, program: str = EXECUTOR) -> subprocess.Popen[bytes]:
+    argv = [sys.executable, "-c", program, contained.level, " ".join(contained.prefix), command, ENV["PATH"]]
     env = {"PYTHONPATH": str(Path(agentd.__path__[0]).parent), **ENV}
     return subprocess.Popen(argv, stdout=subprocess.PIPE, env=env)
 
@@ -241,3 +242,71 @@ async def test_where_nothing_better_works_commands_are_kept_by_group(
     monkeypatch.setenv("PATH", f"{tmp_path}:{ENV['PATH']}")
     assert await probe([Level.BWRAP]) == Containment(Level.GROUP)
     assert (await probe()).level is not Level.BWRAP
+
+
+# --- Services -----------------------------------------------------------------------------------------------------
+
+
+@each_level
+async def test_a_service_is_talked_with_over_three_pipes(contained: Containment) -> None:
+    tree = contained.service(["sh", "-c", "echo ready >&2; cat; echo done"], Path("/"), ENV)
+    with trio.fail_after(30), closing(tree.child) as child:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        assert child.stderr is not None
+        assert await child.stderr.receive_some() == b"ready\n"
+        await child.stdin.send_all(b"hello\n")
+        assert await child.stdout.receive_some() == b"hello\n"
+        await child.stdin.aclose()
+        assert await child.stdout.receive_some() == b"done\n"
+        assert await child.wait() == 0
+        await tree.end()
+
+
+@each_tree
+async def test_what_a_service_leaves_behind_ends_with_it(contained: Containment, tree: str, witness: Witness) -> None:
+    left = tree.format(sleep=witness.sleep, number=witness.number)
+    service = contained.service(["bash", "-c", f"{left}\necho it is there; cat"], Path("/"), ENV)
+    with trio.fail_after(30), closing(service.child) as child:
+        assert child.stdout is not None
+        assert await child.stdout.receive_some() == b"it is there\n"
+        await service.end()
+    assert witness.alive() == []
+
+
+SERVING = """
+import sys, trio
+from pathlib import Path
+from agentd.sandbox.contain import Containment, Level
+level, prefix, command, path = sys.argv[1:]
+contained = Containment(Level(level), tuple(prefix.split()))
+async def main():
+    tree = contained.service(["bash", "-c", command], Path("/"), {"PATH": path})
+    await tree.child.stdout.receive_some()
+    print("there", flush=True)
+    await trio.sleep_forever()
+trio.run(main)
+"""
+
+
+@pytest.mark.parametrize("contained", [Level.BWRAP, Level.SUBREAPER], indirect=True)
+async def test_no_service_is_left_two_seconds_after_the_executor_is_killed(
+    contained: Containment, witness: Witness
+) -> None:
+    trees = "\n".join(tree.format(sleep=witness.sleep, number=witness.number) for tree in TREES.values())
+    with start_executor(contained, f"{trees}\necho it is there; {witness.sleep}", SERVING) as executor:
+        assert executor.stdout is not None
+        assert executor.stdout.readline() == b"there\n"
+        executor.kill()
+    assert witness.gone_within(2)
+
+
+@each_level
+async def test_a_service_that_is_no_program_says_so_or_ends_with_127(contained: Containment) -> None:
+    try:
+        tree = contained.service(["/no/such/program"], Path("/"), ENV)
+    except FileNotFoundError:
+        return
+    with trio.fail_after(30), closing(tree.child) as child:
+        assert await child.wait() == 127
+        await tree.end()
