@@ -14,6 +14,7 @@ import trio
 
 from agentd.domain import Entry, Message, Thinking, Usage
 from agentd.engine import images
+from agentd.engine.requestdigest import RequestDigest, material_chars
 from agentd.engine.turn import Attempt, Turn
 from agentd.errors import ProviderFailed
 from agentd.providers.policy import PATIENCE_SECONDS, Pace, Policy, Retry, rule_of, summary
@@ -42,11 +43,12 @@ class Caller:
     user: str | None = None  # the end user, as the service is told
     _calls: int = 0  # of this turn
     _sent: bytes | None = None  # the body of the last request
+    _digest: RequestDigest = attrs.field(factory=RequestDigest)
     _unpriced: set[str] = attrs.field(factory=set)  # models of which it was told that they have no price
 
     def writing_to(self, write: Callable[[Entry], object]) -> Caller:
         """The same models for another conversation."""
-        return attrs.evolve(self, write=write, calls=0, sent=None)
+        return attrs.evolve(self, write=write, calls=0, sent=None, digest=RequestDigest())
 
     async def take_turn(
         self,
@@ -54,17 +56,22 @@ class Caller:
         messages: tuple[Message, ...],
         tools: tuple[ToolSchema, ...],
         taken: Collection[str] = (),
+        said: tuple[Message, ...] | None = None,
     ) -> tuple[Turn, float | None]:
         """The model's reply, in the log with what it took, and what it cost in USD. Raises ProviderFailed.
 
-        *taken*: ids that calls of the reply may not have.
+        *taken*: ids that calls of the reply may not have. *said*: the same messages without what clients put there.
         """
         self._calls = 0
         try:
-            return await self._persist(self._request(system, messages, tools), taken)
+            turn, sent = await self._persist(self._request(system, messages, tools), taken)
         except _FallBack as wanted:
             self._fall_back(str(wanted))
-        return await self._persist(self._request(system, messages, tools), taken)
+            turn, sent = await self._persist(self._request(system, messages, tools), taken)
+        plain = messages if said is None else said
+        material, context = material_chars(messages, plain), self.model.info.context_tokens
+        digest = self._digest.describe(system, plain, tools, context=context, material=material)
+        return turn, self._record(turn, sent, digest)
 
     def _request(self, system: str, messages: tuple[Message, ...], tools: tuple[ToolSchema, ...]) -> ModelRequest:
         model, shown = self.model.model, messages
@@ -79,8 +86,10 @@ class Caller:
             user=self.user,
         )
 
-    async def _persist(self, request: ModelRequest, taken: Collection[str]) -> tuple[Turn, float | None]:
-        """Call the model until it has replied. Raises ProviderFailed, or _FallBack where that makes sense."""
+    async def _persist(self, request: ModelRequest, taken: Collection[str]) -> tuple[Turn, bytes | None]:
+        """Call the model until it has replied; what it said, and the body of the request, where that is told.
+
+        Raises ProviderFailed, or _FallBack where that makes sense."""
         began = trio.current_time()
         for calls in itertools.count(1):
             await self._wait_for_service()
@@ -96,7 +105,7 @@ class Caller:
                     raise
                 await trio.sleep(wait)
             else:
-                return turn, self._record(turn, attempt.sent)
+                return turn, attempt.sent
         raise AssertionError("there is always another call")
 
     @property
@@ -128,7 +137,7 @@ class Caller:
         self._notice("FALLBACK", f"{why}; {self.fallback.name} serves the rest of this job")
         self.model, self.fallback, self._sent = self.fallback, None, None
 
-    def _record(self, turn: Turn, sent: bytes | None) -> float | None:
+    def _record(self, turn: Turn, sent: bytes | None, digest: dict[str, Any]) -> float | None:
         cost, price = self.model.cost(turn.usage), self.model.info.price
         if cost is None and self.model.name not in self._unpriced:
             self._unpriced.add(self.model.name)
@@ -146,6 +155,8 @@ class Caller:
             "prefix_bytes": None if sent is None else common_prefix(self._sent or b"", sent),
             "first_ms": turn.first_ms,
             "duration_ms": turn.duration_ms,
+            "stop": turn.stop_reason,
+            "sent": digest,
         }
         self._sent = sent
         self.write(Entry("usage", data))

@@ -18,12 +18,11 @@ import trio
 from agentd.domain import ChatSpec, JobState, Message, Record, Text, ToolUse, block_to_json
 from agentd.engine import specruncommand
 from agentd.engine.calls import Surroundings
-from agentd.engine.chatcalls import ChatCalls, TurnFailed
+from agentd.engine.chatcalls import ChatCalls, TurnFailed, derived_id
 from agentd.engine.chatprompt import GO_ON, blocks_of, spec_texts
 from agentd.engine.conversation import Conversation, Ending
 from agentd.engine.modes import CHAT, system_prompt
 from agentd.engine.specruncontext import Spec, gather, read_spec
-from agentd.store.naming import of_uuid
 from agentd.tools.base import Tool, ToolContext
 from agentd.tools.chat.registry import chat_tools
 
@@ -144,8 +143,8 @@ class Talk(Conversation):
         if not self.chat.verify:
             self.branch.notice("info", "VERIFY_SKIPPED", "no commands are set to verify changes with")
             return True
-        # Of the message, so that it is the same after a restart: an approval may be open, or given, by that id.
-        call = ToolUse(of_uuid("call_", self.branch.job.created, message.id), VERIFY, {})
+        # Of the turn so far, so that it is the same after a restart: an approval may be open, or given, by that id.
+        call = ToolUse(derived_id(self.branch.job, str(self.branch.job.turns)), VERIFY, {})
         verified = await self.own.conduct(call)
         if not verified and self._was_denied(call):
             raise TurnFailed("verification denied")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,8 @@ from agentd.engine.calls import Calls
 from agentd.errors import AgentdError
 from agentd.providers import lenientjson
 from agentd.providers.assemble import INVALID_INPUT, unreadable_input
-from agentd.store.naming import fresh
+from agentd.store.fold import JobView
+from agentd.store.naming import of_uuid
 from agentd.tools.base import Tool, ToolContext, ToolOutcome
 
 MESSAGE_BYTES = 64 * 1024  # of one result that the model is told
@@ -124,15 +126,15 @@ class ChatCalls(Calls):
         told = _told([block_to_json(block) for block in result.content])
         self.progress.ran(call, tool.tool_class, told, ok=not result.is_error)
         if tool.name == WRITE_SPEC and not result.is_error:
-            await self._validate()
+            await self._validate(call)
         return not result.is_error
 
     def result_of(self, call: ToolUse) -> ToolResult:
         return self.branch.history.results[call.id]
 
-    async def _validate(self) -> None:
+    async def _validate(self, call: ToolUse) -> None:
         """What is written is validated at once; that is no call of the model's."""
-        call, tool = ToolUse(fresh("call_"), VALIDATE_SPEC, {}), self.tools[VALIDATE_SPEC]
+        call, tool = ToolUse(derived_id(self.branch.job, call.id), VALIDATE_SPEC, {}), self.tools[VALIDATE_SPEC]
         self._start(tool, call)
         await self._run(tool, call)
         self.note(call)
@@ -185,6 +187,11 @@ def _first_bytes(text: str, most: int) -> str:
         return text
     data = text.encode("utf-8", "replace")
     return text if len(data) <= most else data[:most].decode("utf-8", "ignore")
+
+
+def derived_id(job: JobView, of: str) -> str:
+    """The id of a call that no model made; the same whenever the same job comes there."""
+    return of_uuid("call_", job.created, str(uuid.uuid5(uuid.NAMESPACE_URL, f"{job.id}/{of}")))
 
 
 def _mended(call: ToolUse) -> ToolUse:

@@ -106,9 +106,10 @@ class Conversation:
         if self._room.is_short(history.view()):
             await self._room.make(history.view())
         while True:
-            messages = self.material.put_into(history.view())
+            said = history.view()
+            messages, taken = self.material.put_into(said), self.branch.taken_ids
             try:
-                turn, cost = await self.caller.take_turn(self.system, messages, self._schemas, self.branch.taken_ids)
+                turn, cost = await self.caller.take_turn(self.system, messages, self._schemas, taken, said)
             except ContextOverflow as overflow:
                 await self._room.make(history.view(), overflow)
                 continue

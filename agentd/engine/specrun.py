@@ -19,7 +19,7 @@ from agentd.engine.asks import Subject
 from agentd.engine.branch import Branch
 from agentd.engine.conversation import Ending
 from agentd.engine.specruncontext import Bundle, Spec, gather, read_spec
-from agentd.engine.specrunsteps import Done, carry_out
+from agentd.engine.specrunsteps import CarryOut, Done, carry_out
 from agentd.store.specrun import RunState, Step
 
 if TYPE_CHECKING:
@@ -31,10 +31,10 @@ APPROVE = ("allow",)  # to refuse is to cancel the run
 TOOL_NAMES = {"patch": "ApplyPatch", "note": "Note"}
 
 
-async def run_spec(work: Work) -> Ending:
-    """The whole run, or what is left of it. Raises AgentdError."""
+async def run_spec(work: Work, carry_out: CarryOut = carry_out) -> Ending:
+    """The whole run, or what is left of it. *carry_out*: does a step. Raises AgentdError."""
     assert work.spec.run is not None
-    run = SpecRun(work, work.spec.run, work.branch)
+    run = SpecRun(work, work.spec.run, work.branch, carry_out)
     run.look()
     if not run.state.planned:
         await run.prepare()
@@ -50,6 +50,7 @@ class SpecRun:
     work: Work
     spec: RunSpec
     branch: Branch
+    do_step: CarryOut
     state: RunState = attrs.field(factory=RunState)
     _pos: int = attrs.field(init=False)
 
@@ -153,7 +154,7 @@ class SpecRun:
             self.branch.append("tool.output", call=call, text=text)
 
         patch = self._input(step).get("patch", "")
-        done = await carry_out(step, patch, self.work.around, on_output)
+        done = await self.do_step(step, patch, self.work.around, on_output)
         artifact = None
         if done.artifact is not None:
             data = json.dumps(done.artifact, ensure_ascii=False, indent=2).encode("utf-8", "replace") + b"\n"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import attrs
@@ -39,6 +39,9 @@ class Done:
         """As a phase's details."""
         found = {"exit_code": self.exit_code, "applied": self.applied}
         return {"ok": self.ok, "message": self.message} | {k: value for k, value in found.items() if value is not None}
+
+
+CarryOut = Callable[[Step, str, Surroundings, Callable[[str], object]], Awaitable[Done]]
 
 
 async def carry_out(step: Step, patch: str, around: Surroundings, on_output: Callable[[str], object]) -> Done:

@@ -396,6 +396,12 @@ async def test_the_record_of_a_call_says_what_it_took(autojump_clock: MockClock)
     desk = Desk(Service([failed(failures.ServerFailed), "hello"], seconds=2.0), price=Price(1.0, 10.0))
     await desk.ask()
     [usage] = [entry.data for entry in desk.log if entry.type == "usage"]
+    sent = usage.pop("sent")
+    assert (list(sent), sent["tools"], sent["context"]) == (
+        ["messages", "system", "tools", "context", "material"],
+        {},
+        None,
+    )
     assert usage == {
         "input_tokens": 10,
         "output_tokens": 2,
@@ -411,6 +417,7 @@ async def test_the_record_of_a_call_says_what_it_took(autojump_clock: MockClock)
         "prefix_bytes": None,
         "first_ms": 2000,
         "duration_ms": 4000,
+        "stop": "end_turn",
     }
 
 
