@@ -46,7 +46,7 @@ class Settings:
     """What flags, environment and file say. A blank value counts as none."""
 
     def __init__(self, options: Mapping[str, Option], env: Mapping[str, str]) -> None:
-        self._options, self._env = options, env
+        self._options, self.env = options, env
         self._flags: dict[str, list[str]] = {}
         self.words: list[str] = []  # what is no flag and no value of one
         self.file = Table({}, "")
@@ -83,6 +83,24 @@ class Settings:
             raise self.misfit(name, f"{value} is neither true nor false")
         return BOOLEANS[value.lower()]
 
+    def one_of(self, name: str, *words: str) -> str:
+        """Raises InvalidSetting."""
+        value = self.required(name)
+        if value not in words:
+            raise self.misfit(name, f"{value} is not {' or '.join(words)}")
+        return value
+
+    def number(self, name: str) -> float:
+        """Finite, above 0. Raises InvalidSetting."""
+        value = self.required(name)
+        try:
+            number = float(value)
+        except ValueError:
+            number = 0.0
+        if not 0 < number < float("inf"):
+            raise self.misfit(name, f"{value} is not a number above 0")
+        return number
+
     def many(self, name: str) -> list[str]:
         """Every flag that is not blank, else the environment's value, else those of the file, else the default."""
         return self.find(name).texts
@@ -93,7 +111,7 @@ class Settings:
             return Found(flags, f"--{name}")
         option = self._options[name]
         for variable in filter(None, (option.variable, option.also)):
-            if value := self._env.get(variable, "").strip():
+            if value := self.env.get(variable, "").strip():
                 return Found([value], variable)
         place, _, key = option.key.rpartition(".")
         if texts := self.file.table(place).scalars(key) if key else ():
@@ -112,8 +130,13 @@ class Settings:
         return InvalidSetting(f"--{name}{f' ({option.variable})' if option.variable else ''}: {problem}")
 
     def from_environment(self, name: str) -> list[str]:
-        value = self._env.get(self._options[name].variable or "", "").strip()
+        value = self.env.get(self._options[name].variable or "", "").strip()
         return [value] if value else []
+
+    def read_file(self) -> Table:
+        """The configuration file, from now on; of verbs that have --config. Raises InvalidSetting."""
+        self.file = read_config(config_path(self.text("config"), self.env)).only(*TABLES)
+        return self.file
 
     def aliases(self, name: str) -> dict[str, str]:
         """Model names and what they stand for. A flag adds to the environment's, and beats it for the same name."""
@@ -166,7 +189,7 @@ def parse_aliases(texts: Iterable[str]) -> dict[str, str]:
 # --- The configuration file ---------------------------------------------------------------------------------------
 
 
-TABLES = ("providers", "models", "aliases", "roles", "serve", "manager", "agent", "mcp")
+TABLES = ("providers", "models", "aliases", "roles", "serve", "manager", "agent", "jobs", "plugins", "mcp")
 
 
 def config_path(flag: str | None, env: Mapping[str, str]) -> Path | None:
@@ -270,6 +293,14 @@ class Table:
         """Tables within a table, by name."""
         within = self.table(key)
         return {name: within.table(name) for name in within.values}
+
+    def array(self, key: str) -> list[Table]:
+        """Tables that have no names: [[key]]."""
+        place = f"{self.place}.{key}" if self.place else key
+        tables = self._get(key, list, "an array of tables") or []
+        if not all(isinstance(each, dict) for each in tables):
+            raise self.misfit(key, "expected an array of tables")
+        return [Table(each, self.file, f"{place}[{at}]") for at, each in enumerate(tables)]
 
     def words(self, key: str) -> dict[str, str]:
         """A table of texts."""

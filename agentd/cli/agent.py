@@ -34,6 +34,7 @@ from agentd.daemon.settings import (
     seconds_or_off,
     url_policy,
 )
+from agentd.domain import Site
 from agentd.faces.agent.keys import ApiKeys
 from agentd.faces.agent.models import ModelNames
 from agentd.faces.agent.routes import AgentSettings, App, open_agent
@@ -58,7 +59,7 @@ def main(argv: list[str]) -> int:
 async def serve_agent(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT. Raises AgentdError."""
     executors, catalog = executor_settings(settings, hooks=True), load_services(settings, os.environ)
-    chosen, most = agent_settings(settings, catalog), count(settings, "max-executors")
+    chosen, most = agent_settings(settings, catalog, executors.site), count(settings, "max-executors")
     async with open_daemon(Home(data_directory(settings)), os.environ) as daemon:
         keys = open_keys(daemon, settings)
         door = daemon.open_door(settings, "agent", "listen-addr", keys[0].text)
@@ -86,7 +87,7 @@ def open_keys(daemon: Daemon, settings: Settings) -> list[Key]:
     return [Key(text) for text in agent_keys(settings)] or [open_key(daemon.home, KEY)]
 
 
-def agent_settings(settings: Settings, catalog: Catalog) -> AgentSettings:
+def agent_settings(settings: Settings, catalog: Catalog, site: Site) -> AgentSettings:
     """Raises InvalidSetting."""
     aliases = {**catalog.aliases, **settings.aliases("model-alias")}
     terms = Terms(
@@ -102,6 +103,7 @@ def agent_settings(settings: Settings, catalog: Catalog) -> AgentSettings:
         request_seconds=seconds_or_off(settings, "request-timeout"),
         max_body_bytes=count(settings, "max-body-bytes"),
         grace_seconds=seconds(settings, "shutdown-grace"),
+        site=site,
     )
 
 

@@ -20,6 +20,7 @@ import trio
 from agentd.cli.apidocs import face_docs
 from agentd.config import Option, Settings, data_dir, read_settings
 from agentd.daemon.logs import configure_plain
+from agentd.daemon.site import SITE, read_site
 from agentd.domain import Hello, Models, Site
 from agentd.engine.engine import open_engine
 from agentd.engine.job import Bench
@@ -27,7 +28,7 @@ from agentd.engine.session import Session, Sessions
 from agentd.errors import AgentdError, ExecutorFailed, InvalidSetting, only_cause
 from agentd.faces.executor import control, routes
 from agentd.providers.factory import make_registry, open_providers
-from agentd.providers.settings import Catalog, load_catalog
+from agentd.providers.settings import Catalog, read_catalog
 from agentd.sandbox import forkserver
 from agentd.sandbox.contain import Containment, probe
 from agentd.sandbox.leash import (
@@ -67,6 +68,7 @@ OPTIONS = {
     "exit-on-stdin-eof": Option("EXIT_ON_STDIN_EOF", switch=True),
     "read-only": Option("READ_ONLY", switch=True),
     "data-dir": Option("AGENTD_DATA_DIR"),
+    **SITE,
     "supervised": Option(switch=True),
     "callback": Option(),
     "advertise": Option(),
@@ -110,7 +112,7 @@ async def serve_standalone(settings: Settings) -> None:
     token = settings.required("auth-token")
     exec_id = _exec_id(settings)
     address = settings.required("listen-addr")
-    catalog = load_catalog(settings.text("config"), os.environ)
+    catalog, site = read_catalog(settings.read_file(), os.environ), read_site(settings)
     home = open_home(settings, workspace)
     with home.lock():
         home.sweep()
@@ -118,7 +120,7 @@ async def serve_standalone(settings: Settings) -> None:
             sessions = Sessions(home, nursery)
             sessions.load(home.sessions())
             async with (
-                open_bench(settings, workspace, home.root, home.root, catalog) as bench,
+                open_bench(settings, workspace, home.root, home.root, catalog, site=site) as bench,
                 open_engine(bench, sessions) as engine,
             ):
                 app = routes.App(engine, exec_id, token)

@@ -127,6 +127,7 @@ def plan(daemon: Daemon, chosen: ExecutorSettings, catalog: Catalog, name: str) 
         launcher=Launcher(chosen.template) if chosen.template else LOCAL,
         url_policy=chosen.url_policy,
         hook_secret=chosen.hook_secret,
+        site=chosen.site,
         values={"mgr": name, "run_dir": str(daemon.home.root), "callback": socket.gethostname()},
     )
     if not chosen.command:

@@ -6,10 +6,10 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import attrs
 import trio
@@ -19,9 +19,23 @@ from agentd.cli.permission import ask_person
 from agentd.cli.terminal import DIM, RED, Screen
 from agentd.config import Option, Settings, data_dir, read_settings
 from agentd.daemon.launch import Launched, executor_environment, launch
-from agentd.domain import TASK_MODES, Hello, JobSpec, JobState, Limits, Mode, Models, PermissionMode, Record, ToolPolicy
+from agentd.daemon.site import SITE, read_site
+from agentd.domain import (
+    TASK_MODES,
+    Hello,
+    JobSpec,
+    JobState,
+    Limits,
+    McpServer,
+    Mode,
+    Models,
+    PermissionMode,
+    Record,
+    Site,
+    ToolPolicy,
+)
 from agentd.errors import AgentdError, ExecutorFailed, InvalidSetting, SessionNotFound, only_cause
-from agentd.providers.settings import Catalog, load_catalog
+from agentd.providers.settings import Catalog, read_catalog
 from agentd.sandbox.child import Child
 from agentd.sandbox.fork import fork
 from agentd.sandbox.reexec import own_argv
@@ -29,6 +43,7 @@ from agentd.store.home import Home, SessionDir
 from agentd.wire.client import Client, connect
 from agentd.wire.failure import HttpFailed
 from agentd.wire.messages import to_json
+from agentd.wire.typed import NotJson, parse
 
 OPTIONS = {
     "repo": Option(),
@@ -41,6 +56,9 @@ OPTIONS = {
     "max-budget-usd": Option(),
     "timeout": Option(),
     "auto-commit": Option(switch=True),
+    "setting-sources": Option(),
+    "mcp-config": Option(many=True),
+    **SITE,
     "resume": Option(),
     "json": Option(switch=True),
     "config": Option("AGENTD_CONFIG"),
@@ -58,6 +76,8 @@ REFUSED_TEXT = (
     "A permission was needed and nobody could be asked. --permission-mode acceptEdits allows edits, "
     "--permission-mode bypassPermissions everything; on a terminal you are asked."
 )
+Source = Literal["project", "user"]
+SOURCES: tuple[Source, ...] = ("project", "user")
 DIFF_LINES = 2000  # shown; the rest is in the repository
 NUMBERS = TypeVar("NUMBERS", int, float)
 WORD = TypeVar("WORD", bound=StrEnum)
@@ -73,6 +93,7 @@ class Order:
     resume: str | None
     aliases: dict[str, str]
     catalog: Catalog
+    site: Site
     as_json: bool
     attended: bool  # somebody is at the terminal, who can be asked
 
@@ -113,7 +134,8 @@ def read_order(settings: Settings) -> Order:
         spec=read_spec(settings, prompt, attended=attended) if prompt else None,
         resume=resume,
         aliases=settings.aliases("model-alias"),
-        catalog=load_catalog(settings.text("config"), os.environ),
+        catalog=read_catalog(settings.read_file(), os.environ),
+        site=read_site(settings),
         as_json=settings.switch("json"),
         attended=attended,
     )
@@ -141,7 +163,34 @@ def read_spec(settings: Settings, prompt: str, *, attended: bool) -> JobSpec:
             seconds=_positive(settings, "timeout", float),
         ),
         auto_commit=settings.switch("auto-commit"),
+        servers=_servers(settings.many("mcp-config")),
+        sources=_sources(settings),
     )
+
+
+def _sources(settings: Settings) -> tuple[Source, ...]:
+    words = {word.strip() for text in settings.many("setting-sources") for word in text.split(",") if word.strip()}
+    if wrong := words - {"project", "user"}:
+        raise InvalidSetting(f"--setting-sources: {', '.join(sorted(wrong))} is neither project nor user")
+    return tuple(source for source in SOURCES if source in words)
+
+
+def _servers(names: Sequence[str]) -> dict[str, McpServer] | None:
+    """Those of JSON files, beside what is configured; variables are filled from the environment."""
+    if not names:
+        return None
+    from agentd.tools.mcp.config import read_servers, servers_in
+
+    servers: dict[str, McpServer] = {}
+    for name in names:
+        try:
+            document = parse(Path(name).expanduser().read_bytes())
+        except OSError as exc:
+            raise InvalidSetting(f"--mcp-config: {name}: {exc.strerror}") from exc
+        except NotJson as exc:
+            raise InvalidSetting(f"--mcp-config: {name}: {exc.reason}") from exc
+        servers |= read_servers(servers_in(document), env=os.environ)
+    return servers
 
 
 def _mode(settings: Settings) -> Mode:
@@ -199,7 +248,8 @@ async def run(order: Order, session: SessionDir, forked: Child | None) -> int:
     screen = Screen(sys.stdout, sys.stderr, live=sys.stderr.isatty(), stream=sys.stdout.isatty())
     argv = own_argv("executor", *executor_words(order))
     catalog = order.catalog
-    hello = Hello(session.id, str(session.path), providers=attrs.asdict(catalog) if catalog != Catalog() else {})
+    providers = attrs.asdict(catalog) if catalog != Catalog() else {}
+    hello = Hello(session.id, str(session.path), providers=providers, site=order.site)
     try:
         async with launch(argv, hello, ready_seconds=READY_SECONDS, forked=forked) as executor:
             client = await connect(executor.address)

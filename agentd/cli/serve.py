@@ -39,7 +39,6 @@ from agentd.daemon.settings import (
     load_serve,
     load_services,
     manager_settings,
-    one_of,
 )
 from agentd.errors import InvalidSetting
 from agentd.faces.admin.routes import open_admin
@@ -82,12 +81,12 @@ class Chosen:
     @classmethod
     def of(cls, settings: Settings) -> Chosen:
         """Raises InvalidSetting."""
-        catalog = load_services(settings, os.environ)
+        executors, catalog = executor_settings(settings, hooks=True), load_services(settings, os.environ)
         return cls(
-            executor_settings(settings, hooks=True),
+            executors,
             catalog,
             manager_settings(settings),
-            agent_settings(settings, catalog),
+            agent_settings(settings, catalog, executors.site),
             count(settings, "max-executors"),
         )
 
@@ -112,7 +111,7 @@ def open_doors(daemon: Daemon, settings: Settings) -> dict[str, list[Key]]:
     """Listen for every face that is not off; the tokens, by their names. Raises AgentdError."""
     keys = {"admin": [open_key(daemon.home, "admin", settings.text("admin-token"))]}
     daemon.open_door(settings, "main", "listen", keys["admin"][0].text)
-    if one_of(settings, "runs", ("on", OFF)) != OFF:
+    if settings.one_of("runs", "on", OFF) != OFF:
         keys["runs"] = [open_runs_key(daemon.home, settings)]
     if settings.text("manager") != OFF:
         keys["manager"] = [open_key(daemon.home, "manager", settings.text("auth-token"))]

@@ -9,7 +9,7 @@ import attrs
 
 from agentd.daemon.launch import executor_environment
 from agentd.daemon.launchers import LOCAL, Launcher
-from agentd.domain import Hello
+from agentd.domain import Hello, Site
 from agentd.providers.settings import Catalog
 from agentd.sandbox.reexec import own_argv
 from agentd.store.home import SessionDir
@@ -28,6 +28,7 @@ class Plan:
     forks: bool = True  # off a fork server, where that is safe
     url_policy: str = UrlPolicy.LOCAL
     hook_secret: str = attrs.field(default="", repr=False)
+    site: Site = attrs.field(factory=Site)
     values: Mapping[str, str] = attrs.field(factory=dict)  # for the launcher's template: mgr, run_dir, callback
     program: Callable[..., list[str]] = own_argv  # what runs `agentd` with some words
     inherited: Mapping[str, str] = attrs.field(factory=executor_environment, repr=False)
@@ -47,6 +48,7 @@ class Plan:
             providers=providers,
             url_policy=self.url_policy,
             hook_secret=self.hook_secret,
+            site=self.site,
         )
 
     def environment(self, session: SessionDir) -> dict[str, str]:

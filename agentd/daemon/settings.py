@@ -10,16 +10,18 @@ import math
 import os
 import shlex
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from ipaddress import ip_address
 from pathlib import Path
 
 import attrs
 
-from agentd.config import TABLES, Option, Settings, config_path, data_dir, read_config
+from agentd.config import Option, Settings, config_path, data_dir
 from agentd.daemon.harness import load_harness
 from agentd.daemon.keys import READABLE
 from agentd.daemon.logs import FORMATS, LEVELS
+from agentd.daemon.site import SITE, read_site
+from agentd.domain import Site
 from agentd.providers.settings import Catalog, read_catalog
 from agentd.wire.hosts import LOOPBACK_NAMES
 from agentd.wire.urlpolicy import UrlPolicy
@@ -74,9 +76,10 @@ AGENT_OPTIONS = {
     **AGENT,
     **IN_PLACE,
     **EXECUTORS,
+    **SITE,
     **COMMON,
 }
-MANAGER_OPTIONS = {"listen-addr": Option("LISTEN_ADDR", key="manager.listen"), **MANAGER, **COMMON}
+MANAGER_OPTIONS = {"listen-addr": Option("LISTEN_ADDR", key="manager.listen"), **MANAGER, **SITE, **COMMON}
 SERVE_OPTIONS = {
     "listen": Option("HARNESS_LISTEN", key="serve.listen", default=MAIN_ADDRESS),
     "admin-token": Option("AGENTD_ADMIN_TOKEN", key="serve.admin_token", secret=True),
@@ -91,6 +94,7 @@ SERVE_OPTIONS = {
     **MANAGER,
     **AGENT,
     **IN_PLACE,
+    **SITE,
     **COMMON,
 }
 
@@ -117,7 +121,7 @@ def load(settings: Settings, env: Mapping[str, str]) -> Settings:
     settings.defaults["data-dir"] = str(data_dir(None, env))
     if (path := config_path(settings.text("config"), env)) is not None:
         settings.defaults["config"] = str(path)
-    settings.file = read_config(path).only(*TABLES)
+    settings.read_file()
     for table in FILE_TABLES:
         settings.file.table(table).only(*keys_of(table))
     return settings
@@ -167,17 +171,9 @@ def _seconds(text: str) -> float | None:
     return value if 0 < value < math.inf else None
 
 
-def one_of(settings: Settings, name: str, words: Sequence[str]) -> str:
-    """Raises InvalidSetting."""
-    text = settings.required(name)
-    if text not in words:
-        raise settings.misfit(name, f"{text} is not {' or '.join(words)}")
-    return text
-
-
 def log_settings(settings: Settings) -> tuple[str, str]:
     """Format and level. Raises InvalidSetting."""
-    return one_of(settings, "log-format", FORMATS), one_of(settings, "log-level", LEVELS)
+    return settings.one_of("log-format", *FORMATS), settings.one_of("log-level", *LEVELS)
 
 
 def hosts(settings: Settings) -> list[str]:
@@ -234,6 +230,7 @@ class ExecutorSettings:
     words: tuple[str, ...] = ()  # that every executor is told on its command line
     url_policy: UrlPolicy = UrlPolicy.LOCAL
     hook_secret: str = attrs.field(default="", repr=False)
+    site: Site = attrs.field(factory=Site)
 
 
 def executor_settings(settings: Settings, *, hooks: bool) -> ExecutorSettings:
@@ -243,14 +240,15 @@ def executor_settings(settings: Settings, *, hooks: bool) -> ExecutorSettings:
     command, template = executor_command(settings)
     aliases = settings.aliases("model-alias")
     words = ("--model-alias", ",".join(f"{name}={model}" for name, model in aliases.items())) if aliases else ()
+    made = ExecutorSettings(command, template, words, site=read_site(settings))
     if not hooks:
-        return ExecutorSettings(command, template, words)
-    return ExecutorSettings(command, template, words, url_policy(settings), settings.text("hook-secret") or "")
+        return made
+    return attrs.evolve(made, url_policy=url_policy(settings), hook_secret=settings.text("hook-secret") or "")
 
 
 def url_policy(settings: Settings) -> UrlPolicy:
     """Raises InvalidSetting."""
-    return UrlPolicy(one_of(settings, "url-policy", list(UrlPolicy)))
+    return UrlPolicy(settings.one_of("url-policy", *UrlPolicy))
 
 
 # --- The agent API ------------------------------------------------------------------------------------------------

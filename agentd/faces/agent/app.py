@@ -22,7 +22,7 @@ import trio
 from agentd.daemon.asks import Asks
 from agentd.daemon.opening import Work
 from agentd.daemon.sessions import Sessions
-from agentd.domain import Entry, JobSpec, PermissionMode
+from agentd.domain import Entry, JobSpec, PermissionMode, Site
 from agentd.errors import (
     AgentdError,
     AskNotFound,
@@ -91,6 +91,7 @@ class AgentSettings:
     request_seconds: float | None = None  # for which a single query may run; None: no limit
     max_body_bytes: int = 32 * 1024 * 1024
     grace_seconds: float = 30.0  # for runs to end when the server stops
+    site: Site = attrs.field(factory=Site)
 
 
 @attrs.define(eq=False)

@@ -1,0 +1,67 @@
+"""What whoever runs this machine sets for every job on it, whichever verb and face it comes by. No trio here.
+
+[jobs]                            [[plugins]]
+sandbox = "best-effort"           path = "/srv/plugins/review"
+
+[mcp.servers.wiki]                `agentd help config` has all of it
+url = "https://wiki.example/mcp"
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+from agentd.config import Option, Settings, Table
+from agentd.domain import McpServer, Plugin, Site
+
+SITE = {
+    "sandbox": Option("AGENTD_SANDBOX", key="jobs.sandbox", default="off"),
+    "plugin": Option("AGENTD_PLUGINS", many=True),
+    "allow-plugin-hooks": Option("AGENTD_ALLOW_PLUGIN_HOOKS", switch=True, key="jobs.allow_plugin_hooks"),
+    "mcp-connect-timeout": Option("AGENTD_MCP_CONNECT_TIMEOUT", key="jobs.mcp_connect_timeout", default="5"),
+}
+KEYS = tuple(option.key.removeprefix("jobs.") for option in SITE.values() if option.key)
+PLUGIN_KEYS = ("path", "name", "enabled")
+SANDBOX = ("off", "best-effort", "require")
+
+
+def read_site(settings: Settings) -> Site:
+    """Of *settings* that have SITE and their configuration file. Raises InvalidSetting."""
+    settings.file.table("jobs").only(*KEYS)
+    return Site(
+        servers=_servers(settings),
+        connect_seconds=settings.number("mcp-connect-timeout"),
+        plugins=tuple({plugin.name: plugin for plugin in _plugins(settings)}.values()),
+        plugin_hooks=settings.switch("allow-plugin-hooks"),
+        sandbox=cast("Any", settings.one_of("sandbox", *SANDBOX)),
+    )
+
+
+def _servers(settings: Settings) -> dict[str, McpServer]:
+    if not settings.file.table("mcp").only("servers").values:
+        return {}
+    from agentd.tools.mcp.config import servers_of  # most have none, and a daemon needs nothing else of it
+
+    return servers_of(settings.file, settings.env)
+
+
+def _plugins(settings: Settings) -> Iterator[Plugin]:
+    """Those of the file, then those of flags or the environment; of one name the last counts."""
+    for table in settings.file.array("plugins"):
+        yield _plugin(table.only(*PLUGIN_KEYS), Path(settings.file.file).parent)
+    given = [path for text in settings.from_environment("plugin") for path in text.split(os.pathsep) if path.strip()]
+    for path in settings.flags("plugin") or given:
+        place = Path(path.strip()).expanduser().absolute()
+        yield Plugin(place.name, str(place))
+
+
+def _plugin(table: Table, directory: Path) -> Plugin:
+    """Relative to the configuration file's *directory*."""
+    text = table.text("path")
+    if text is None:
+        raise table.misfit("path", "is missing")
+    path = directory / Path(text).expanduser()
+    return Plugin(table.text("name") or path.name, str(path), enabled=table.switch("enabled") is not False)
