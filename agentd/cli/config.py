@@ -6,12 +6,14 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 import attrs
 
 from agentd.config import Option, Settings, read_settings
 from agentd.daemon.settings import SERVE_OPTIONS, data_directory, load_serve, load_services
-from agentd.domain import Models
+from agentd.daemon.site import read_site
+from agentd.domain import Models, Site
 from agentd.errors import InvalidSetting
 from agentd.providers.settings import PRESETS, Catalog, ProviderSettings
 
@@ -73,7 +75,20 @@ def rows(asked: Settings, env: Mapping[str, str]) -> Iterator[Row]:
         elif name in TOKENS:
             value = f"(made at the first start, in {data_directory(settings) / 'tokens' / TOKENS[name]})"
         yield Row(name, value, origin)
+    yield from jobs(read_site(settings), settings)
     yield from services(load_services(settings, env), settings.file.values)
+
+
+def jobs(site: Site, settings: Settings) -> Iterator[Row]:
+    """Plugins and MCP servers, of which nothing is told that may be a key."""
+    given = {Path(path).name for text in settings.many("plugin") for path in text.split(os.pathsep)}  # shown already
+    for plugin in site.plugins:
+        if plugin.name not in given:
+            value = plugin.path if plugin.enabled else f"{plugin.path} (not enabled)"
+            yield Row(f"plugins.{plugin.name}", value, settings.file.file)
+    for name, server in site.servers.items():
+        how = server.problem or f"{server.transport} {server.command or HIDDEN}"
+        yield Row(f"mcp.servers.{name}", how, settings.file.file)
 
 
 # --- Language model services --------------------------------------------------------------------------------------

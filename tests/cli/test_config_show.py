@@ -84,6 +84,36 @@ def test_services_are_shown_without_their_secrets(place: Place) -> None:
     assert found["providers.anthropic.base_url"] == ("https://api.anthropic.com", "default")
 
 
+def test_what_holds_for_every_job_is_shown_without_keys(place: Place) -> None:
+    text = """
+[jobs]
+sandbox = "require"
+[[plugins]]
+path = "/srv/review"
+[[plugins]]
+path = "/srv/other"
+enabled = false
+[mcp.servers.files]
+command = "mcp-files"
+args = ["--key", "s3cret-1"]
+[mcp.servers.wiki]
+url = "https://wiki.example/s3cret-2"
+[mcp.servers.lost]
+url = "${NOWHERE}"
+"""
+    found, file = shown(place, "--config", str(place.root / "config.toml"), **place.config(text)), "config.toml"
+    assert found["sandbox"] == ("require", f"{place.root}/{file}")
+    assert found["mcp-connect-timeout"] == ("5", "default")
+    told = {name: value for name, (value, _) in found.items() if name.startswith(("plugins.", "mcp.servers."))}
+    assert told == {
+        "plugins.review": "/srv/review",
+        "plugins.other": "/srv/other (not enabled)",
+        "mcp.servers.files": "stdio mcp-files",
+        "mcp.servers.wiki": "http (hidden)",
+        "mcp.servers.lost": "Missing required environment variable: NOWHERE",
+    }
+
+
 def test_people_get_a_table_with_the_origin_if_they_ask(place: Place) -> None:
     plain = place.run("config", "show", POOL_SIZE="3").stdout
     rows = [line.split() for line in place.run("config", "show", "--origin", POOL_SIZE="3").stdout.splitlines()]

@@ -9,10 +9,12 @@ import pytest
 
 from agentd.cli import VERBS, import_verb, main, run
 from agentd.cli.help import TOPICS, page, plain
-from agentd.config import Table
+from agentd.config import Settings, Table
+from agentd.daemon.site import KEYS, PLUGIN_KEYS, SITE, read_site
 from agentd.domain import PermissionMode, ToolClass
 from agentd.engine.permissions import Verdict
 from agentd.providers.settings import MODEL_KEYS, OPTION_KINDS, PROVIDER_KEYS, SECONDS_KEYS, TLS_KEYS, read_catalog
+from agentd.tools.mcp.config import KEYS as MCP_KEYS
 from agentd.tools.registry import built_in
 from tests.permitting import decide
 
@@ -95,6 +97,17 @@ def test_the_configuration_file_that_the_manual_shows_is_a_valid_one() -> None:
     [shown] = [text for text in page("config").split("```") if "[providers.work]" in text and "[roles]" in text]
     catalog = read_catalog(Table(tomllib.loads(shown), "shown"), {"ANTHROPIC_API_KEY": "k"})
     assert [provider.name for provider in catalog.providers] == ["work", "anthropic"]
+
+
+def test_what_the_manual_shows_of_jobs_is_valid_and_has_every_key() -> None:
+    [shown] = [text for text in page("config").split("```") if "[jobs]" in text]
+    settings = Settings(SITE, {"FILES_KEY": "k", "WIKI_KEY": "k"})
+    settings.file = Table(tomllib.loads(shown), "/etc/agentd.toml")
+    found = read_site(settings)
+    assert [plugin.name for plugin in found.plugins] == ["review"]
+    assert [server.problem for server in found.servers.values()] == ["", ""]
+    keys = {*KEYS, *PLUGIN_KEYS, *MCP_KEYS}
+    assert not {key for key in keys if not re.search(rf"\b{key}\b", page("config"))}
 
 
 def test_code_is_indented_and_a_heading_is_bare() -> None:
