@@ -199,6 +199,9 @@ def test_a_limit_of_time_ends_the_command_and_has_the_same_exit_code(place: Plac
         (["--timeout", "soon", "x"], "--timeout: soon is not a number above 0"),
         (["--frobnicate", "x"], "--frobnicate"),
         (["--model-alias", "nonsense", "x"], "a model alias is NAME=MODEL"),
+        (["--sandbox", "some", "x"], "--sandbox (AGENTD_SANDBOX): some is not off or best-effort or require"),
+        (["--setting-sources", "project,group", "x"], "--setting-sources: group is neither project nor user"),
+        (["--mcp-config", "/nowhere.json", "x"], "--mcp-config: /nowhere.json: No such file or directory"),
     ],
 )
 def test_a_wrong_command_line_is_refused_before_anything_is_started(
@@ -208,6 +211,23 @@ def test_a_wrong_command_line_is_refused_before_anything_is_started(
     assert done.returncode == 2
     assert message in done.stderr
     assert not place.data.exists()
+
+
+def test_what_a_task_is_to_have_goes_into_its_job(place: Place, tmp_path: Path) -> None:
+    servers, others = tmp_path / "mcp.json", tmp_path / "others.json"
+    servers.write_text('{"mcpServers": {"gone": {"command": "/nowhere/mcp-server", "args": ["s3cret"]}}}')
+    others.write_text('{"mcpServers": {"off": {"command": "x", "disabled": true}}}')
+    files = ["--mcp-config", str(servers), "--mcp-config", str(others)]
+    done = place.run(*files, "--setting-sources", "user,project", "What is in src/x.py?")
+    assert done.returncode == 0, done.stderr
+    spec = next(each["data"]["spec"] for each in place.records() if each["type"] == "job.created")
+    assert (spec["servers"], spec["sources"]) == ({"gone": {"transport": "stdio"}}, ["project", "user"])
+
+
+def test_a_file_of_servers_has_to_be_json(place: Place, tmp_path: Path) -> None:
+    (tmp_path / "mcp.json").write_text('{"mcpServers": }')
+    done = place.run("--mcp-config", str(tmp_path / "mcp.json"), "x")
+    assert (done.returncode, f"--mcp-config: {tmp_path}/mcp.json: Expecting value" in done.stderr) == (2, True)
 
 
 def test_a_repository_that_is_not_there_is_refused(place: Place) -> None:
