@@ -15,6 +15,7 @@ VERBS = {
     "executor": "serve one workspace over HTTP",
     "ctl": "ask a daemon that runs: runs, chats, sessions, what waits for a decision",
     "models": "list the language models there are",
+    "mcp": "MCP servers that jobs may use: list and try them; serve agentd as one",
     "doctor": "say what this machine has and what it lacks",
     "gc": "remove what nobody owns any more",
     "config": "the configuration file: language model services, settings; show what is set",
@@ -26,6 +27,7 @@ USAGE = """\
 usage: agentd run [OPTIONS] "WHAT TO DO"
        agentd serve | manager | agent | executor | models | doctor | gc | systemd-unit [OPTIONS]
        agentd ctl COMMAND …
+       agentd mcp list | test | serve [OPTIONS]
        agentd config show [OPTIONS]
        agentd help [TOPIC]
        agentd --version"""

@@ -91,9 +91,9 @@ class Answer:
 
         return _Items(step)
 
-    def events(self) -> AsyncIterator[Event]:
-        """Server-Sent Events."""
-        decoder = EventDecoder()
+    def events(self, decoder: EventDecoder | None = None) -> AsyncIterator[Event]:
+        """Server-Sent Events. *decoder*: for who wants to know what else it has seen."""
+        decoder = decoder or EventDecoder()
 
         async def step() -> list[Event] | None:
             piece = await self._next_piece()

@@ -50,7 +50,7 @@ class Decoder:
         self._started = False
         self._after_cr = False  # a line feed that comes next belongs to the line end before
         self._data: list[str] = []
-        self._size = 0  # characters in that data
+        self._size = 0  # characters in that data, with line ends
         self._name = ""
         self._id = ""
 
@@ -89,7 +89,7 @@ class Decoder:
         value = value.removeprefix(" ")
         if name == "data":
             self._data.append(value)
-            self._size += len(value)
+            self._size += len(value) + 1  # and its line end: lines that are empty are held too
         elif name == "event":
             self._name = value
         elif name == "id" and "\0" not in value:
