@@ -16,7 +16,9 @@ from pathlib import Path
 
 import attrs
 
-from agentd.config import Option, Settings, config_path, data_dir, read_config, read_settings
+from agentd.config import Option, Settings, Table, config_path, data_dir, read_config, read_settings
+from agentd.daemon.site import SITE, read_site
+from agentd.domain import Site
 from agentd.errors import AgentdError
 
 OPTIONS = {
@@ -90,6 +92,7 @@ def examine(settings: Settings, env: Mapping[str, str]) -> Iterator[Finding]:
     yield from map(port, PORTS)
     yield clock(time.time())
     yield configuration(config_path(settings.text("config"), env))
+    yield from additions(settings.text("config"), env)
     yield from services(settings.text("config"), env)
 
 
@@ -251,14 +254,44 @@ def configuration(path: Path | None) -> Finding:
     try:
         config = read_config(path)
         read_catalog(config, os.environ)
+        site_of(str(path), os.environ)
     except AgentdError as exc:
         return Finding("config", "bad", str(exc), "correct the file: `agentd help config` shows one")
-    secret = any(
-        "api_key" in table.values or "headers" in table.values for table in config.tables("providers").values()
-    )
-    if secret and path.stat().st_mode & 0o077:
+    tables = [*config.tables("providers").values(), *config.table("mcp").tables("servers").values()]
+    if any(map(has_keys, tables)) and path.stat().st_mode & 0o077:
         return Finding("config", "poor", f"{path} has keys in it and others can read it", f"chmod 600 {path}")
     return Finding("config", "good", str(path))
+
+
+def has_keys(table: Table) -> bool:
+    """Whether there is a text in it that may be a key, and no variable."""
+    texts = [table.values.get("api_key", "${}"), *table.words("headers").values(), *table.words("env").values()]
+    return any("${" not in text for text in texts)
+
+
+def site_of(flag: str | None, env: Mapping[str, str]) -> Site:
+    """What is set for every job. Raises InvalidSetting."""
+    settings = Settings({"config": Option("AGENTD_CONFIG"), **SITE}, env)
+    settings.add("config", flag or "")
+    settings.read_file()
+    return read_site(settings)
+
+
+def additions(flag: str | None, env: Mapping[str, str]) -> Iterator[Finding]:
+    """Plugins that are not there, and MCP servers that are not tried. None is loaded or started."""
+    try:
+        site = site_of(flag, env)
+    except AgentdError:
+        return  # told already
+    for plugin in site.plugins:
+        if plugin.enabled and not Path(plugin.path or "").is_dir():
+            yield Finding("plugin", "poor", f"{plugin.name}: {plugin.path} is no directory", "correct its path")
+    for name, server in site.servers.items():
+        if server.problem:
+            yield Finding("mcp", "poor", f"{name}: {server.problem}", "`agentd help config` shows one")
+    if any(not server.problem for server in site.servers.values()):
+        names = ", ".join(name for name, server in site.servers.items() if not server.problem)
+        yield Finding("mcp", "good", f"{names}; `agentd mcp test` says whether they answer")
 
 
 def services(flag: str | None, env: Mapping[str, str]) -> Iterator[Finding]:

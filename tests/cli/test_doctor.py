@@ -10,7 +10,18 @@ from pathlib import Path
 import pytest
 
 from agentd.cli import doctor
-from agentd.cli.doctor import Finding, certificates, clock, configuration, line, port, program, proxies, storage
+from agentd.cli.doctor import (
+    Finding,
+    additions,
+    certificates,
+    clock,
+    configuration,
+    line,
+    port,
+    program,
+    proxies,
+    storage,
+)
 from tests.cli.conftest import ModelServer, Place
 
 
@@ -85,6 +96,40 @@ def test_a_configuration_file_with_keys_is_for_its_owner_only(tmp_path: Path) ->
     assert (configuration(file).state, configuration(file).remedy) == ("poor", f"chmod 600 {file}")
     file.chmod(0o600)
     assert configuration(file).state == "good"
+
+
+@pytest.mark.parametrize(
+    ("server", "state"),
+    [
+        ('env = { KEY = "k" }', "poor"),
+        ('env = { KEY = "${KEY}" }', "good"),
+        ('args = ["a"]', "good"),
+    ],
+)
+def test_keys_of_mcp_servers_are_for_the_owner_only(tmp_path: Path, server: str, state: str) -> None:
+    file = tmp_path / "c.toml"
+    file.write_text(f'[mcp.servers.a]\ncommand = "a"\n{server}')
+    file.chmod(0o644)
+    assert configuration(file).state == state
+
+
+def test_plugins_and_mcp_servers_that_cannot_be_used_are_told(tmp_path: Path) -> None:
+    file = tmp_path / "c.toml"
+    servers = '[mcp.servers.a]\ncommand = "a"\n[mcp.servers.b]\nurl = "${NOWHERE}"\n'
+    file.write_text(f'{servers}[[plugins]]\npath = "gone"\n[[plugins]]\npath = "off"\nenabled = false')
+    told = [(each.name, each.state, each.text.partition(";")[0]) for each in additions(str(file), {})]
+    assert told == [
+        ("plugin", "poor", f"gone: {tmp_path}/gone is no directory"),
+        ("mcp", "poor", "b: Missing required environment variable: NOWHERE"),
+        ("mcp", "good", "a"),
+    ]
+
+
+@pytest.mark.parametrize("text", ["[provider.x]", "[jobs]\nsandbox = 'perhaps'", "[[plugins]]\nname = 'x'"])
+def test_a_configuration_file_with_any_mistake_is_bad(tmp_path: Path, text: str) -> None:
+    (tmp_path / "c.toml").write_text(text)
+    assert configuration(tmp_path / "c.toml").state == "bad"
+    assert list(additions(str(tmp_path / "c.toml"), {})) == []
 
 
 def test_a_configuration_file_with_a_mistake_is_bad(tmp_path: Path) -> None:
