@@ -200,7 +200,22 @@ OPERATIONS: dict[str, Operation | None] = {
     "GET /v1/models/{name}": Operation(
         "Read a model", {200: "There is one.", 404: "No such model."}, SERVICE, problem=OPENAI_PROBLEM
     ),
-    "GET /api/v1/skills": Operation("List skills", {200: "All of them."}, SERVICE),
+    "GET /api/v1/skills": Operation(
+        "List skills",
+        {
+            200: "The user's, the project's and those of plugins.",
+            403: "The key is not for that directory.",
+            422: MISFIT,
+        },
+        SERVICE,
+        query={each["name"]: Parameter("", each["schema"]) for each in requests.look_parameters()},
+    ),
+    "GET /api/v1/mcp-servers": Operation(
+        "List MCP servers",
+        {200: "Those that are configured, without their keys.", 422: MISFIT},
+        SERVICE,
+        query={each["name"]: Parameter("", each["schema"]) for each in requests.look_parameters()},
+    ),
     "GET /": Operation("What this is", {200: "Its name and version."}, SERVICE, public=True),
     "GET /health": Operation("How it is", {200: "And what it depends on."}, SERVICE, public=True),
     "GET /api/v1/health": Operation("How it is", {200: "And what it depends on."}, SERVICE, public=True),

@@ -75,6 +75,13 @@ class Page(NamedTuple):
     status: str | None
 
 
+class Look(NamedTuple):
+    """At what there is. *cwd*: whose project; *source*: what is kept in files, or in a store, where we have nothing."""
+
+    cwd: str | None
+    source: Literal["filesystem", "database"] | None
+
+
 def query(body: bytes, terms: Terms) -> Query:
     """Of POST /api/v1/query and /query/single."""
     return _query(tables.QUERY, _json(body), terms)
@@ -120,6 +127,11 @@ def page(raw_query: str) -> Page:
     )
 
 
+def look(raw_query: str, terms: Terms) -> Look:
+    """Of GET /api/v1/skills and /mcp-servers: what is behind the question mark, as it was sent."""
+    return Look(**read(tables.LOOK, dict(parse_qsl(raw_query, keep_blank_values=True)), "query", terms))
+
+
 def schemas() -> dict[str, dict[str, Any]]:
     """JSON Schema of every body, and of what is in them, by name: OpenAPI's components/schemas."""
     bodies = {
@@ -137,7 +149,16 @@ def schemas() -> dict[str, dict[str, Any]]:
 
 def page_parameters() -> list[dict[str, Any]]:
     """OpenAPI's parameters of the list of sessions."""
-    properties = tables.PAGE.schema["properties"].items()
+    return _parameters(tables.PAGE)
+
+
+def look_parameters() -> list[dict[str, Any]]:
+    """OpenAPI's parameters of the list of skills."""
+    return _parameters(tables.LOOK)
+
+
+def _parameters(kind: Kind) -> list[dict[str, Any]]:
+    properties = kind.schema["properties"].items()
     return [{"name": name, "in": "query", "required": False, "schema": schema} for name, schema in properties]
 
 

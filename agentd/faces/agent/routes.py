@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from agentd.faces.agent import chat, running, service, sessions, socket
+from agentd.faces.agent import chat, extensions, running, service, sessions, socket
 from agentd.faces.agent.app import AgentSettings, App, open_agent, routes
 
-__all__ = ["AgentSettings", "App", "chat", "open_agent", "routes", "running", "service", "sessions", "socket"]
+__all__ = [
+    "AgentSettings",
+    "App",
+    "chat",
+    "extensions",
+    "open_agent",
+    "routes",
+    "running",
+    "service",
+    "sessions",
+    "socket",
+]

@@ -1,4 +1,4 @@
-"""The agent API itself: what it is, how it is, and the skills that it has. The contract: agent-api.md, 3 and 18."""
+"""The agent API itself: what it is, and how it is. The contract: agent-api.md, 3."""
 
 from __future__ import annotations
 
@@ -34,12 +34,6 @@ async def health(app: App, request: Request) -> Response:
     well = sum(each["status"] == "ok" for each in (stored, lives))
     told = {"status": OVERALL[well], "version": __version__, "dependencies": {"postgres": stored, "redis": lives}}
     return json_answer(200, told)
-
-
-@route("GET", "/api/v1/skills")
-async def list_skills(app: App, request: Request) -> Response:
-    """None: this version has no skills."""
-    return json_answer(200, {"skills": []})
 
 
 async def _probe(backend: str, work: Callable[[], Awaitable[None]]) -> dict[str, Any]:

@@ -375,6 +375,7 @@ SETTLE = table(
         "updated_input": _optional(mapping(anything())),
     }
 )
+LOOK = table({"cwd": FIELDS["cwd"], "source": _optional(choice("filesystem", "database"))})
 PAGE = table(
     {
         "page": Field(integer(1), 1),

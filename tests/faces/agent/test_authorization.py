@@ -37,6 +37,7 @@ EXPECTED = {
     ("GET", "/v1/models"): with_a_key(200),
     ("GET", "/v1/models/{name}"): with_a_key(200),
     ("GET", "/api/v1/skills"): with_a_key(200),
+    ("GET", "/api/v1/mcp-servers"): with_a_key(200),
     ("GET", "/api/v1/sessions"): with_a_key(200),
     ("GET", "/api/v1/asks"): with_a_key(200),
     ("GET", "/api/v1/sessions/{session_id}"): OWN,
