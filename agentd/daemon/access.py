@@ -23,7 +23,7 @@ from agentd.store.rootlog import RootLog, RootPage, RootRecord
 from agentd.wire.messages import Headers, Request
 
 ISSUED, REVOKED = "token.issued", "token.revoked"
-FACES = ("runs", "chat", "manager", "agent", "executor")
+FACES = ("runs", "chat", "manager", "agent", "executor", "mcp")
 ROLES = ("viewer", "approver", "admin")
 Need = Literal["read", "asks", "settle", "act", "see", "admin"]
 ADMIN_ID = "admin"

@@ -51,6 +51,8 @@ def _type_schema(hint: Any) -> dict[str, Any]:
         return _type_schema(next(part for part in parts if part is not type(None)))
     if origin is Literal:
         return {"type": "string", "enum": list(parts)}
+    if origin is Mapping:
+        return {"type": "object"}
     if origin is tuple and parts[1:] == (...,):
         return {"type": "array", "items": _type_schema(parts[0])}
     if attrs.has(hint):
