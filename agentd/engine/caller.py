@@ -6,7 +6,7 @@ What is done after which failure is policy.py's to say; here it is done, and tol
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import Any
 
 import attrs
@@ -55,14 +55,15 @@ class Caller:
         system: str,
         messages: tuple[Message, ...],
         tools: tuple[ToolSchema, ...],
-        taken: Collection[str] = (),
+        taken: set[str] | None = None,
         said: tuple[Message, ...] | None = None,
     ) -> tuple[Turn, float | None]:
         """The model's reply, in the log with what it took, and what it cost in USD. Raises ProviderFailed.
 
-        *taken*: ids that calls of the reply may not have. *said*: the same messages without what clients put there.
+        *taken*: ids that calls of the reply may not have; its own are added. *said*: the same messages without what
+        clients put there.
         """
-        self._calls = 0
+        self._calls, taken = 0, set() if taken is None else taken
         try:
             turn, sent = await self._persist(self._request(system, messages, tools), taken)
         except _FallBack as wanted:
@@ -86,7 +87,7 @@ class Caller:
             user=self.user,
         )
 
-    async def _persist(self, request: ModelRequest, taken: Collection[str]) -> tuple[Turn, bytes | None]:
+    async def _persist(self, request: ModelRequest, taken: set[str]) -> tuple[Turn, bytes | None]:
         """Call the model until it has replied; what it said, and the body of the request, where that is told.
 
         Raises ProviderFailed, or _FallBack where that makes sense."""

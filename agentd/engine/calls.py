@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from itertools import takewhile
 from pathlib import Path
+from typing import Protocol
 
 import attrs
 import trio
@@ -20,6 +22,7 @@ from agentd.errors import AgentdError, ProviderFailed, ToolFailed
 from agentd.providers.assemble import unreadable_input
 from agentd.sandbox.contain import GROUP, Containment
 from agentd.store.blobs import Blobs
+from agentd.store.fold import AGENT_TOOL
 from agentd.tools.background import Background
 from agentd.tools.base import Tool, ToolContext, ToolOutcome, ToolState
 from agentd.workspace.symbols.query import Symbols
@@ -28,7 +31,14 @@ TOOL_SECONDS = 60.0
 # Classes of tools that keep their own time.
 OWN_TIME = frozenset({ToolClass.EXEC, ToolClass.AGENT, ToolClass.MCP, ToolClass.MCP_READ})
 ACTS = frozenset({ToolClass.EDIT, ToolClass.EXEC, ToolClass.MCP})  # classes of tools that do something to the world
-READS_AT_ONCE = 8
+AT_ONCE = 8
+
+
+class Prompter(Protocol):
+    """Decides about calls in a person's place."""
+
+    async def decide(self, call: ToolUse, context: ToolContext) -> Settlement | None:
+        """None: a person is to be asked after all."""
 
 
 @attrs.frozen
@@ -48,6 +58,13 @@ class Surroundings:
     symbols: Symbols | None = None
     beside: tuple[Path, ...] | None = ()  # what file tools reach beside the workspace; None: all there is
     acted: list[str] = attrs.field(factory=list)  # names of the tools that did something to the world, call by call
+    no_commands: str = ""  # why none may be run
+    prompter: Prompter | None = None  # asked where a person would be, about permissions
+
+    def apart(self) -> Surroundings:
+        """For a subagent: where its commands begin is its own business."""
+        state = ToolState(self.state.cwd)
+        return attrs.evolve(self, state=state, permissions=attrs.evolve(self.permissions, state=state))
 
 
 @attrs.frozen
@@ -60,34 +77,31 @@ class Calls:
     around: Surroundings
 
     async def answer(self, calls: Sequence[ToolUse]) -> None:
-        """Give every call its result: reads beside each other, the rest in order and alone."""
+        """Give every call its result: reads and subagents beside each other, the rest in order and alone."""
         left = list(calls)
         while left:
-            reads = self._leading_reads(left)
-            if reads:
-                del left[: len(reads)]
-                await self._answer_reads(reads)
+            some = self._leading_some(left)
+            if some:
+                del left[: len(some)]
+                await self._answer_at_once(some)
             else:
                 # No other call is in flight here: an ask may be opened and outlive this process.
                 await self._answer_one(left.pop(0))
 
-    def _leading_reads(self, calls: Sequence[ToolUse]) -> list[ToolUse]:
-        reads: list[ToolUse] = []
-        for call in calls:
-            if not self._is_plain_read(call):
-                break
-            reads.append(call)
-        return reads
+    def _leading_some(self, calls: Sequence[ToolUse]) -> list[ToolUse]:
+        return list(takewhile(self._runs_beside_others, calls))
 
-    def _is_plain_read(self, call: ToolUse) -> bool:
-        """Whether it can run beside others: there is nobody to be asked about it."""
+    def _runs_beside_others(self, call: ToolUse) -> bool:
+        """Whether it can: there is nobody to be asked about it."""
         tool = self.tools.get(call.name)
-        if tool is None or tool.tool_class is not ToolClass.READ or self.around.hooks.wants("PreToolUse", tool.name):
+        if tool is None or self.around.hooks.wants("PreToolUse", tool.name):
+            return False
+        if tool.tool_class is not ToolClass.READ and tool.name != AGENT_TOOL:
             return False
         return unreadable_input(call) is not None or self._permissions.decide(tool, call).verdict is Verdict.RUN
 
-    async def _answer_reads(self, calls: Sequence[ToolUse]) -> None:
-        limit = trio.CapacityLimiter(READS_AT_ONCE)
+    async def _answer_at_once(self, calls: Sequence[ToolUse]) -> None:
+        limit = trio.CapacityLimiter(AT_ONCE)
 
         async def run(tool: Tool, call: ToolUse) -> None:
             async with limit:
@@ -162,7 +176,9 @@ class Calls:
             reason = f"the permission mode is {self._permissions.mode} now"
             return Settlement("allow" if allowed else "deny", reason, "mode")
 
-        settled = await self._ask(call, about, reconsider)
+        prompter = self.around.prompter
+        settled = await prompter.decide(call, self._context(call, [])) if prompter is not None else None
+        settled = settled or await self._ask(call, about, reconsider)
         if not settled.allowed:
             hint = f" What would allow it: {ALLOW_FLAGS[tool.tool_class]}." if self._nobody_is_there(tool) else ""
             why = settled.reason or "no reason given"
@@ -247,6 +263,8 @@ class Calls:
     async def _outcome(self, tool: Tool, call: ToolUse, context: ToolContext) -> ToolOutcome:
         seconds = float("inf") if tool.tool_class in OWN_TIME else TOOL_SECONDS
         try:
+            if tool.tool_class is ToolClass.EXEC and self.around.no_commands:
+                raise ToolFailed(self.around.no_commands)
             with trio.fail_after(seconds):
                 return await tool.run(call.input, context)
         except ProviderFailed:  # of a subagent's model: the job fails on it as on its own

@@ -113,7 +113,6 @@ class Conversation:
             except ContextOverflow as overflow:
                 await self._room.make(history.view(), overflow)
                 continue
-            self.branch.taken_ids.update(call.id for call in turn.message.calls)
             self.budget.add_turn(cost)
             self._room.measured(turn.usage, history.messages)
             return turn

@@ -41,9 +41,13 @@ class Code:
         instructions = parse(CodeInput, call_input).instructions
         if not instructions.strip():
             raise ToolFailed("instructions is empty; it says what is to be changed")
-        ending = await self.work(context.call, instructions)
-        failed = ending.outcome is not JobState.COMPLETED
-        text = ending.result or (ending.error or {}).get("message") or "There was no report."
-        if ending.stop_reason not in ("completed", "failed"):
-            text += f"\n[it was stopped: {ending.stop_reason}]"
-        return ToolOutcome((Text(text),), "not done" if failed else "done", is_error=failed)
+        return report_of(await self.work(context.call, instructions))
+
+
+def report_of(ending: Ending) -> ToolOutcome:
+    """What is told of a conversation to who had it held."""
+    failed = ending.outcome is not JobState.COMPLETED
+    text = ending.result or (ending.error or {}).get("message") or "There was no report."
+    if ending.stop_reason not in ("completed", "failed"):
+        text += f"\n[it was stopped: {ending.stop_reason}]"
+    return ToolOutcome((Text(text),), "not done" if failed else "done", is_error=failed)

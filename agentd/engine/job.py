@@ -5,42 +5,52 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import trio
 
 from agentd.config import PASS_ENV, tool_environment
-from agentd.domain import Entry, Image, JobSpec, JobState, Mode, Site, Text, block_to_json
+from agentd.domain import Entry, Image, JobSpec, JobState, Mode, Site, Text, ToolClass, block_to_json
 from agentd.engine import context, images
 from agentd.engine.asks import Asks
 from agentd.engine.branch import Branch
 from agentd.engine.caller import Caller
+from agentd.engine.callers import Callers
 from agentd.engine.calls import Surroundings
 from agentd.engine.changes import Changes
 from agentd.engine.checkpoints import Checkpoints
+from agentd.engine.confining import open_confinement
 from agentd.engine.conversation import Ending, Material
+from agentd.engine.customs import Customs, open_mcp, read_customs
+from agentd.engine.elicitation import Elicitor
 from agentd.engine.hooks import Hooks
 from agentd.engine.limits import Budget
 from agentd.engine.modes import MODES
 from agentd.engine.permissions import Permissions
+from agentd.engine.prompter import ToolPrompter
 from agentd.engine.rules import RuleBook
 from agentd.engine.session import Session
-from agentd.engine.settingsfile import SettingsFile, read_settings_file
-from agentd.engine.work import Work
-from agentd.errors import AgentdError, ModelUnavailable, ProviderFailed, ReadOnly, StoreFailed, only_cause
+from agentd.engine.work import OWN_COMMANDS, Work
+from agentd.errors import AgentdError, ProviderFailed, ReadOnly, StoreFailed, only_cause
 from agentd.providers.policy import Policy
 from agentd.providers.registry import Registry, Resolved, Role
 from agentd.sandbox.contain import GROUP, Containment
 from agentd.store.fold import JobView
-from agentd.tools.background import Background, Shell, open_background
+from agentd.tools.background import Shell, open_background
 from agentd.tools.base import Tool, ToolState
 from agentd.wire.typed import structure
 from agentd.wire.urlpolicy import UrlPolicy
 from agentd.workspace.snapshot import Snapshots
 from agentd.workspace.symbols.query import Symbols
 
+if TYPE_CHECKING:
+    from agentd.tools.mcp.servers import Servers
+
+NET = ToolClass.NET
 MATERIAL_SHARE = 0.25  # of a model's context that what a client put into it may take
 GOODBYE_SECONDS = 20.0  # for the last snapshot, diff and commit of a job that has ended or was cancelled
 logger = logging.getLogger(__name__)
@@ -177,13 +187,14 @@ class JobRun:
             refusal = ReadOnly(self.spec.mode.name)
             self._branch.notice("warning", refusal.code, str(refusal))
             raise refusal
-        settings = await self._read_settings()
-        callers = await self._callers(rule.roles)
-        async with open_background(self._started_in_background()) as background:
-            work = self._bring_together(callers, background, settings)
+        customs = await self._read_customs()
+        models = Callers(self.bench.registry, self.bench.policy, self.spec, self._branch, self.begun.set)
+        callers = await models.for_roles(rule.roles)
+        async with AsyncExitStack() as stack:
+            work = await self._bring_together(stack, customs, models, callers)
             is_new = self.job.state is JobState.QUEUED
             if is_new:
-                self._begin(callers[rule.recipe.role].model, work.on_offer)
+                self._begin(callers[rule.recipe.role].model, work)
             self.begun.set()
             if rule.writes and self.job.start_tree is None:
                 await self._changes.begin(self.job.id)
@@ -196,19 +207,17 @@ class JobRun:
                 return await work.run()
             finally:
                 if not self._leaving:
-                    self._tell_of(background.running)
+                    self._tell_of(work.around.background.running)
 
-    async def _read_settings(self) -> SettingsFile | None:
-        """The settings file that the client named. Its model counts where the client named none. Raises AgentdError."""
-        if self.spec.settings is None:
-            return None
-        settings = await trio.to_thread.run_sync(read_settings_file, self.bench.workspace / self.spec.settings)
-        for problem in settings.problems:
-            self._branch.notice("warning", "SETTINGS", problem)
-        models = self.spec.models
-        if settings.model is not None and models.planner is None:
-            self.spec = attrs.evolve(self.spec, models=attrs.evolve(models, planner=settings.model))
-        return settings
+    async def _read_customs(self) -> Customs:
+        """What is on disk for this job. A model that a settings file names counts where the client named none. Raises
+        AgentdError."""
+        spec = self.spec
+        seen = tool_environment(PASS_ENV, spec.env)
+        customs = await read_customs(self.bench.workspace, self.bench.site, spec, seen, self._branch)
+        if customs.settings.model is not None and spec.models.planner is None:
+            self.spec = attrs.evolve(spec, models=attrs.evolve(spec.models, planner=customs.settings.model))
+        return customs
 
     async def _submit(self, work: Work) -> Ending | None:
         """Have the hook look at the prompt, and fetch its images; what the model gets is in the history afterwards. An
@@ -217,7 +226,7 @@ class JobRun:
         if said.verdict == "deny":
             reason = said.reason or "the UserPromptSubmit hook denies it"
             return Ending.failed("error", "HOOK_DENIED", reason)
-        prompt = (said.modified_input or {}).get("prompt", self.spec.prompt)
+        prompt = await self._expanded(work, (said.modified_input or {}).get("prompt", self.spec.prompt))
         loaded: tuple[Image, ...] = ()
         if self.spec.images:
             loaded = await images.load_images(self.spec.images, self.session.dir.blobs, self.bench.url_policy)
@@ -227,6 +236,14 @@ class JobRun:
             self._branch.append("message.changed", id=self.job.prompt, content=content)
             self.spec = work.spec = attrs.evolve(self.spec, prompt=prompt)
         return None
+
+    async def _expanded(self, work: Work, prompt: str) -> str:
+        """What a slash command stands for; what is none is what it is. Raises ToolFailed."""
+        line = prompt.strip()
+        if self.spec.mode is not Mode.QUERY or not line.startswith("/") or line in OWN_COMMANDS:
+            return prompt
+        expanded = await work.expand(line)
+        return prompt if expanded is None else expanded
 
     def _tell_of_images(self, work: Work) -> None:
         model = work.callers[MODES[self.spec.mode].recipe.role].model
@@ -242,87 +259,88 @@ class JobRun:
         most = min(chars, context.MATERIAL_CHARS)
         return Material(await context.material(self.bench, self.session, self.job.id, chars=most), self.job.prompt)
 
-    def _bring_together(
-        self, callers: Mapping[Role, Caller], background: Background, settings: SettingsFile | None
+    async def _bring_together(
+        self, stack: AsyncExitStack, customs: Customs, models: Callers, callers: Mapping[Role, Caller]
     ) -> Work:
-        bench, spec, blobs = self.bench, self.spec, self.session.dir.blobs
+        """All that the job works with; what of it has to end is on *stack*."""
+        bench, spec, site, policy = self.bench, self.spec, self.bench.site, self.spec.tools
         directories = [bench.workspace / directory for directory in spec.directories]
-        rules, env = spec.tools.rules, dict(spec.env)
-        if settings is not None:
-            rules, env = rules + settings.rules, {**settings.env, **env}
-        book = RuleBook(rules)
-        for problem in book.problems:
-            self._branch.notice("warning", "RULE", problem)
-        permissions = Permissions(
-            spec.tools, self.session.state, self.job, bench.workspace, directories, bench.state, book
+        env = tool_environment(PASS_ENV, {**customs.settings.env, **spec.env})
+        background = await stack.enter_async_context(open_background(self._started_in_background()))
+        confined = await stack.enter_async_context(open_confinement(bench.confine, spec, directories))
+        if customs.servers:
+            self.begun.set()  # they may take a while to connect
+        elicitor = Elicitor(self._branch, self.asks, policy.ask_seconds)
+        servers = await stack.enter_async_context(
+            open_mcp(
+                customs.servers,
+                lambda terms: terms(
+                    cwd=bench.workspace,
+                    env=env,
+                    roots=(bench.workspace, *directories),
+                    confine=confined.confine,
+                    url_policy=bench.url_policy,
+                    network=confined.network,
+                    notice=self._branch.notice,
+                    elicit=elicitor.ask,
+                    connect_seconds=site.connect_seconds,
+                ),
+            )
         )
         around = Surroundings(
             bench.workspace,
             bench.state,
-            tool_environment(PASS_ENV, env),
+            env,
             bench.off_limits,
-            blobs,
+            self.session.dir.blobs,
             background,
-            permissions,
+            self._permissions(customs, directories),
             self._hooks,
             checkpoints=self._checkpoints,
-            confine=bench.confine,
+            confine=confined.confine,
             symbols=bench.symbols,
-            beside=None if spec.mode is Mode.QUERY else (),
+            beside=confined.beside,
+            no_commands=confined.refusal,
+            prompter=_prompter(servers, policy.prompt_tool),
         )
+        tools = bench.tools if confined.network else {n: t for n, t in bench.tools.items() if t.tool_class is not NET}
         budget = Budget(spec.limits, self.job.turns, self.job.cost)
-        return Work(self._branch, spec, callers, bench.tools, around, self.asks, self._changes, budget)
-
-    async def _callers(self, roles: Sequence[Role]) -> dict[Role, Caller]:
-        """For the models that the job asks for. All are looked for now: later there would be work to lose."""
-        callers = {role: await self._caller(role) for role in roles}
-        if self.spec.pre_scan and self.spec.mode is Mode.ASK:
-            try:
-                callers["scan"] = await self._caller("scan")
-            except ModelUnavailable as exc:
-                self._branch.notice("warning", "SCAN_FAILED", f"there will be no scan before the answer: {exc}")
-        return callers
-
-    async def _caller(self, role: Role) -> Caller:
-        registry, models = self.bench.registry, self.spec.models
-        model = await self._resolve(role, getattr(models, role))
-        fallback = await self._resolve("fallback", models.fallback) if registry.has_fallback(models.fallback) else None
-        if fallback is not None and (fallback.provider, fallback.model) == (model.provider, model.model):
-            fallback = None
-        blobs, spec = self.session.dir.blobs, self.spec
-        return Caller(
-            self.bench.policy,
-            self._branch.write,
-            model,
-            fallback,
-            blobs,
-            thinking_tokens=spec.thinking_tokens,
-            user=spec.user,
+        return Work(
+            self._branch,
+            spec,
+            callers,
+            tools,
+            around,
+            self.asks,
+            self._changes,
+            budget,
+            models.named,
+            customs,
+            servers,
+            confined.level,
         )
 
-    async def _resolve(self, role: Role, name: str | None) -> Resolved:
-        registry = self.bench.registry
-        try:
-            return registry.resolve(role, name)
-        except ModelUnavailable:
-            if not registry.can_ask:
-                raise
-        self.begun.set()  # services are asked now, and whoever started the job need not wait for that
-        return await registry.ask(role, name)
+    def _permissions(self, customs: Customs, directories: Sequence[Path]) -> Permissions:
+        bench, policy = self.bench, self.spec.tools
+        book = RuleBook(policy.rules + customs.settings.rules)
+        for problem in book.problems:
+            self._branch.notice("warning", "RULE", problem)
+        return Permissions(policy, self.session.state, self.job, bench.workspace, directories, bench.state, book)
 
-    def _begin(self, resolved: Resolved, tools: Mapping[str, Tool]) -> None:
+    def _begin(self, resolved: Resolved, work: Work) -> None:
         self._branch.append(
             "job.started",
             model=resolved.name,
             resolved_model=resolved.model,
             provider=resolved.provider.name,
-            tools=list(tools),
-            mcp_servers=[],
+            tools=list(work.on_offer),
+            mcp_servers=[attrs.asdict(status) for status in work.servers.statuses] if work.servers else [],
             permission_mode=self.spec.tools.permission_mode,
             containment=self.bench.confine.level,
-            sandbox="off",
+            sandbox=work.sandbox,
             history=len(self.session.state.imported_jobs) + len(self.session.state.jobs) - 1,
             cwd=str(self.bench.workspace),
+            **work.customs.told(),
         )
         for text in self.spec.notices:
             self._branch.notice("info", "NOT_THERE", text)
@@ -374,6 +392,10 @@ class JobRun:
 def _interrupted() -> Ending:
     problem = _problem("INTERRUPTED", "the executor stopped while this job was at work")
     return Ending(JobState.INTERRUPTED, "interrupted", error=problem)
+
+
+def _prompter(servers: Servers | None, name: str | None) -> ToolPrompter | None:
+    return ToolPrompter(partial(servers.tool_named, name)) if servers is not None and name is not None else None
 
 
 def _problem(code: str, message: str) -> dict[str, str]:

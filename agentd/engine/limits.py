@@ -19,6 +19,11 @@ class Budget:
     limits: Limits
     turns: int = 0
     cost: float | None = None
+    whole: Budget | None = None  # of the job, where this is a subagent's: money is counted there too
+
+    def below(self, turns: int) -> Budget:
+        """For a subagent that may take so many turns of its own."""
+        return Budget(Limits(turns=turns), whole=self)
 
     def add_turn(self, cost: float | None) -> None:
         self.turns += 1
@@ -27,12 +32,15 @@ class Budget:
     def add_cost(self, cost: float | None) -> None:
         if cost is not None:
             self.cost = (self.cost or 0.0) + cost
+        if self.whole is not None:
+            self.whole.add_cost(cost)
 
     def exhausted(self) -> str | None:
         """The stop reason, once the model may not be called again."""
         if self.limits.turns is not None and self.turns >= self.limits.turns:
             return "max_turns_reached"
-        if self.limits.usd is not None and self.cost is not None and self.cost >= self.limits.usd:
+        paid = self.whole or self
+        if paid.limits.usd is not None and paid.cost is not None and paid.cost >= paid.limits.usd:
             return "max_budget_reached"
         return None
 

@@ -76,14 +76,15 @@ class Recipe:
     role: Role  # whose model does the work
     prompt: str
     tools: tuple[str, ...] | None  # None: every tool there is, save those of other recipes
+    servers: bool = False  # whether tools of MCP servers come behind them
 
 
 ASK = Recipe("planner", ASK_PROMPT, READ_TOOLS)
 SEARCH = Recipe("scan", SEARCH_PROMPT, READ_TOOLS)
 SCAN = Recipe("scan", SCAN_PROMPT, READ_TOOLS)  # before a question is answered
-CODE = Recipe("code", CODE_PROMPT, None)
-QUERY = Recipe("planner", QUERY_PROMPT, None)
-ARCHITECT = Recipe("planner", ARCHITECT_PROMPT, (*READ_TOOLS, *COMMAND_TOOLS, CODE_TOOL))
+CODE = Recipe("code", CODE_PROMPT, None, servers=True)
+QUERY = Recipe("planner", QUERY_PROMPT, None, servers=True)
+ARCHITECT = Recipe("planner", ARCHITECT_PROMPT, (*READ_TOOLS, *COMMAND_TOOLS, CODE_TOOL), servers=True)
 SPEC_DRAFT = Recipe("planner", "", ())  # specdraft.py asks for it
 SPEC_RUN = Recipe("planner", "", ())  # of a run, the model makes the plan alone: specrunplan.py asks for it
 CHAT = Recipe("planner", CHAT_PROMPT, CHAT_TOOLS)
@@ -110,10 +111,11 @@ MODES = {
 }
 
 
-def system_prompt(recipe: Recipe, workspace: Path, given: SystemPrompt, *behind: str) -> str:
+def system_prompt(recipe: Recipe, workspace: Path, given: SystemPrompt, *behind: str, memory: str = "") -> str:
     """The same bytes for every job of one mode in one workspace, so that a service's prompt cache holds.
 
-    *given*: what a client puts in the place of the mode's own prompt, or behind it; *behind*: further instructions."""
+    *given*: what a client puts in the place of the mode's own prompt, or behind it; *memory*: what people wrote down
+    for every job; *behind*: further instructions."""
     own = given.replace if given.replace is not None else f"{COMMON}\n\n{recipe.prompt}"
     facts = f"Workspace: {workspace}\nPlatform: {platform.system().lower()}"
-    return "\n\n".join(part for part in (own, given.append, facts, *behind) if part)
+    return "\n\n".join(part for part in (own, given.append, memory, facts, *behind) if part)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from enum import Enum
 from pathlib import Path
 from typing import Any, Literal
@@ -34,6 +34,21 @@ class Verdict(Enum):
 class Decision:
     verdict: Verdict
     reason: str = ""  # of a refusal: the model is told
+
+
+def names_tool(listed: Collection[str], name: str) -> bool:
+    """Whether a list of tools has this one; `mcp__server` and `mcp__server__*` stand for all of that server."""
+    if name in listed:
+        return True
+    return name.startswith("mcp__") and any(name.startswith(_of_server(each)) for each in listed if _is_server(each))
+
+
+def _is_server(listed: str) -> bool:
+    return listed.startswith("mcp__") and (listed.endswith("__*") or "__" not in listed.removeprefix("mcp__"))
+
+
+def _of_server(listed: str) -> str:
+    return f"{listed.removesuffix('__*')}__"
 
 
 _FREE: dict[ToolClass, Verdict] = {ToolClass.READ: Verdict.RUN, ToolClass.AGENT: Verdict.RUN}
@@ -86,7 +101,7 @@ class Permissions:
             return Decision(by_mode, told)
         if opinion == "ask" or (ruling is not None and self._must_ask(ruling)):
             return Decision(Verdict.ASK)
-        approved = tool.name in self.policy.allowed or tool.name in self.session.always
+        approved = names_tool(self.policy.allowed, tool.name) or tool.name in self.session.always
         free = by_mode is Verdict.RUN or approved or "allow" in (opinion, ruled)
         return Decision(Verdict.RUN if free else Verdict.ASK)
 

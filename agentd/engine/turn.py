@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 
 import attrs
 import trio
@@ -83,7 +83,7 @@ class Attempt:
     provider: Provider
     request: ModelRequest
     write: Callable[[Entry], object]
-    taken: Collection[str] = ()  # ids that calls of the reply may not have, beside those of the conversation
+    taken: set[str]  # ids that calls of the reply may not have, beside those of the conversation; it adds its own
     sent: bytes | None = None  # the body of the request, where the provider tells it
     _first: float | None = None  # when the reply began
     _started: float = attrs.field(factory=trio.current_time)

@@ -4,27 +4,38 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import attrs
+import trio
 
-from agentd.domain import TASK_MODES, JobSpec, JobState, Mode, PermissionMode, Text, block_to_json
+from agentd.domain import TASK_MODES, Agent, JobSpec, JobState, Mode, PermissionMode, SystemPrompt, Text, block_to_json
 from agentd.engine import structured
 from agentd.engine.asks import Asks
 from agentd.engine.branch import Branch
 from agentd.engine.caller import Caller
 from agentd.engine.calls import Calls, Surroundings
 from agentd.engine.changes import Changes
+from agentd.engine.confining import OFF
 from agentd.engine.conversation import Conversation, Ending, Material
+from agentd.engine.customs import Customs
 from agentd.engine.delegate import CODE_TOOL, Code
 from agentd.engine.limits import Budget
 from agentd.engine.modes import CODE, MODES, PLAN, SCAN, Recipe, system_prompt
+from agentd.engine.offer import Offer, Part
+from agentd.engine.permissions import names_tool
 from agentd.engine.questions import AskUserQuestion, ExitPlanMode
+from agentd.engine.skilltools import COMMAND_TOOL, SKILL_TOOL, RunCommand, UseSkill
+from agentd.engine.subagents import MOST_TURNS, NOT_THEIRS, Delegate
 from agentd.engine.tasklist import TASK_TOOL, TaskList
 from agentd.errors import ProviderFailed
 from agentd.providers.registry import Role
 from agentd.store.fold import Task
 from agentd.tools.base import Tool
+
+if TYPE_CHECKING:
+    from agentd.tools.mcp.servers import Servers
 
 OF_MODES = frozenset({CODE_TOOL, TASK_TOOL})  # tools that some modes always have: what they lead to is decided there
 MOST_LISTS = 10  # that a planner may make: one that goes on making new ones never stops of itself
@@ -33,7 +44,8 @@ REASON_CHARS = 240  # of an answer, as the reason why nothing was done
 
 @attrs.define
 class Work:
-    """*callers*: the models of the roles that the mode needs, and `scan` where a scan comes first."""
+    """*callers*: the models of the roles that the mode needs, and `scan` where a scan comes first; *caller_of*: that of
+    a model by its name, which raises ModelUnavailable; *servers*: MCP servers, if the job has any."""
 
     branch: Branch
     spec: JobSpec
@@ -43,10 +55,14 @@ class Work:
     asks: Asks
     changes: Changes
     budget: Budget
+    caller_of: Callable[[str], Awaitable[Caller]]
+    customs: Customs = attrs.field(factory=Customs)
+    servers: Servers | None = None
+    sandbox: str = OFF  # the level in force
     material: Material = attrs.field(factory=Material)
 
     @property
-    def on_offer(self) -> dict[str, Tool]:
+    def on_offer(self) -> Mapping[str, Tool]:
         """The tools of the conversation that does the work."""
         return self._offered(MODES[self.spec.mode].recipe, self._own_tools)
 
@@ -71,7 +87,7 @@ class Work:
         if self.spec.pre_scan and self.spec.mode is Mode.ASK:
             await self._scan()
         rule = MODES[self.spec.mode]
-        ending = await self._converse(self._conversation(rule.recipe))
+        ending = await self._converse(self._conversation(rule.recipe, *self._own_tools))
         if self.spec.auto_commit and rule.writes and ending.outcome is JobState.COMPLETED:
             await self.changes.commit(self.spec.prompt)
         return ending
@@ -97,11 +113,8 @@ class Work:
     # --- QUERY: what the client says ------------------------------------------------------------------------------
 
     async def _query(self) -> Ending:
-        match self.spec.prompt.strip():
-            case "/compact":
-                return await self._compact()
-            case "/clear":
-                return self._clear()
+        if (own := OWN_COMMANDS.get(self.spec.prompt.strip())) is not None:
+            return await own(self)
         conversation = self._conversation(MODES[Mode.QUERY].recipe, *self._own_tools)
         conversation.output = self.spec.output
         return await self._converse(conversation)
@@ -112,10 +125,28 @@ class Work:
             from agentd.engine.chat import tools_of
 
             return tools_of(self.spec.chat, self.around)
+        customs: list[Tool] = [Delegate(self.customs.agents, self._delegate)] if self.customs.agents else []
         if self.spec.mode is not Mode.QUERY:
-            return ()
+            return customs
         plan = [ExitPlanMode(self._change_mode)] if self.around.permissions.mode is PermissionMode.PLAN else []
-        return (AskUserQuestion(), *plan)
+        return (AskUserQuestion(), *plan, *customs, *self._written_down())
+
+    def _written_down(self) -> Iterator[Tool]:
+        """What reads skills and commands: where there are some, and where it is asked for by name."""
+        allowed, customs = self.spec.tools.allowed, self.customs
+        if customs.skills or SKILL_TOOL in allowed:
+            yield UseSkill(customs.skills)
+        if customs.has_own_commands or COMMAND_TOOL in allowed:
+            yield RunCommand({name: each.description for name, each in customs.commands.items()}, self.expand)
+
+    async def expand(self, line: str) -> str | None:
+        """What a line that begins with a slash stands for; None where there is no such command. Raises ToolFailed."""
+        name, _, arguments = line.removeprefix("/").partition(" ")
+        if (command := self.customs.commands.get(name)) is not None:
+            return await trio.to_thread.run_sync(command.expand, arguments.strip())
+        if self.servers is not None and name in self.servers.prompts:
+            return await self.servers.get_prompt(name, arguments.strip())
+        return None
 
     def _change_mode(self, mode: PermissionMode) -> None:
         self.branch.append("session.changed", permission_mode=mode)
@@ -124,7 +155,7 @@ class Work:
         await self._conversation(MODES[Mode.QUERY].recipe).sum_up("manual")
         return Ending(JobState.COMPLETED, "completed", "The conversation was summed up.")
 
-    def _clear(self) -> Ending:
+    async def _clear(self) -> Ending:
         self.branch.append("history.cleared")
         self.branch.notice("info", "CLEARED", "what was said before is forgotten")
         return Ending(JobState.COMPLETED, "completed", "What was said before is forgotten.")
@@ -220,6 +251,24 @@ class Work:
         material = attrs.evolve(self.material, before=message)
         return await self._conversation(CODE, branch=branch, material=material).run()
 
+    async def _delegate(self, call: str, name: str, agent: Agent, prompt: str) -> Ending:
+        """Have a subagent do something. Raises ModelUnavailable."""
+        caller = self.callers[MODES[self.spec.mode].recipe.role]
+        if agent.model is not None:
+            caller = await self.caller_of(agent.model)
+        branch, theirs = self.branch.below(call), agent.tools
+        self._say(branch, prompt)
+        tools = Part(self.on_offer, lambda t: t not in NOT_THEIRS and (theirs is None or names_tool(theirs, t)))
+        calls = Calls(branch, tools, self.asks, self.around.apart())
+        system = system_prompt(CODE, self.around.workspace, SystemPrompt(agent.prompt), memory=self.customs.memory)
+        budget = self.budget.below(MOST_TURNS)
+        try:
+            ending = await Conversation(branch, system, caller.writing_to(branch.write), calls, budget).run()
+        except ProviderFailed as exc:  # the job's own model may be another, and knows what to do without
+            ending = Ending.failed("llm_error", exc.code, str(exc))
+        await self.around.hooks.subagent_stopped(name, ending.outcome is not JobState.COMPLETED, ending.result)
+        return ending
+
     def _say(self, branch: Branch, *texts: str) -> str:
         """In a person's place; the id of the message."""
         message_id = str(uuid.uuid4())
@@ -230,15 +279,25 @@ class Work:
         self, recipe: Recipe, *own_tools: Tool, branch: Branch | None = None, material: Material | None = None
     ) -> Conversation:
         branch = branch or self.branch
-        asked = [] if self.spec.output is None or branch.parent else [structured.instructions(self.spec.output)]
-        system = system_prompt(recipe, self.around.workspace, self.spec.system, *asked)
+        system = self._system(recipe, branch)
         calls = Calls(branch, self._offered(recipe, own_tools), self.asks, self.around)
         caller = self.callers[recipe.role].writing_to(branch.write)
         return Conversation(branch, system, caller, calls, self.budget, material or self.material)
 
-    def _offered(self, recipe: Recipe, own_tools: Sequence[Tool]) -> dict[str, Tool]:
+    def _system(self, recipe: Recipe, branch: Branch) -> str:
+        customs, spec = self.customs, self.spec
+        skills = customs.skill_list if not spec.tools.allowed or SKILL_TOOL in spec.tools.allowed else ""
+        asked = "" if spec.output is None or branch.parent else structured.instructions(spec.output)
+        behind = (customs.style, skills if spec.mode is Mode.QUERY else "", asked)
+        return system_prompt(recipe, self.around.workspace, spec.system, *behind, memory=customs.memory)
+
+    def _offered(self, recipe: Recipe, own_tools: Sequence[Tool]) -> Mapping[str, Tool]:
         own = {tool.name: tool for tool in (Code(self._code), *own_tools)}
-        return offered(recipe, {**self.tools, **own}, self.spec)
+        ours = offered(recipe, {**self.tools, **own}, self.spec)
+        return Offer(ours, self.servers, self.spec.tools.disallowed) if recipe.servers else ours
+
+
+OWN_COMMANDS = {"/compact": Work._compact, "/clear": Work._clear}  # of every query
 
 
 def _first_sentence(text: str) -> str:

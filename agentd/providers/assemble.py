@@ -74,14 +74,15 @@ class _Growing:
 
 class Assembler:
     """Puts one reply together. *taken*: the call ids of the conversation so far, which this reply may not use again;
-    *elsewhere*: those of others, which its service knows nothing of, so that one of them is no fault."""
+    *elsewhere*: those of others, which its service knows nothing of, so that one of them is no fault; those of this
+    reply are added as they come, since another may come beside it."""
 
-    def __init__(self, taken: Collection[str] = (), elsewhere: Collection[str] = ()) -> None:
+    def __init__(self, taken: Collection[str] = (), elsewhere: set[str] | None = None) -> None:
         self.problems: list[str] = []
         self.stopped: Stopped | None = None  # None as long as the reply is not complete
         self.salvaged = 0  # calls that were written as text
         self._taken = set(taken)
-        self._elsewhere = elsewhere
+        self._elsewhere = set[str]() if elsewhere is None else elsewhere
         self._blocks: list[_Growing] = []
         self._calls: dict[str, int] = {}  # the service's id of a call -> the index of its block
 
@@ -168,6 +169,7 @@ class Assembler:
             number += 1
             candidate = f"{call_id or 'call'}_{number}"
         self._taken.add(candidate)
+        self._elsewhere.add(candidate)
         if repeated or not call_id:
             self.problems.append(f"call id {call_id!r} cannot be used again: the call is {candidate!r}")
         return candidate

@@ -19,6 +19,7 @@ from agentd.domain import (
     blocks_from_json,
 )
 
+AGENT_TOOL = "Task"  # a call of it is a subagent's conversation, whose turns are not those of the job
 TODO_TOOL = "TodoWrite"  # the last call of it that went well holds the list of what is to be done
 DIED = "EXECUTOR_DIED"  # code of the error of a job whose process died, while its daemon lived on
 REFUSED = "refused"  # why a job ended whose client was told that there is none: it may use the key again
@@ -38,6 +39,7 @@ class History:
 
     messages: list[Message] = attrs.field(factory=list)
     results: dict[str, ToolResult] = attrs.field(factory=dict)  # of the last message's calls
+    aside: bool = False  # its turns are not counted as the job's
 
     @property
     def unanswered(self) -> tuple[ToolUse, ...]:
@@ -234,7 +236,7 @@ def _message(state: SessionState, record: Record, data: Mapping[str, Any]) -> No
     if (job := state.jobs.get(record.job or "")) is None:
         return
     if data["role"] == "assistant":
-        job.turns += 1
+        job.turns += not state.history_of(record.parent).aside
     elif not job.prompt:
         job.prompt = data["id"]
 
@@ -249,6 +251,11 @@ def _message_changed(state: SessionState, record: Record, data: Mapping[str, Any
 
 def _history_cleared(state: SessionState, record: Record, data: Mapping[str, Any]) -> None:
     state.history, state.todos = History(), []
+
+
+def _tool_started(state: SessionState, record: Record, data: Mapping[str, Any]) -> None:
+    if data["name"] == AGENT_TOOL:
+        state.branches[data["call"]] = History(aside=True)
 
 
 def _tool_finished(state: SessionState, record: Record, data: Mapping[str, Any]) -> None:
@@ -323,7 +330,8 @@ def _ask_opened(state: SessionState, record: Record, data: dict[str, Any]) -> No
 def _ask_settled(state: SessionState, record: Record, data: dict[str, Any]) -> None:
     if (ask := state.asks.get(data["id"])) is not None and ask.settled is None:
         ask.settled = data
-        state.jobs[ask.job].state = JobState.RUNNING
+        if not state.open_asks(ask.job):  # of subagents beside each other, several may ask
+            state.jobs[ask.job].state = JobState.RUNNING
 
 
 def _usage(state: SessionState, record: Record, data: Mapping[str, Any]) -> None:
@@ -362,6 +370,7 @@ _FOLDS: dict[str, Any] = {
     "phase": _phase,
     "message": _message,
     "message.changed": _message_changed,
+    "tool.started": _tool_started,
     "tool.finished": _tool_finished,
     "tasks": _tasks,
     "context.added": _context_added,
