@@ -88,7 +88,7 @@ async def read_customs(workspace: Path, site: Site, spec: JobSpec, env: Mapping[
     only the settings file that the client named has to be there: raises AgentdError."""
     settings = await trio.to_thread.run_sync(lambda: list(_settings(workspace, spec, branch)))
     plugins = tuple({plugin.name: plugin for plugin in (*site.plugins, *spec.plugins)}.values())
-    if spec.mode is not Mode.QUERY and not (spec.sources or plugins or spec.agents or spec.output_style):
+    if spec.mode is not Mode.QUERY and not (spec.sources or plugins or spec.output_style):
         servers = _servers(site, spec, None, env)
         return Customs(_merged(settings), agents=_agents(spec, None), servers=servers)
     found = await trio.to_thread.run_sync(_load, workspace, spec.sources, plugins)

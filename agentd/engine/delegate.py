@@ -48,6 +48,6 @@ def report_of(ending: Ending) -> ToolOutcome:
     """What is told of a conversation to who had it held."""
     failed = ending.outcome is not JobState.COMPLETED
     text = ending.result or (ending.error or {}).get("message") or "There was no report."
-    if ending.stop_reason not in ("completed", "failed"):
+    if ending.error is None and ending.stop_reason != "completed":
         text += f"\n[it was stopped: {ending.stop_reason}]"
     return ToolOutcome((Text(text),), "not done" if failed else "done", is_error=failed)
