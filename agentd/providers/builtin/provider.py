@@ -67,6 +67,7 @@ def next_move(request: ModelRequest) -> Move:
     from agentd.providers.builtin.specdraft import DRAFT_MARK, spec_draft
     from agentd.providers.builtin.talk import small_talk
     from agentd.providers.builtin.tasklist import plan_tasks
+    from agentd.providers.builtin.toolcall import make_call, named_call
 
     form = form_of(request.output_schema, request.system)
     start = _task_index(request.messages, form is not None)
@@ -84,7 +85,9 @@ def next_move(request: ModelRequest) -> Move:
     if any(text.startswith(SUMMED_UP) for text in material):
         return Move(LOST)  # the conversation was summed up in the middle of the task
     offered = frozenset(tool.name for tool in request.tools)
-    if speaks_of_spec(task, offered):
+    if form is None and (call := named_call(task, offered)) is not None:
+        plan = make_call(call)
+    elif speaks_of_spec(task, offered):
         plan = write_spec(task)
     elif is_chat(offered):
         plan = in_chat(answer_task(task, known(offered), fragments(request.messages[: start + 1])))
