@@ -19,6 +19,7 @@ from agentd.domain import Agent, JobSpec, McpServer, Mode, Plugin, Rules, Site
 from agentd.engine.branch import Branch
 from agentd.engine.settingsfile import InvalidSettings, SettingsFile, read_settings_file
 from agentd.engine.subagents import GENERAL
+from agentd.workspace.paths import shown
 
 if TYPE_CHECKING:
     from agentd.tools.mcp.servers import Servers, Terms
@@ -66,12 +67,12 @@ class Customs:
         listed = "\n".join(f"- {name}: {' '.join(skill.description.split())}" for name, skill in self.skills.items())
         return f"Skills, which the tool Skill reads:\n{listed}" if listed else ""
 
-    def told(self) -> dict[str, Any]:
+    def told(self, workspace: Path) -> dict[str, Any]:
         """What job.started says of it."""
         if self.found is None:
-            return {}
+            return {"agents": list(self.agents)} if self.agents else {}
         commands = [
-            {"name": name, "path": str(each.path), "source": each.source, "description": each.description}
+            {"name": name, "path": shown(each.path, workspace), "source": each.source, "description": each.description}
             for name, each in self.commands.items()
         ]
         return {
@@ -163,8 +164,8 @@ def _servers(site: Site, spec: JobSpec, found: Extensions | None, env: Mapping[s
     if found is not None and found.servers:
         from agentd.tools.mcp.config import read_servers
 
-        for table in found.servers:
-            on_disk |= read_servers(table.servers, env=env, root=table.root)
+        for name, raw in found.servers.items():
+            on_disk |= read_servers({name: raw.table}, env=env, root=raw.root)
     return {**site.servers, **on_disk, **(spec.servers or {})}
 
 

@@ -137,7 +137,8 @@ class Work:
         if customs.skills or SKILL_TOOL in allowed:
             yield UseSkill(customs.skills)
         if customs.has_own_commands or COMMAND_TOOL in allowed:
-            yield RunCommand({name: each.description for name, each in customs.commands.items()}, self.expand)
+            listed = (each for each in customs.commands.items() if not each[1].disable_model_invocation)
+            yield RunCommand({name: each.description for name, each in listed}, self.expand)
 
     async def expand(self, line: str) -> str | None:
         """What a line that begins with a slash stands for; None where there is no such command. Raises ToolFailed."""
