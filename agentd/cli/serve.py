@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 
 import attrs
 import trio
@@ -44,6 +45,7 @@ from agentd.errors import InvalidSetting
 from agentd.faces.admin.routes import open_admin
 from agentd.faces.agent.routes import AgentSettings
 from agentd.faces.dashboard.routes import Dashboard
+from agentd.faces.mcp.routes import open_mcp
 from agentd.faces.runs.base import EVERYBODY
 from agentd.providers.settings import Catalog
 from agentd.store.home import Home
@@ -150,8 +152,10 @@ async def open_faces(
         )
         watch_in_place(daemon.metrics, work.sessions)
         admin = await stack.enter_async_context(open_admin(control, listing, work, access, report=report))
+        unseen = (daemon.home.root, *map(Path, chosen.catalog.files))
+        mcp = await stack.enter_async_context(open_mcp(work, access, unseen))
         dashboard = Dashboard(access.principal, keys["admin"][0].path)
-        main_door.mounts[:0] = [dashboard.mount(), *main_mounts(daemon, admin.access), admin.mount()]
+        main_door.mounts[:0] = [dashboard.mount(), *main_mounts(daemon, admin.access), admin.mount(), mcp.mount()]
         main_door.mounts += joint_docs(*(("runs", "chat") if runs is not None else ()), "admin")
         if runs is not None:
             main_door.origins = runs.face.origins
@@ -160,6 +164,7 @@ async def open_faces(
         if "agent" in daemon.doors:
             agent = await stack.enter_async_context(open_agent(daemon, chosen.agent, keys["agent"], work, access))
             put(daemon, "agent", agent.mount)
+            daemon.doors["agent"].origins = chosen.agent.origins  # not of the main one, where other faces are too
         daemon.at_stop.append(admin.close_feeds)
         yield
 
