@@ -111,7 +111,7 @@ class PluginHook:
 class RawServer:
     """An MCP server as the file *path* has it. *root*: of its plugin."""
 
-    table: Mapping[str, Any] = attrs.field(repr=False)  # there may be keys in it
+    entry: Any = attrs.field(repr=False)  # whatever stands there; there may be keys in it
     source: Location
     path: Path
     root: Path | None = None
@@ -135,7 +135,7 @@ class Extensions:
 
 def expanded(body: str, arguments: str) -> str:
     """*body* with `$ARGUMENTS` replaced by all of *arguments*, and `$1` to `$9` by one of them: quotes keep words
-    together. `$$1` is the text `$1`, and `$$ARGUMENTS` its like. Where nothing is replaced, they come behind the body."""
+    together. `$$1` is the text `$1`, `$$ARGUMENTS` its like. Where nothing is replaced, they come behind the body."""
     words = ["".join(parts) for parts in _ARGUMENT.findall(arguments)]
     replaced = False
 

@@ -7,6 +7,7 @@ import contextlib
 import os
 import stat
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Literal
 
@@ -86,9 +87,7 @@ class Place:
                     return [], (0, 0)
                 found = os.fstat(descriptor)
                 with os.scandir(descriptor) as entries:
-                    listed = [
-                        (entry.name, entry.is_dir()) for entry, _ in zip(entries, range(MOST_ENTRIES), strict=False)
-                    ]
+                    listed = [(entry.name, _is_directory(entry)) for entry in islice(entries, MOST_ENTRIES)]
         except (ToolFailed, OSError) as exc:
             problems.add(self.top / relative, f"left out: {exc if isinstance(exc, ToolFailed) else exc.strerror}")
             return [], (0, 0)
@@ -125,6 +124,13 @@ class Place:
             raise ToolFailed(f"a link leads out of {self.top}")
         with parent_of(real, self.top) as directory:
             return os.open(real.name, _READ | flags, dir_fd=directory)
+
+
+def _is_directory(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that goes round in circles
+        return False
 
 
 @attrs.frozen
