@@ -89,6 +89,8 @@ def test_an_event_without_end_is_given_up_on(monkeypatch: pytest.MonkeyPatch) ->
     assert decoder.feed(b"data: " + b"x" * 90 + b"\n\n") == [Event("message", "x" * 90, "")]
     with pytest.raises(EventTooLarge):
         decoder.feed(b"data: " + b"x" * 60 + b"\ndata: " + b"y" * 60)
+    with pytest.raises(EventTooLarge):
+        Decoder().feed(b"data\n" * 200)
 
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))

@@ -45,7 +45,6 @@ from agentd.tools.mcp.transport import (
     SendFailed,
     SessionLost,
     TransportClosed,
-    TransportFailed,
 )
 from agentd.wire.http import Answer, Deadlines, HttpClient, HttpFailed, HttpSettings
 from agentd.wire.jsonrpc import Id
@@ -64,8 +63,7 @@ async def open_http(
     """Raises TransportFailed. *settings*: how servers are reached; those of the environment if there are none."""
     settings = attrs.evolve((settings or HttpSettings.from_env(os.environ)).under(policy), pool=POOL)
     async with HttpClient(settings) as client:
-        with told_as(TransportFailed):
-            transport = HttpTransport(Remote.of(server, client))
+        transport = HttpTransport(Remote.of(server, client))
         try:
             yield transport
         finally:

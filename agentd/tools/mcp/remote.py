@@ -24,7 +24,7 @@ from agentd.wire.pool import PoolLimits
 from agentd.wire.redirects import location
 from agentd.wire.sse import Decoder, Event
 from agentd.wire.typed import parse
-from agentd.wire.urls import Url, parse_url
+from agentd.wire.urls import InvalidUrl, Url, parse_url
 
 # Whoever sends a request waits for as long as it wants to, and a stream of events may be silent for hours.
 LONG = Deadlines(first_byte=math.inf, between_bytes=math.inf)
@@ -62,8 +62,11 @@ class Remote:
 
     @classmethod
     def of(cls, server: McpServer, client: HttpClient) -> Remote:
-        """Raises InvalidUrl."""
-        url = parse_url(server.url or "")
+        """Raises TransportFailed."""
+        try:
+            url = parse_url(server.url or "")
+        except InvalidUrl as exc:
+            raise TransportFailed(f"its URL is not valid: {exc}") from exc
         own = [(name, value) for name, value in server.headers.items() if not _is_ours(name)]
         if url.userinfo and "authorization" not in (name.lower() for name, _ in own):
             own.append(("Authorization", url.authorization))

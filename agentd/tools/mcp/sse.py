@@ -45,9 +45,7 @@ async def open_sse(
     """As open_http()."""
     settings = attrs.evolve((settings or HttpSettings.from_env(os.environ)).under(policy), pool=POOL)
     async with HttpClient(settings) as client:
-        with told_as(TransportFailed):
-            remote = Remote.of(server, client)
-        yield SseTransport(remote)
+        yield SseTransport(Remote.of(server, client))
 
 
 class SseTransport:
