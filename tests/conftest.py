@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from agentd.providers.scripted import ScriptedProvider
 from agentd.store.home import make_home
@@ -18,6 +19,10 @@ from tests.witness import Witness
 from tests.workshop import Workshop
 
 ROOT = Path(__file__).resolve().parent.parent
+
+# How fast a machine is that others use too says nothing about what is tested.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 
 @pytest.fixture

@@ -165,7 +165,7 @@ def _servers(site: Site, spec: JobSpec, found: Extensions | None, env: Mapping[s
         from agentd.tools.mcp.config import read_servers
 
         for name, raw in found.servers.items():
-            on_disk |= read_servers({name: raw.table}, env=env, root=raw.root)
+            on_disk |= read_servers({name: raw.entry}, env=env, root=raw.root)
     return {**site.servers, **on_disk, **(spec.servers or {})}
 
 

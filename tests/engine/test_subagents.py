@@ -192,7 +192,8 @@ async def test_what_several_ask_at_once_is_settled_one_by_one(workshop: Workshop
         assert job.state is JobState.WAITING
         await engine.settle(second.id, Settlement("deny", "not now", "client"))
         await ended(session, job)
-    assert job.state is JobState.COMPLETED
+    assert job.finished is not None
+    assert job.finished["result"] == "Done."
 
 
 @pytest.mark.parametrize("mode", [Mode.ASK, Mode.SEARCH])
