@@ -50,10 +50,10 @@ def export_session(directory: SessionDir, file: IO[bytes]) -> None:
     with LogReader(directory.log_path) as log:
         state, owners = replay(log.records())
     with ZipFile(file, "w") as archive:
-        _write(archive, MANIFEST, [_json(_manifest(state))])
-        _write(archive, HISTORY, (encode_json(entry) + b"\n" for entry in _history(state, owners)))
-        _write(archive, TASKS, [_json({"tasks": [attrs.asdict(task) for task in state.tasks]})])
-        _write(archive, CONTEXT, [_json(_context(state, directory.transient, archive))])
+        write_entry(archive, MANIFEST, [json_entry(_manifest(state))])
+        write_entry(archive, HISTORY, (encode_json(entry) + b"\n" for entry in _history(state, owners)))
+        write_entry(archive, TASKS, [json_entry({"tasks": [attrs.asdict(task) for task in state.tasks]})])
+        write_entry(archive, CONTEXT, [json_entry(_context(state, directory.transient, archive))])
         if state.origin is not None:
             _copy_unknown(archive, directory.transient.path(state.origin))
 
@@ -126,7 +126,7 @@ def _context(state: SessionState, texts: Blobs, archive: ZipFile) -> dict[str, A
         if fragment.sha256 is not None:
             data = texts.get(fragment.sha256)
             if len(data) > INLINE_BYTES or len(encode_json(data.decode())) > 2 * INLINE_BYTES:
-                _write(archive, f"content/{fragment.id}.txt", [data])
+                write_entry(archive, f"content/{fragment.id}.txt", [data])
             else:
                 told["text"] = data.decode()
         described.append(told | {"pinned": fragment.pinned})
@@ -140,10 +140,10 @@ def _copy_unknown(archive: ZipFile, origin: Path) -> None:
         for name in source.names:
             known = name in OURS or (native and name.startswith("content/")) or name.startswith(FOREIGN_ENTRIES)
             if not known and name not in archive.NameToInfo:
-                _write(archive, name, source.chunks(name))
+                write_entry(archive, name, source.chunks(name))
 
 
-def _write(archive: ZipFile, name: str, pieces: Iterable[bytes]) -> None:
+def write_entry(archive: ZipFile, name: str, pieces: Iterable[bytes]) -> None:
     from zipfile import ZIP_DEFLATED, ZipInfo
 
     info = ZipInfo(name, (1980, 1, 1, 0, 0, 0))
@@ -153,7 +153,7 @@ def _write(archive: ZipFile, name: str, pieces: Iterable[bytes]) -> None:
             out.write(piece)
 
 
-def _json(value: Any) -> bytes:
+def json_entry(value: Any) -> bytes:
     return json.dumps(value, indent=2, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
 
 

@@ -150,7 +150,7 @@ class Hooks:
                 "hook",
                 {
                     "event": event,
-                    "url": _site(hook.url),
+                    "url": site_of(hook.url),
                     "call": call,
                     "decision": decision.verdict,
                     "reason": decision.reason,
@@ -271,7 +271,7 @@ def _matcher(event: str, hook: Hook) -> re.Pattern[str] | None:
         return None
 
 
-def _site(text: str) -> str:
+def site_of(text: str) -> str:
     """Scheme, host and port of a URL; "" if it is none."""
     from agentd.wire.urls import InvalidUrl, parse_url
 

@@ -188,7 +188,7 @@ class JobRun:
             self._branch.notice("warning", refusal.code, str(refusal))
             raise refusal
         customs = await self._read_customs()
-        models = Callers(self.bench.registry, self.bench.policy, self.spec, self._branch, self.begun.set)
+        models = self._models()
         callers = await models.for_roles(rule.roles)
         async with AsyncExitStack() as stack:
             work = await self._bring_together(stack, customs, models, callers)
@@ -208,6 +208,9 @@ class JobRun:
             finally:
                 if not self._leaving:
                     self._tell_of(work.around.background.running)
+
+    def _models(self) -> Callers:
+        return Callers(self.bench.registry, self.bench.policy, self.spec, self._branch, self.begun.set)
 
     async def _read_customs(self) -> Customs:
         """What is on disk for this job. A model that a settings file names counts where the client named none. Raises
