@@ -28,8 +28,10 @@ from agentd.daemon.settings import (
     data_directory,
     executor_settings,
     hosts,
+    listed,
     load,
     load_services,
+    rate_limits,
     seconds,
     seconds_or_off,
     url_policy,
@@ -37,6 +39,7 @@ from agentd.daemon.settings import (
 from agentd.domain import Site
 from agentd.faces.agent.keys import ApiKeys
 from agentd.faces.agent.models import ModelNames
+from agentd.faces.agent.rates import KINDS
 from agentd.faces.agent.routes import AgentSettings, App, open_agent
 from agentd.faces.agent.terms import Terms
 from agentd.providers.settings import Catalog
@@ -71,6 +74,7 @@ async def serve_agent(settings: Settings) -> None:
             open_work(control, listing, most=most, budget_of=access.budget) as work,
             open_face(daemon, chosen, keys, work, access) as agent,
         ):
+            door.origins = chosen.origins
             watch_in_place(daemon.metrics, work.sessions)
             daemon.at_stop.append(work.sessions.tails.close)
             door.mounts.append(agent.mount())
@@ -104,6 +108,8 @@ def agent_settings(settings: Settings, catalog: Catalog, site: Site) -> AgentSet
         max_body_bytes=count(settings, "max-body-bytes"),
         grace_seconds=seconds(settings, "shutdown-grace"),
         site=site,
+        origins=tuple(origin.lower().rstrip("/") for origin in listed(settings, "agent-cors-origin")),
+        rates=rate_limits(settings, KINDS),
     )
 
 

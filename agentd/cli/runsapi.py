@@ -15,7 +15,7 @@ from agentd.daemon.harness import POLICY, lines
 from agentd.daemon.keys import Key, open_key
 from agentd.daemon.listing import Listing
 from agentd.daemon.opening import Work
-from agentd.daemon.settings import address
+from agentd.daemon.settings import address, listed
 from agentd.errors import InvalidSetting
 from agentd.faces.chat import routes as chats
 from agentd.faces.runs import routes as runs
@@ -50,7 +50,7 @@ def open_runs_key(home: Home, settings: Settings) -> Key:
 
 def runs_settings(settings: Settings, key: Key) -> RunsSettings:
     """Raises InvalidSetting."""
-    origins = tuple(each.strip() for text in settings.many("cors-origin") for each in text.split(",") if each.strip())
+    origins = tuple(listed(settings, "cors-origin"))
     face = FaceSettings(key.text, origins, lines(settings, "verify-command"))
     try:
         policy = read_policy(settings.harness[POLICY]) if settings.harness.get(POLICY) else Policy()

@@ -10,7 +10,7 @@ import math
 import os
 import shlex
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -69,6 +69,8 @@ AGENT = {
     "hook-secret": Option("AGENTD_HOOK_SECRET", key="agent.hook_secret", secret=True),
     "max-body-bytes": Option("AGENTD_MAX_BODY_BYTES", key="agent.max_body_bytes", default=str(32 << 20)),
     "default-max-turns": Option("AGENTD_DEFAULT_MAX_TURNS", key="agent.default_max_turns"),
+    "agent-cors-origin": Option("AGENTD_AGENT_CORS_ORIGINS", many=True, key="agent.cors_origins"),
+    "rate-limit": Option("AGENTD_RATE_LIMITS", many=True, key="agent.rate_limits"),
     "shutdown-grace": Option("AGENTD_SHUTDOWN_GRACE", key="agent.shutdown_grace", default="30"),
 }
 AGENT_OPTIONS = {
@@ -177,7 +179,12 @@ def log_settings(settings: Settings) -> tuple[str, str]:
 
 
 def hosts(settings: Settings) -> list[str]:
-    return [name.strip() for text in settings.many("allowed-host") for name in text.split(",") if name.strip()]
+    return listed(settings, "allowed-host")
+
+
+def listed(settings: Settings, name: str) -> list[str]:
+    """Of a setting that has one or more, with commas, in each of its texts."""
+    return [each.strip() for text in settings.many(name) for each in text.split(",") if each.strip()]
 
 
 # --- Addresses ----------------------------------------------------------------------------------------------------
@@ -260,6 +267,17 @@ def agent_keys(settings: Settings) -> list[str]:
     if not all(READABLE.fullmatch(key) for key in keys):
         raise settings.misfit("agent-key", "a key is one word of ASCII")
     return keys
+
+
+def rate_limits(settings: Settings, kinds: Sequence[str]) -> dict[str, int]:
+    """Requests a minute by kind, where there is a limit. Raises InvalidSetting."""
+    limits = {}
+    for text in listed(settings, "rate-limit"):
+        kind, _, number = (part.strip() for part in text.partition("="))
+        if kind not in kinds or not (number.isascii() and number.isdecimal() and len(number) < 10 and int(number)):
+            raise settings.misfit("rate-limit", f"{text} is not KIND=N, where KIND is {' or '.join(kinds)}")
+        limits[kind] = int(number)
+    return limits
 
 
 def agent_workspace(settings: Settings) -> Path:

@@ -42,6 +42,16 @@ class TimedOut(errors.AgentdError):
         super().__init__("Request timed out")
 
 
+class RateLimited(errors.AgentdError):
+    """*limit*: requests a minute; *retry_after*: seconds."""
+
+    code = "RATE_LIMIT_EXCEEDED"
+
+    def __init__(self, limit: int, retry_after: int) -> None:
+        super().__init__(f"Rate limit exceeded: {limit} per 1 minute")
+        self.retry_after = retry_after
+
+
 STATUS: Mapping[type[errors.AgentdError], tuple[int, str]] = {  # and the code of the error
     errors.InvalidCheckpoint: (400, "INVALID_CHECKPOINT"),
     errors.Forbidden: (403, "FORBIDDEN"),
@@ -55,6 +65,7 @@ STATUS: Mapping[type[errors.AgentdError], tuple[int, str]] = {  # and the code o
     errors.Locked: (409, "SESSION_LOCKED"),
     errors.AskSettled: (409, "ASK_SETTLED"),
     errors.PayloadTooLarge: (413, "PAYLOAD_TOO_LARGE"),
+    RateLimited: (429, "RATE_LIMIT_EXCEEDED"),
     errors.Busy: (503, "SERVICE_UNAVAILABLE"),
     errors.CapacityExceeded: (503, "SERVICE_UNAVAILABLE"),
     errors.ExecutorFailed: (503, "SERVICE_UNAVAILABLE"),
@@ -103,7 +114,7 @@ def answer_error(exc: Exception) -> Response:
             return problem(exc.status, exc.code, str(exc))
         case errors.AgentdError() if type(exc) in STATUS:
             status, code = STATUS[type(exc)]
-            details, headers = _details(exc), _retry(_retry_after(exc)) if status in (409, 503) else ()
+            details, headers = _details(exc), _retry(_retry_after(exc)) if status in (409, 429, 503) else ()
             return problem(status, code, _detail(exc), details, headers)
     logger.error("unhandled error", exc_info=exc)  # our bug: the client learns no more than that
     return problem(500, "INTERNAL_ERROR", "An unexpected error occurred")
@@ -122,12 +133,6 @@ def not_found(request: Request) -> Response:
 def method_not_allowed(request: Request) -> Response:
     """Its mount adds `Allow`."""
     return problem(405, "METHOD_NOT_ALLOWED", "Method Not Allowed")
-
-
-def rate_limited(limit: str, retry_after: int) -> Response:
-    """*limit*: as in "10/minute"; *retry_after*: seconds."""
-    details = {"retry_after": retry_after}
-    return problem(429, "RATE_LIMIT_EXCEEDED", f"Rate limit exceeded: {limit}", details, _retry(retry_after))
 
 
 def schemas() -> dict[str, dict[str, Any]]:
@@ -166,13 +171,13 @@ def _details(exc: errors.AgentdError) -> dict[str, Any]:
             return {"checkpoint_id": exc.checkpoint_id}
         case errors.AskSettled():
             return {"decision": exc.decision}
-        case ShuttingDown() | errors.Busy():
+        case ShuttingDown() | errors.Busy() | RateLimited():
             return {"retry_after": _retry_after(exc)}
     return {}
 
 
 def _retry_after(exc: errors.AgentdError) -> int:
-    if isinstance(exc, errors.Busy):
+    if isinstance(exc, errors.Busy | RateLimited):
         return exc.retry_after
     return SHUTDOWN_RETRY_SECONDS if isinstance(exc, ShuttingDown) else RETRY_SECONDS
 

@@ -7,9 +7,7 @@ when that leaves, unless it was asked for as detached.
 from __future__ import annotations
 
 import logging
-import re
-import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial, wraps
 from pathlib import Path
@@ -43,7 +41,9 @@ from agentd.faces.agent.answers import (
     unauthorized,
 )
 from agentd.faces.agent.fields import Unprocessable
+from agentd.faces.agent.headers import correlation, cors
 from agentd.faces.agent.keys import ApiKeys, key_of
+from agentd.faces.agent.rates import QUERIES, Rates, kind_of
 from agentd.faces.agent.replies import read_reply
 from agentd.faces.agent.requests import Query as Asked
 from agentd.faces.agent.spec import to_spec
@@ -61,20 +61,23 @@ PATIENCE_SECONDS = 5.0  # for a session that is at work: the contract, 9.4
 LATEST = 50  # sessions among which the one to continue is looked for
 DRAIN_LOOK_SECONDS = 0.2
 END_SECONDS = 5.0  # for runs that are stopped with the server to tell how they ended
-CORRELATION = re.compile(r"[!-~]([ -~]{0,126}[!-~])?")
 logger = logging.getLogger(__name__)
 
 routes = Routes()
 
 
 def route(method: str, pattern: str, *, public: bool = False) -> Callable[[Handler], Handler]:
-    """Register a handler; unless it is *public*, for requests with a key, whatever the guard has let through."""
+    """Register a handler; unless it is *public*, for requests with a key, whatever the guard has let through, and as
+    often as it may ask."""
+    kind = kind_of(pattern)
 
     def register(handler: Handler) -> Handler:
         @wraps(handler)
         async def checked(app: App, request: Request, **params: Any) -> Any:
             if not public and request.principal is None:
                 return unauthorized(missing=not key_of(request))
+            if not public and kind is not None:
+                app.rates.count(request.principal, kind)
             return await handler(app, request, **params)
 
         routes.add(method, pattern)(checked)
@@ -92,6 +95,8 @@ class AgentSettings:
     max_body_bytes: int = 32 * 1024 * 1024
     grace_seconds: float = 30.0  # for runs to end when the server stops
     site: Site = attrs.field(factory=Site)
+    origins: tuple[str, ...] = ()  # of pages of others that may use this API; "*": of any
+    rates: Mapping[str, int] = attrs.field(factory=dict)  # requests a minute of one key, by rates.KINDS
 
 
 @attrs.define(eq=False)
@@ -104,6 +109,7 @@ class App:
     nursery: trio.Nursery  # owns what is done for clients that have left
     frames: SharedFrames = attrs.field(factory=SharedFrames)
     stopping: bool = False
+    rates: Rates = attrs.field(default=attrs.Factory(lambda app: Rates(app.settings.rates), takes_self=True))
 
     @property
     def sessions(self) -> Sessions:
@@ -127,9 +133,12 @@ class App:
             answer_error=answer_error,
             not_found=not_found,
             method_not_allowed=method_not_allowed,
-            sign=correlation,
+            sign=self.sign,
             body_limit=self.settings.max_body_bytes,
         )
+
+    def sign(self, request: Request) -> Fields:
+        return (*correlation(request), *cors(request, self.settings.origins))
 
     # --- Who asks -------------------------------------------------------------------------------------------------
 
@@ -174,9 +183,11 @@ class App:
         can be asked while it runs. *history*: what a new session begins with. Once this has begun it comes to its end,
         also when it is cancelled.
 
-        Raises ShuttingDown, SessionNotFound, SessionLocked, Busy, Forbidden, ExecutorFailed, HttpFailed, StoreFailed.
+        Raises ShuttingDown, RateLimited, SessionNotFound, SessionLocked, Busy, Forbidden, ExecutorFailed, HttpFailed,
+        StoreFailed.
         """
         self.check_open()
+        self.rates.count(owner, QUERIES)
         if session_id is None:
             session_id, fork = await self._to_continue(asked, owner), asked["fork_session"]
         begun: list[Run] = []
@@ -346,12 +357,6 @@ async def open_agent(work: Work, keys: ApiKeys, settings: AgentSettings) -> Asyn
     async with trio.open_nursery() as nursery:
         yield App(work, keys, settings, nursery)
         nursery.cancel_scope.cancel()
-
-
-def correlation(request: Request) -> Fields:
-    """The id that the client gave, if it is short and plain; else a new one."""
-    given = request.headers.get("x-correlation-id")
-    return (("X-Correlation-ID", given if CORRELATION.fullmatch(given) else str(uuid.uuid4())),)
 
 
 def _put(session: SessionDir, blobs: list[bytes]) -> None:

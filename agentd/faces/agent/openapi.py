@@ -227,7 +227,7 @@ DESCRIPTION = Description(
     OPERATIONS,
     {"key": {"type": "apiKey", "in": "header", "name": "X-API-Key"}, "bearer": {"type": "http", "scheme": "bearer"}},
     PROBLEM,
-    {401: "The key is missing or wrong."},
+    {401: "The key is missing or wrong.", 429: "It asks more often than it may; Retry-After says when to come back."},
     {500: "A bug of ours.", 503: "It is stopping, or has no room; Retry-After says when to come back."},
     requests.schemas(),
 )

@@ -32,10 +32,10 @@ ROWS: list[tuple[Response, int, str, str, dict[str, Any]]] = [
     (answer_error(answers.SessionLocked(ID)), 409, "SESSION_LOCKED", "Session '4f0c' is currently in use", {}),
     (answer_error(errors.PayloadTooLarge(9)), 413, "PAYLOAD_TOO_LARGE", "Request body too large", {}),
     (
-        answers.rate_limited("10/minute", 7),
+        answer_error(answers.RateLimited(10, 7)),
         429,
         "RATE_LIMIT_EXCEEDED",
-        "Rate limit exceeded: 10/minute",
+        "Rate limit exceeded: 10 per 1 minute",
         {"retry_after": 7},
     ),
     (answer_error(ValueError("secret")), 500, "INTERNAL_ERROR", "An unexpected error occurred", {}),
@@ -78,6 +78,10 @@ def test_an_id_is_told_as_it_was_sent() -> None:
 @pytest.mark.parametrize("exc", [answers.SessionLocked(ID), errors.JobInProgress("RUNNING"), errors.Busy(8)])
 def test_what_passes_says_when_to_come_back(exc: errors.AgentdError) -> None:
     assert dict(answer_error(exc).headers) == {"Retry-After": "5"}
+
+
+def test_at_a_limit_that_is_when_its_minute_is_over() -> None:
+    assert dict(answer_error(answers.RateLimited(10, 7)).headers) == {"Retry-After": "7"}
 
 
 def test_at_shutdown_that_is_half_a_minute() -> None:
