@@ -82,6 +82,8 @@ def _data(data: Any, told_type: Any, keep: Keep, *, images: int) -> Text | Image
     shown_as = image_type(raw[:IMAGE_HEAD])
     if shown_as is not None and len(raw) <= MAX_IMAGE_BYTES and images < IMAGES:
         return Image(shown_as, base64.b64encode(raw).decode("ascii"))
+    if kind.startswith("text/"):
+        return Text(raw.decode("utf-8", "replace"))
     return Text(f"[{len(raw)} bytes of {kind}: kept as {_kept(raw, keep)}]")
 
 

@@ -13,6 +13,7 @@ import attrs
 from agentd.tools.mcp import protocol
 from agentd.tools.mcp.session import Session
 from agentd.tools.mcp.terms import PromptArgument
+from agentd.wire.jsonrpc import RpcError
 from agentd.wire.jsonschema import SchemaError, compile_schema
 
 PAGES = 100
@@ -69,6 +70,17 @@ async def all_pages(
         cursor = following
     problem(f"{method} never ends, or has more than {most} entries: the first {min(most, len(entries))} are used")
     return entries[:most]
+
+
+async def has_resources(session: Session, seconds: float) -> bool:
+    """Many servers say that they do, and have none."""
+    for method, key in (("resources/list", "resources"), ("resources/templates/list", "resourceTemplates")):
+        try:
+            if protocol.objects_of((await session.request(method, seconds=seconds)).get(key)):
+                return True
+        except RpcError:  # it knows nothing of templates
+            continue
+    return False
 
 
 def read_tools(

@@ -25,6 +25,7 @@ from agentd.tools.mcp.terms import Elicitation, ServerStatus, Terms
 from agentd.tools.mcp.transport import SessionLost, Transport, TransportClosed, TransportFailed
 from agentd.wire.jsonrpc import INVALID_PARAMS, RpcError
 
+KINDS = ("tools", "prompts", "resources")
 RESTARTS = 3
 BACKOFF_SECONDS = 0.5  # before the first, and twice as much before each of the others
 WELL_SECONDS = 60.0  # after so long a connection its end is the first again
@@ -126,12 +127,12 @@ class Server:
             seconds = self.connect_seconds
             await handshake.agree(session, seconds=seconds, legacy=self._legacy)
             self._legacy = not session.is_modern
-            for kind in ("tools", "prompts"):
+            for kind in KINDS:
                 await self._read(session, kind, seconds)
             if self._gone:
                 return
             self._session, scope.deadline = session, math.inf
-            self.has_resources, self.instructions = session.can("resources"), session.instructions
+            self.instructions = session.instructions
             self._settled.set()
             await self._stay(session)
 
@@ -167,19 +168,24 @@ class Server:
     # --- What it offers -------------------------------------------------------------------------------------------
 
     async def _read(self, session: Session, kind: str, seconds: float) -> None:
-        """The tools or the prompts that it has now. Raises as Session.request() does."""
+        """What it has of them now; of resources only whether there are any. Raises as Session.request() does."""
         if not session.can(kind):
             return
-        most = listing.TOOLS if kind == "tools" else listing.PROMPTS
-        entries = await listing.all_pages(
-            session, f"{kind}/list", kind, most=most, seconds=seconds, problem=self._problem
-        )
-        before = (self.tools, self.prompts)
-        if kind == "tools":
+        before = (self.tools, self.prompts, self.has_resources)
+        if kind == "resources":
+            self.has_resources = await listing.has_resources(session, seconds)
+        elif kind == "tools":
+            entries = await self._entries(session, "tools/list", "tools", listing.TOOLS, seconds)
             self.tools = listing.read_tools(entries, session.transport.refuses, self._problem)
         else:
+            entries = await self._entries(session, "prompts/list", "prompts", listing.PROMPTS, seconds)
             self.prompts = listing.read_prompts(entries)
-        self.changes += before != (self.tools, self.prompts)
+        self.changes += before != (self.tools, self.prompts, self.has_resources)
+
+    async def _entries(
+        self, session: Session, method: str, key: str, most: int, seconds: float
+    ) -> list[dict[str, Any]]:
+        return await listing.all_pages(session, method, key, most=most, seconds=seconds, problem=self._problem)
 
     def _hear_of(self, kind: str) -> None:
         self._changed.add(kind)
@@ -191,7 +197,7 @@ class Server:
             await self._news.wait()
             await trio.sleep(DEBOUNCE_SECONDS)
             self._news, changed, self._changed = trio.Event(), self._changed, set()
-            for kind in changed & {"tools", "prompts"}:  # resources are read when they are asked for
+            for kind in changed:
                 try:
                     with trio.fail_after(self.call_seconds):
                         await self._read(session, kind, self.call_seconds)
@@ -201,7 +207,7 @@ class Server:
 
     async def _subscribe(self, session: Session) -> None:
         """Since 2026-07-28 a server tells of changes only who has asked for that."""
-        wanted = {f"{kind}ListChanged": True for kind in ("tools", "prompts") if session.can(kind, "listChanged")}
+        wanted = {f"{kind}ListChanged": True for kind in KINDS if session.can(kind, "listChanged")}
         if not session.is_modern or not wanted:
             return
         pause = BETWEEN_SECONDS
@@ -214,7 +220,7 @@ class Server:
                 pass
             await trio.sleep(pause)
             pause = min(pause * 2, WELL_SECONDS)
-            self._changed.update(("tools", "prompts"))  # what was changed meanwhile nobody told
+            self._changed.update(KINDS)  # what was changed meanwhile nobody told
             self._news.set()
 
     # --- What is asked of it --------------------------------------------------------------------------------------
@@ -249,9 +255,7 @@ class Server:
         with self._told_to_models():
             session = await self._connected()
             with trio.fail_after(self.call_seconds):
-                return await listing.all_pages(
-                    session, method, key, most=most, seconds=self.call_seconds, problem=self._problem
-                )
+                return await self._entries(session, method, key, most, self.call_seconds)
 
     async def _connected(self) -> Session:
         """The session, if need be the next one. Raises TransportClosed."""

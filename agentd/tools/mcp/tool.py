@@ -81,7 +81,7 @@ def _misfits(structured: Any, schema: Any) -> list[Text | Image]:
 def _summary(parts: Sequence[Text | Image]) -> str:
     text = next((part.text for part in parts if isinstance(part, Text)), "")
     images = sum(isinstance(part, Image) for part in parts)
-    return protocol.one_line(text, SUBJECT_CHARACTERS) or (f"{images} images" if images else "no content")
+    return protocol.one_line(text, SUBJECT_CHARACTERS) or (f"images: {images}" if images else "no content")
 
 
 def _some_lines(tell: Callable[[str], object]) -> Callable[[str], None]:
@@ -128,8 +128,8 @@ class ListResources:
         async with trio.open_nursery() as nursery:
             for server in chosen.values():
                 nursery.start_soon(_list, server, told)
-        lines = "\n\n".join(told[name] for name in chosen)
-        return ToolOutcome(content.cut([Text(lines)], context.keep), f"{lines.count(chr(10))} resources")
+        whole = "\n\n".join(told[name] for name in chosen)
+        return ToolOutcome(content.cut([Text(whole)], context.keep), f"resources of {', '.join(chosen)}"[:120])
 
 
 async def _list(server: Server, told: dict[str, str]) -> None:
