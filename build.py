@@ -364,6 +364,29 @@ def clients() -> list[str]:
     return names
 
 
+def install_mcp_servers() -> Path:
+    """Other people's MCP servers and clients: those in Python below `v`, those for node in `node_modules`."""
+    in_python, for_node = project()["dependency-groups"]["mcp"], project()["tool"]["agentd"]["npm"]
+    directory = ROOT / ".cache" / "mcp-servers"
+    complete, wanted = directory / "complete", "\n".join([*in_python, *for_node])
+    if not complete.exists() or complete.read_text() != wanted:
+        npm = shutil.which("npm")
+        if npm is None:
+            raise BuildError("npm is not installed, and two of the MCP servers come from it")
+        say(f"installing {', '.join([*in_python, *for_node])} into {directory.relative_to(ROOT)}")
+        subprocess.run([sys.executable, "-m", "venv", "--clear", "--without-pip", str(directory / "v")], check=True)
+        pip("--python", str(directory / "v" / "bin" / "python"), "install", *in_python)
+        quiet = ("--silent", "--no-audit", "--no-fund", "--no-save", "--ignore-scripts")
+        subprocess.run([npm, "install", "--prefix", str(directory), *quiet, *for_node], check=True)
+        complete.write_text(wanted)
+    return directory
+
+
+def install_clients(_: Path | None, __: list[str]) -> None:
+    print(install_scratch(clients()))
+    print(install_mcp_servers())
+
+
 def run_steps(steps: Mapping[str, Sequence[str]], env: Mapping[str, str] = os.environ) -> None:
     """Run commands in turn, in the project's directory. Raises BuildError at the first that fails."""
     began = time.monotonic()
@@ -454,7 +477,7 @@ VERBS: dict[str, Callable[[Path | None, list[str]], None]] = {
     "check": check,
     "test": test,
     "faults": faults,
-    "clients": lambda _, __: print(install_scratch(clients())),
+    "clients": install_clients,
     "bench": bench,
     "walk": walk,
     "real": real,
