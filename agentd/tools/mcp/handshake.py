@@ -82,6 +82,7 @@ async def _initialize(session: Session, seconds: float) -> None:
 def _adopt(session: Session, version: str, result: dict[str, Any]) -> None:
     session.version = version
     session.capabilities = protocol.object_of(result.get("capabilities"))
+    session.info = protocol.server_info(result)
     session.instructions = protocol.text_of(result.get("instructions"), LONGEST_INSTRUCTIONS)
     session.transport.negotiated(version)
 

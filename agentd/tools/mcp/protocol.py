@@ -37,6 +37,11 @@ def modern_meta(offered: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def server_info(result: Mapping[str, Any]) -> dict[str, Any]:
+    """What a server says in its handshake that it is: name, version, title; each era has a place for it."""
+    return object_of(result.get("serverInfo")) or object_of(object_of(result.get("_meta")).get(f"{_PREFIX}serverInfo"))
+
+
 def text_of(value: Any, longest: int) -> str:
     """*value* if it is a text, cut; else ""."""
     if not isinstance(value, str):

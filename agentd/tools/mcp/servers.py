@@ -58,6 +58,10 @@ class Servers:
         return [server.status for server in self._servers]
 
     @property
+    def servers(self) -> Sequence[Server]:
+        return self._servers
+
+    @property
     def instructions(self) -> dict[str, str]:
         """What servers say of how they are to be used, by name."""
         return {server.name: server.instructions for server in self._servers if server.instructions}

@@ -111,6 +111,7 @@ class Session:
         self.transport = transport
         self.version = ""
         self.capabilities: Mapping[str, Any] = {}
+        self.info: Mapping[str, Any] = {}  # what the server calls itself
         self.instructions = ""
         self.offered = protocol.capabilities(elicits=client.elicit is not None)
         self.client = client
