@@ -68,6 +68,11 @@ class Server:
         state = "connected" if self.error is None else "failed"
         return ServerStatus(self.name, self.config.transport, state, self.error, len(self.tools))  # type: ignore[arg-type]
 
+    @property
+    def session(self) -> Session | None:
+        """The present one; None: it is not connected now."""
+        return self._session
+
     # --- Its life -------------------------------------------------------------------------------------------------
 
     async def settled(self) -> None:
