@@ -67,13 +67,18 @@ class Customs:
         listed = "\n".join(f"- {name}: {' '.join(skill.description.split())}" for name, skill in self.skills.items())
         return f"Skills, which the tool Skill reads:\n{listed}" if listed else ""
 
-    def told(self, workspace: Path) -> dict[str, Any]:
-        """What job.started says of it."""
+    def told(self, workspace: Path, servers: Servers | None) -> dict[str, Any]:
+        """What job.started says of it, and of the prompts of *servers*, which are commands too."""
         if self.found is None:
             return {"agents": list(self.agents)} if self.agents else {}
+        prompts = servers.prompts.items() if servers is not None else ()
         commands = [
             {"name": name, "path": shown(each.path, workspace), "source": each.source, "description": each.description}
             for name, each in self.commands.items()
+        ]
+        commands += [
+            {"name": name, "path": f"mcp:{each.name}", "source": "mcp", "description": each.description}
+            for name, each in prompts
         ]
         return {
             "commands": commands,

@@ -17,7 +17,7 @@ from agentd.engine.asks import Asks, Settlement, Subject
 from agentd.engine.branch import Branch
 
 if TYPE_CHECKING:
-    from agentd.tools.mcp.servers import Elicitation, Elicited
+    from agentd.tools.mcp.terms import Elicitation, Elicited
 
 DECLINED = frozenset({"decline", "no", "cancel", "skip"})
 OPENED = "done"
@@ -35,7 +35,7 @@ class Elicitor:
 
     async def ask(self, wanted: Elicitation) -> Elicited:
         """What a person says to it."""
-        from agentd.tools.mcp.servers import Elicited
+        from agentd.tools.mcp.terms import Elicited
 
         if self.seconds == 0:
             return Elicited("cancel")
@@ -62,7 +62,7 @@ def _question(wanted: Elicitation) -> Subject:
 
 
 def _reply(wanted: Elicitation, settled: Settlement) -> Elicited:
-    from agentd.tools.mcp.servers import Elicited
+    from agentd.tools.mcp.terms import Elicited
 
     text = (settled.answer or "").strip()
     if not settled.allowed or settled.answer is None:
@@ -75,7 +75,16 @@ def _reply(wanted: Elicitation, settled: Settlement) -> Elicited:
     if not fields:
         return Elicited("accept", {})
     content = _content(text, fields)
-    return Elicited("cancel") if content is None else Elicited("accept", content)
+    return Elicited("accept", content) if content is not None and _fits(content, wanted.schema) else Elicited("cancel")
+
+
+def _fits(content: Mapping[str, Any], schema: Mapping[str, Any]) -> bool:
+    from agentd.wire.jsonschema import SchemaError, compile_schema
+
+    try:
+        return not compile_schema(schema).errors(content)
+    except SchemaError:
+        return True  # what the server cannot say, it has to look at itself
 
 
 def _fields(wanted: Elicitation) -> dict[str, Mapping[str, Any]]:

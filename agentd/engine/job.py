@@ -343,7 +343,7 @@ class JobRun:
             sandbox=work.sandbox,
             history=len(self.session.state.imported_jobs) + len(self.session.state.jobs) - 1,
             cwd=str(self.bench.workspace),
-            **work.customs.told(self.bench.workspace),
+            **work.customs.told(self.bench.workspace, work.servers),
         )
         for text in self.spec.notices:
             self._branch.notice("info", "NOT_THERE", text)

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 OF_MODES = frozenset({CODE_TOOL, TASK_TOOL})  # tools that some modes always have: what they lead to is decided there
 MOST_LISTS = 10  # that a planner may make: one that goes on making new ones never stops of itself
+INSTRUCTION_CHARS = 4000  # of what an MCP server says of its tools
 REASON_CHARS = 240  # of an answer, as the reason why nothing was done
 
 
@@ -288,8 +289,9 @@ class Work:
     def _system(self, recipe: Recipe, branch: Branch) -> str:
         customs, spec = self.customs, self.spec
         skills = customs.skill_list if not spec.tools.allowed or SKILL_TOOL in spec.tools.allowed else ""
+        told = _instructions(self.servers) if recipe.servers and self.servers is not None else ""
         asked = "" if spec.output is None or branch.parent else structured.instructions(spec.output)
-        behind = (customs.style, skills if spec.mode is Mode.QUERY else "", asked)
+        behind = (customs.style, skills if spec.mode is Mode.QUERY else "", told, asked)
         return system_prompt(recipe, self.around.workspace, spec.system, *behind, memory=customs.memory)
 
     def _offered(self, recipe: Recipe, own_tools: Sequence[Tool]) -> Mapping[str, Tool]:
@@ -304,6 +306,11 @@ OWN_COMMANDS = {"/compact": Work._compact, "/clear": Work._clear}  # of every qu
 def _first_sentence(text: str) -> str:
     sentence = re.split(r"(?<=[.!?])\s|\n", text.strip(), maxsplit=1)[0]
     return sentence if len(sentence) <= REASON_CHARS else f"{sentence[: REASON_CHARS - 1]}…"
+
+
+def _instructions(servers: Servers) -> str:
+    said = servers.instructions.items()
+    return "\n\n".join(f"The MCP server {name} says of its tools:\n{text[:INSTRUCTION_CHARS]}" for name, text in said)
 
 
 def offered(recipe: Recipe, tools: Mapping[str, Tool], spec: JobSpec) -> dict[str, Tool]:
