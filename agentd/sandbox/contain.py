@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from enum import StrEnum
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import attrs
 import trio
@@ -23,7 +24,11 @@ from trio.lowlevel import FdStream
 
 from agentd.errors import only_cause
 from agentd.sandbox.child import CHUNK
+from agentd.sandbox.policy import Policy, SandboxLevel
 from agentd.sandbox.trees import Group, Guarded, Namespace, Program, Tree, in_shell
+
+if TYPE_CHECKING:
+    from agentd.sandbox.enclosure import Means
 
 BWRAP = ("--dev-bind", "/", "/", "--unshare-pid", "--die-with-parent", "--new-session")  # the last one: own `kill 0`
 PROBE_SECONDS = 5.0
@@ -52,7 +57,19 @@ class Containment:
     def service(self, argv: Sequence[str], cwd: Path, env: Mapping[str, str]) -> Tree:
         """A program that is talked with for as long as it is wanted: `child.stdin`, `.stdout` and `.stderr` are pipes
         of ours. Its end() ends all that it has started, as for commands. Raises OSError."""
-        return self._start(Program(tuple(argv), cwd, env))
+        return self._start(Program(tuple(argv), cwd, env, talks=True))
+
+    @property
+    def sandbox(self) -> SandboxLevel:
+        """What keeps its commands from files and network."""
+        return SandboxLevel.NONE
+
+    def confined(self, policy: Policy, means: Means) -> Containment:
+        """One whose commands and services are all in a sandbox, by *means*, from levels.find_means(). To be made
+        before the first command of a job: what exists now is what is protected, and hidden."""
+        from agentd.sandbox.enclosure import confined
+
+        return confined(self, policy, means)
 
     def _start(self, program: Program) -> Tree:
         match self.level:

@@ -21,6 +21,7 @@ import trio
 from agentd.sandbox import guard
 from agentd.sandbox.child import DEVNULL, KILL_SECONDS, PIPE, STDOUT, Child, open_pidfd, spawn
 
+SH = "/bin/sh"
 MARKER = "AGENTD_COMMAND"  # in the environment of commands that nothing better keeps together
 SETUP_SECONDS = 1.0  # for bwrap to make its namespace; it takes two milliseconds
 GUARD_SECONDS = guard.SWEEP_SECONDS + 1.0
@@ -41,17 +42,20 @@ class Program:
     argv: tuple[str, ...]
     cwd: Path
     env: Mapping[str, str]  # the whole of it
-    command: str = ""  # what *argv* has a shell run; empty: it is a service
+    command: str = ""  # what *argv* has a shell run, if that is all it does
+    talks: bool = False  # it is a service
     fds: tuple[int, ...] = ()  # of ours, that it inherits under the same numbers
+    first: str = ""  # what a shell is to do before it, in a namespace
 
-    def after(self, first: str) -> list[str]:
-        """An argv that has bash do *first*, then be the program. Without bash, the program's own."""
+    def after(self, check: str) -> list[str]:
+        """An argv that has bash do *check*, then what is first, and then be the program. Other shells cannot check."""
         bash = find_bash(self.env)
-        if bash is None:
+        first = check + self.first if bash else self.first
+        if not first:
             return [*self.argv]
         if self.command:
-            return [bash, "-c", first + self.command, "bash"]
-        return [bash, "-c", f'{first}exec "$@"', "bash", *self.argv]
+            return [self.argv[0], "-c", first + self.command, self.argv[-1]]
+        return [bash or SH, "-c", f'{first}exec "$@"', "sh", *self.argv]
 
     def spawn(self, argv: list[str], env: Mapping[str, str] | None = None, fds: tuple[int, ...] = ()) -> Child:
         """Start it as *argv* has it. Raises OSError."""
@@ -59,9 +63,9 @@ class Program:
             argv,
             cwd=self.cwd,
             env=self.env if env is None else env,
-            stdin=DEVNULL if self.command else PIPE,
+            stdin=PIPE if self.talks else DEVNULL,
             stdout=PIPE,
-            stderr=STDOUT if self.command else PIPE,
+            stderr=PIPE if self.talks else STDOUT,
             pass_fds=(*self.fds, *fds),
         )
 
@@ -69,8 +73,8 @@ class Program:
 def in_shell(command: str, cwd: Path, env: Mapping[str, str], fds: tuple[int, ...] = ()) -> Program:
     """A command, run by bash where its own PATH has one, else by sh."""
     bash = find_bash(env)
-    argv = (bash, "-c", command, "bash") if bash else ("/bin/sh", "-c", command, "sh")
-    return Program(argv, cwd, env, command, fds)
+    argv = (bash, "-c", command, "bash") if bash else (SH, "-c", command, "sh")
+    return Program(argv, cwd, env, command, fds=fds)
 
 
 def find_bash(env: Mapping[str, str]) -> str | None:

@@ -1,0 +1,201 @@
+"""A containment whose commands are in a sandbox: a policy made into what each level's means take.
+
+What the rules are is looked up once, when it is made. A command that runs may rename directories and put links in
+their place, so nothing that it could reach is looked at for the next one.
+"""
+
+from __future__ import annotations
+
+import marshal
+import os
+import resource
+import shutil
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import attrs
+
+from agentd.errors import ToolFailed
+from agentd.sandbox import confine, landlock
+from agentd.sandbox.child import Child
+from agentd.sandbox.contain import Containment
+from agentd.sandbox.policy import Limits, Network, Policy, Proxy, SandboxLevel
+from agentd.sandbox.rules import PROXY_SOCKET, Access, Rule, Rules, rules_of
+from agentd.sandbox.seccomp import INET, INET6, NETLINK, ORDINARY, make_filter
+from agentd.sandbox.trees import Namespace, Program, Tree
+
+TMP = "/tmp"  # a private one
+LIMITS = (  # of ulimit: its letter and unit; of Limits; of resource
+    ("v", 1024, "address_space", "RLIMIT_AS"),
+    ("d", 1024, "data", "RLIMIT_DATA"),
+    ("f", 1024, "file_size", "RLIMIT_FSIZE"),
+    ("u", 1, "processes", "RLIMIT_NPROC"),
+    ("n", 1, "open_files", "RLIMIT_NOFILE"),
+    ("t", 1, "cpu_seconds", "RLIMIT_CPU"),
+)
+
+
+@attrs.frozen
+class Means:
+    """By what commands are put into a sandbox here. From levels.find_means()."""
+
+    level: SandboxLevel
+    prefix: tuple[str, ...] = ()  # bwrap and what does not depend on the policy
+    special: tuple[str, ...] = ()  # its /dev and /proc
+    abi: int = 0  # of Landlock
+
+
+@attrs.frozen
+class Confined(Containment):
+    """See Containment.confined()."""
+
+    policy: Policy = attrs.field(kw_only=True)
+    means: Means = attrs.field(kw_only=True)
+    rules: Rules = attrs.field(kw_only=True)
+
+    @property
+    def sandbox(self) -> SandboxLevel:
+        return self.means.level
+
+    def _start(self, program: Program) -> Tree:
+        program = self._with_tmp(program)
+        if isinstance(self.policy.network, Proxy) and self.means.level is not SandboxLevel.LANDLOCK:
+            program = _behind_proxy(program)
+        tree = self._in_bwrap(program) if self.means.level is SandboxLevel.BWRAP else self._by_confine(program)
+        return Cleaned(tree, self.rules.planted) if self.rules.planted else tree
+
+    def _with_tmp(self, program: Program) -> Program:
+        """Where temporary files can be made; with Landlock alone nothing is put in the place of another."""
+        if self.means.level is not SandboxLevel.LANDLOCK:
+            return attrs.evolve(program, env={**program.env, "TMPDIR": TMP})
+        return attrs.evolve(program, env={**program.env, "TMPDIR": str(self.policy.scratch or self.policy.workspace)})
+
+    def _in_bwrap(self, program: Program) -> Tree:
+        program = attrs.evolve(program, first=_ulimit(self.policy.limits))
+        code = make_filter()
+        if code is None:
+            return Namespace(self._bwrap(), program)
+        filtering = os.memfd_create("seccomp")
+        try:
+            os.write(filtering, code)
+            os.lseek(filtering, 0, os.SEEK_SET)
+            program = attrs.evolve(program, fds=(*program.fds, filtering))
+            return Namespace((*self._bwrap(), "--seccomp", str(filtering)), program)
+        finally:
+            os.close(filtering)
+
+    def _bwrap(self) -> tuple[str, ...]:
+        network = () if self.policy.network is Network.ALL else ("--unshare-net",)
+        root, *others = self.rules.each
+        words = [*network, *_bind(root), *self.means.special]
+        hidden = []
+        for rule in others:
+            words += _bind(rule)
+            if rule.access is Access.HIDE and rule.path.is_dir():
+                hidden += ["--remount-ro", str(rule.path)]
+        return (*self.means.prefix, *words, *hidden)
+
+    def _by_confine(self, program: Program) -> Tree:
+        argv = confine_argv(self._order())
+        return super()._start(attrs.evolve(program, argv=(*argv, *program.argv), command=""))
+
+    def _order(self) -> dict[str, object]:
+        alone = self.means.level is SandboxLevel.LANDLOCK
+        network = self.policy.network is Network.ALL
+        if alone:  # a socket's name cannot be looked at, and a machine's daemons listen on some
+            families: tuple[int, ...] = (INET, INET6, NETLINK) if network else ()
+        else:
+            families = ORDINARY
+        namespaces = 0 if alone else REST | (0 if network else confine.NEWNET)
+        return {
+            "namespaces": namespaces,
+            "mounts": None if alone else [_as_words(rule) for rule in self.rules.each],
+            "limits": [(name, value) for _, _, field, name in LIMITS if (value := getattr(self.policy.limits, field))],
+            "drop": True,
+            "landlock": landlock.order(self.means.abi, self.rules, self.policy, alone=alone),
+            "filter": make_filter(families, shared=not alone) or b"",
+        }
+
+
+def confined(containment: Containment, policy: Policy, means: Means) -> Confined:
+    return Confined(containment.level, containment.prefix, policy=policy, means=means, rules=rules_of(policy))
+
+
+REST = confine.NEWNS | confine.NEWCGROUP | confine.NEWUTS | confine.NEWIPC | confine.NEWPID
+
+
+def confine_argv(order: Mapping[str, object]) -> tuple[str, ...]:
+    assert confine.__spec__.loader is not None
+    source = confine.__spec__.loader.get_source(confine.__name__)  # type: ignore[attr-defined]  # files and zips do
+    return sys.executable, "-I", "-S", "-c", source, marshal.dumps(dict(order)).hex()
+
+
+def _bind(rule: Rule) -> list[str]:
+    path, source = str(rule.path), str(rule.source or rule.path)
+    match rule.access:
+        case Access.READ:
+            return ["--ro-bind-try", source, path]
+        case Access.WRITE:
+            return ["--bind-try", source, path]
+        case Access.FRESH:
+            return ["--bind", source, path] if rule.source else ["--tmpfs", path]
+        case Access.HIDE:
+            if rule.path.is_dir():
+                return ["--tmpfs", path]
+            return ["--ro-bind", os.devnull, path] if rule.path.exists() else []
+
+
+def _as_words(rule: Rule) -> tuple[str, str, str]:
+    return str(rule.path), rule.access.value, str(rule.source or "")
+
+
+def _ulimit(limits: Limits) -> str:
+    """What bash is to do first. Not above what holds for this process already."""
+    words = ["ulimit -c 0"]
+    for letter, unit, field, name in LIMITS:
+        wanted, (_, hard) = getattr(limits, field), resource.getrlimit(getattr(resource, name))
+        if wanted is not None:
+            value = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+            words.append(f"ulimit -{letter} {value // unit}")
+    words.append("echo 500 >/proc/self/oom_score_adj")  # ended before agentd is, where memory runs out
+    return f"{{ {'; '.join(words)}; }} 2>/dev/null; "
+
+
+def _behind_proxy(program: Program) -> Program:
+    from agentd.sandbox import netproxy
+
+    argv = netproxy.forwarder_argv(str(PROXY_SOCKET), program.argv)
+    return attrs.evolve(program, argv=tuple(argv), command="", env={**program.env, **netproxy.PROXY_ENV})
+
+
+class Cleaned:
+    """A tree after which what git would run is removed that nobody could keep it from making."""
+
+    def __init__(self, tree: Tree, planted: Iterable[Path]) -> None:
+        self.child: Child = tree.child
+        self._tree, self._planted = tree, tuple(planted)
+
+    async def end(self) -> None:
+        await self._tree.end()
+        for path in self._planted:
+            remove(path)
+
+
+def remove(path: Path) -> None:
+    try:
+        path.unlink()
+    except (IsADirectoryError, PermissionError):
+        shutil.rmtree(path, ignore_errors=True)
+    except OSError:
+        pass
+
+
+@attrs.frozen
+class Refused(Containment):
+    """Where commands have to be in a sandbox and there is none: each is refused with *why*, a ToolFailed."""
+
+    why: str = attrs.field(kw_only=True, default="")
+
+    def _start(self, program: Program) -> Tree:
+        raise ToolFailed(self.why)

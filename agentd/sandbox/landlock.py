@@ -1,0 +1,71 @@
+"""What Landlock is asked for: rights to paths, which hold for all that is below them and cannot be taken back there.
+
+So to hide a file is to allow all of its neighbours one by one, and what is below a writable directory is writable.
+The rules of the kernel: https://docs.kernel.org/userspace-api/landlock.html
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from agentd.sandbox.policy import Network, Policy
+from agentd.sandbox.rules import Access, Rules
+
+EXECUTE, WRITE_FILE, READ_FILE, READ_DIR = 1, 2, 4, 8
+REFER, TRUNCATE, IOCTL_DEV = 1 << 13, 1 << 14, 1 << 15
+FILES = (0, (1 << 13) - 1, (1 << 14) - 1, (1 << 15) - 1, (1 << 15) - 1, (1 << 16) - 1)  # by ABI; the last for all above
+TCP, SCOPES = 3, 3  # bind and connect, from ABI 4; signals and abstract sockets, from 6
+OF_FILES = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE | IOCTL_DEV
+READ = EXECUTE | READ_FILE | READ_DIR
+DEVICES = tuple(f"/dev/{name}" for name in ("null", "zero", "full", "random", "urandom", "tty", "ptmx", "pts", "fd"))
+MAX_ENTRIES = 20_000
+
+
+def order(abi: int, rules: Rules, policy: Policy, *, alone: bool) -> dict[str, object] | None:
+    """For confine.restrict(). *alone*: there are no mounts that hide anything."""
+    if abi == 0:
+        return None
+    files = FILES[min(abi, len(FILES) - 1)]
+    net = TCP if abi >= 4 and alone and policy.network is not Network.ALL else 0
+    rights = dict.fromkeys(("/",), READ_DIR if alone else READ)
+    for path in readable(rules) if alone else ():
+        rights[path] = READ
+    for path in written(rules, policy, alone=alone):
+        rights[path] = files
+    paths = [(path, right & files, right & files & OF_FILES) for path, right in rights.items()]
+    scoped = SCOPES if abi >= 6 else 0
+    size = 24 if abi >= 6 else 16 if abi >= 4 else 8
+    return {"files": files, "net": net, "scoped": scoped, "size": size, "paths": paths}
+
+
+def readable(rules: Rules) -> Iterator[str]:
+    """All there is but what is hidden: the neighbours of each directory on the way to that."""
+    hidden = set(rules.of(Access.HIDE))
+    on_the_way = {parent for path in hidden for parent in path.parents}
+    for directory in on_the_way:
+        if any(directory.is_relative_to(path) for path in hidden):
+            continue
+        for path in _entries(directory):
+            if path not in on_the_way and path not in hidden:
+                yield str(path)
+    for path in rules.of(Access.WRITE):
+        yield str(path)
+
+
+def written(rules: Rules, policy: Policy, *, alone: bool) -> Iterable[str]:
+    paths = list(map(str, rules.of(Access.WRITE)))
+    if alone:
+        return [*paths, *([str(policy.scratch)] if policy.scratch else []), *DEVICES]
+    return [*paths, *map(str, rules.of(Access.FRESH)), "/dev", "/proc"]
+
+
+def _entries(directory: Path) -> Iterator[Path]:
+    try:
+        with os.scandir(directory) as entries:
+            for _, entry in zip(range(MAX_ENTRIES), entries, strict=False):
+                if not entry.is_symlink():  # where it leads to has a right of its own
+                    yield directory / entry.name
+    except OSError:
+        return

@@ -1,0 +1,206 @@
+"""Which sandbox works on this machine, found by running a command in it; and what a job gets of it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Literal
+
+import attrs
+import trio
+
+from agentd.domain import Sandbox
+from agentd.sandbox import confine
+from agentd.sandbox.contain import PROBE_SECONDS, Containment, Level, run_command
+from agentd.sandbox.enclosure import Means, Refused, confine_argv
+from agentd.sandbox.policy import Network, Policy, Proxy, SandboxLevel, secrets
+from agentd.sandbox.trees import Program, Tree
+
+__all__ = ["Confinement", "Means", "SandboxLevel", "confine_for", "find_means", "offline", "sandbox_level"]
+
+BWRAP = (
+    *("--die-with-parent", "--new-session", "--cap-drop", "ALL"),
+    *("--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"),
+)
+DEV = ("--dev", "/dev")
+NEW_PROC = ("--proc", "/proc", "--ro-bind", "/proc/sys", "/proc/sys")
+OLD_PROC = ("--ro-bind", "/proc", "/proc")  # containers may refuse a new one
+PROBE = ": >probe && ! { : >>/proc/sys/kernel/core_pattern; } 2>/dev/null"
+NO_NETWORK = {"namespaces": confine.NEWNET, "limits": [], "drop": False, "landlock": None, "filter": b""}
+LANDLOCK_CREATE, LANDLOCK_VERSION = 444, 1
+NEEDED = (
+    "This job's commands have to be in a sandbox, and there is none on this machine: `agentd doctor` says what is "
+    "missing. No command can be run; work with the file tools"
+)
+
+_found: dict[Containment, Means] = {}  # what this process knows: it does not change while it runs
+
+
+async def sandbox_level(containment: Containment) -> SandboxLevel:
+    return (await find_means(containment)).level
+
+
+async def find_means(containment: Containment, levels: Sequence[SandboxLevel] | None = None) -> Means:
+    """The strongest of *levels*, all if None, that works here; NONE if none does. Found out once in a process."""
+    if levels is not None:
+        return await _probe(containment, levels)
+    if containment not in _found:
+        _found[containment] = await _probe(containment, tuple(SandboxLevel))
+    return _found[containment]
+
+
+async def _probe(containment: Containment, levels: Sequence[SandboxLevel]) -> Means:
+    for level in levels:
+        for means in _candidates(level):
+            if not await problem(containment, means):
+                return means
+    return Means(SandboxLevel.NONE)
+
+
+async def problem(containment: Containment, means: Means) -> str:
+    """Why a command does not run by *means*; empty if it does."""
+    said: list[bytes] = []
+    try:
+        with tempfile.TemporaryDirectory(prefix="agentd-probe-") as name:
+            workspace = _real(name)
+            confined = containment.confined(Policy(workspace, hidden=secrets(os.environ)), means)
+            env = {"PATH": os.environ.get("PATH", os.defpath)}
+            done = await run_command(
+                confined, PROBE, cwd=workspace, env=env, timeout=PROBE_SECONDS, on_output=said.append
+            )
+    except OSError as exc:
+        return str(exc)
+    lines = b"".join(said).decode(errors="replace").strip().splitlines() or [f"exit code {done.exit_code}"]
+    return lines[-1] if done.exit_code else ""
+
+
+def _candidates(level: SandboxLevel) -> Iterator[Means]:
+    match level:
+        case SandboxLevel.BWRAP if bwrap := shutil.which("bwrap"):
+            users = (("--unshare-user",), ()) if os.getuid() == 0 else (("--unshare-user",),)
+            for user in users:
+                for proc in (NEW_PROC, OLD_PROC) if user else (NEW_PROC,):
+                    yield Means(level, (bwrap, *BWRAP, *user), (*DEV, *proc))
+        case SandboxLevel.UNSHARE if (abi := landlock_abi()) > 0:
+            yield Means(level, abi=abi)
+        case SandboxLevel.LANDLOCK if (abi := landlock_abi()) > 0 and platform.machine() in ("x86_64", "aarch64"):
+            yield Means(level, abi=abi)
+
+
+def landlock_abi() -> int:
+    """Its version here; 0 where there is none."""
+    if sys.platform != "linux":
+        return 0
+    return max(0, int(confine.libc.syscall(LANDLOCK_CREATE, None, 0, LANDLOCK_VERSION)))
+
+
+# --- For jobs -----------------------------------------------------------------------------------------------------
+
+
+@attrs.frozen
+class Confinement:
+    """What a job's commands run in. *refusal*: why they are refused; then *containment* refuses each."""
+
+    containment: Containment
+    level: SandboxLevel = SandboxLevel.NONE
+    active: bool = False  # a sandbox was asked for
+    refusal: str = ""
+
+
+async def confine_for(
+    containment: Containment,
+    sandbox: Sandbox | None,
+    site_mode: Literal["off", "best-effort", "require"],
+    workspace: Path,
+    directories: Sequence[Path] = (),
+    state_dirs: Sequence[Path] = (),
+    *,
+    scratch: Path | None = None,
+    proxy: Path | None = None,
+) -> Confinement:
+    """What a job gets that asks for *sandbox* (None: it does not say) on a site with *site_mode*. *directories* are
+    its others beside the workspace; *state_dirs* agentd's own, which stay hidden even in a writable one; *proxy* the
+    socket of one that knows its hosts, without which a job that names some has no network."""
+    asked = sandbox if sandbox is not None else Sandbox(enabled=site_mode != "off")
+    if not asked.enabled:
+        return Confinement(containment)
+    means = await find_means(containment)
+    if means.level is SandboxLevel.NONE:
+        if sandbox is None and site_mode == "best-effort":
+            return Confinement(containment, active=True)
+        return Confinement(Refused(containment.level, containment.prefix, why=NEEDED), active=True, refusal=NEEDED)
+    allowed = tuple(_real(path) for path in (*directories, *_named(asked, workspace)))
+    policy = Policy(
+        workspace,
+        tuple(path for path in allowed if path.exists()),
+        (*secrets(os.environ, allowed), *_hidden(state_dirs, workspace)),
+        _network(asked, proxy),
+        scratch=scratch,
+    )
+    return Confinement(containment.confined(policy, means), means.level, active=True)
+
+
+def _named(sandbox: Sandbox, workspace: Path) -> Iterator[Path]:
+    return (workspace / Path(path).expanduser() for path in sandbox.paths)
+
+
+def _hidden(state_dirs: Sequence[Path], workspace: Path) -> tuple[Path, ...]:
+    return tuple(path for path in map(_real, state_dirs) if path != workspace)
+
+
+def _real(path: Path | str) -> Path:
+    return Path(os.path.realpath(path))
+
+
+def _network(sandbox: Sandbox, proxy: Path | None) -> Network | Proxy:
+    if not sandbox.network:
+        return Network.NONE
+    if not sandbox.hosts:
+        return Network.ALL
+    return Proxy(proxy) if proxy is not None else Network.NONE
+
+
+# --- Without network ----------------------------------------------------------------------------------------------
+
+
+@attrs.frozen
+class Alone(Containment):
+    """Level 1, by a helper that makes a network namespace."""
+
+    def _start(self, program: Program) -> Tree:
+        argv = (*confine_argv(NO_NETWORK), *program.argv)
+        return super()._start(attrs.evolve(program, argv=argv, command=""))
+
+
+async def offline(containment: Containment) -> Containment | None:
+    """*containment* with a network of nothing but a loopback; None where that is not to be had."""
+    made = (
+        attrs.evolve(containment, prefix=(*containment.prefix, "--unshare-net"))
+        if containment.level is Level.BWRAP
+        else Alone(containment.level, containment.prefix)
+    )
+    env = {"PATH": os.environ.get("PATH", os.defpath)}
+    try:
+        done = await run_command(made, ":", cwd=Path("/"), env=env, timeout=PROBE_SECONDS, on_output=len)
+    except OSError:
+        return None
+    return made if done.exit_code == 0 else None
+
+
+def trial(levels: Sequence[SandboxLevel]) -> list[tuple[SandboxLevel, str]]:
+    """Each level, and why it does not work here; empty: it does."""
+    return trio.run(_trial, levels)
+
+
+async def _trial(levels: Sequence[SandboxLevel]) -> list[tuple[SandboxLevel, str]]:
+    containment = Containment(Level.GROUP)
+    told = []
+    for level in levels:
+        problems = [await problem(containment, means) for means in _candidates(level)]
+        told.append((level, "" if "" in problems else next(iter(problems), "not found")))
+    return told
