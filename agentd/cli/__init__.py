@@ -14,6 +14,8 @@ VERBS = {
     "agent": "serve the agent API alone",
     "executor": "serve one workspace over HTTP",
     "ctl": "ask a daemon that runs: runs, chats, sessions, what waits for a decision",
+    "record": "put a job into a zip, to be played again",
+    "replay": "play a recorded job again, and say where it diverges",
     "models": "list the language models there are",
     "mcp": "MCP servers that jobs may use: list and try them; serve agentd as one",
     "doctor": "say what this machine has and what it lacks",
@@ -28,6 +30,7 @@ usage: agentd run [OPTIONS] "WHAT TO DO"
        agentd serve | manager | agent | executor | models | doctor | gc | systemd-unit [OPTIONS]
        agentd ctl COMMAND …
        agentd mcp list | test | serve [OPTIONS]
+       agentd record SESSION | JOB; agentd replay RUN.ZIP
        agentd config show [OPTIONS]
        agentd help [TOPIC]
        agentd --version"""
