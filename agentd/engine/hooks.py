@@ -107,7 +107,7 @@ class Hooks:
         """Before a call runs. *parent*: the Task call in whose conversation it was made. Denies what it cannot ask."""
         if not self.wants("PreToolUse", call.name):
             return Decision()
-        return await self._decide("PreToolUse", _of_call(call, parent), call.id)
+        return await self._decide("PreToolUse", of_call(call, parent), call.id)
 
     async def after_tool(
         self, call: ToolUse, content: str, is_error: bool, duration_ms: int, parent: str | None = None
@@ -116,7 +116,7 @@ class Hooks:
         if not self.wants("PostToolUse", call.name):
             return None
         result = {"content": content, "is_error": is_error, "duration_ms": duration_ms}
-        decision = await self._decide("PostToolUse", {**_of_call(call, parent), "tool_result": result}, call.id)
+        decision = await self._decide("PostToolUse", {**of_call(call, parent), "tool_result": result}, call.id)
         return decision.reason if decision.verdict == "deny" else None
 
     async def stopped(self, is_error: bool, duration_ms: int, result: str | None = None) -> None:
@@ -144,7 +144,7 @@ class Hooks:
         try:
             decision, error = await self._deliver(event, hook, fields), ""
         except HookFailed as failed:
-            decision, error = _without_answer(event, str(failed)), str(failed)
+            decision, error = without_answer(event, str(failed)), str(failed)
         finally:
             self._write(
                 "hook",
@@ -164,7 +164,7 @@ class Hooks:
         """Raises HookFailed."""
         from agentd.wire.http import Deadlines, HttpClient, HttpSettings
 
-        body = _encode({"hook_event": event, **self._about(), **fields})
+        body = encode({"hook_event": event, **self._about(), **fields})
         settings = (self._settings or HttpSettings.from_env(os.environ)).under(self._policy)
         try:
             async with HttpClient(settings) as client:
@@ -189,8 +189,15 @@ def read_decision(event: str, body: bytes) -> Decision:
         answer = parse(body)
     except InvalidRequest as exc:
         raise HookFailed("its answer is no JSON") from exc
-    if not isinstance(answer, dict) or _is_deep(answer):
-        raise HookFailed("its answer is no JSON object, or nested too deeply")
+    if not isinstance(answer, dict):
+        raise HookFailed("its answer is no JSON object")
+    return decision_in(event, answer)
+
+
+def decision_in(event: str, answer: Mapping[str, Any]) -> Decision:
+    """The same of an object that has been read."""
+    if _is_deep(answer):
+        raise HookFailed("its answer is nested too deeply")
     verdict, reason, modified = (answer.get(key) for key in ("decision", "reason", "modified_input"))
     if verdict is not None and verdict not in VERDICTS:
         raise HookFailed("its decision is none of allow, deny and ask")
@@ -222,13 +229,15 @@ def _new_prompt(modified: dict[str, Any]) -> dict[str, Any] | None:
     return {"prompt": prompt}
 
 
-def _without_answer(event: str, failure: str) -> Decision:
+def without_answer(event: str, failure: str) -> Decision:
+    """What counts where a hook has failed."""
     if event != "PreToolUse":
         return Decision()
     return Decision("deny", f"the PreToolUse hook could not be asked, so nothing was executed: {failure}")
 
 
-def _of_call(call: ToolUse, parent: str | None) -> dict[str, Any]:
+def of_call(call: ToolUse, parent: str | None) -> dict[str, Any]:
+    """What hooks are told of a call. *parent*: the Task call in whose conversation it was made."""
     return {
         "tool_name": call.name,
         "tool_input": dict(call.input),
@@ -237,7 +246,7 @@ def _of_call(call: ToolUse, parent: str | None) -> dict[str, Any]:
     }
 
 
-def _encode(body: Mapping[str, Any]) -> bytes:
+def encode(body: Mapping[str, Any]) -> bytes:
     """Raises HookFailed for what JSON has no form for: an input that a model wrote may hold NaN."""
     try:
         return json.dumps(body, allow_nan=False).encode()
