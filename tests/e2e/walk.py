@@ -57,9 +57,6 @@ VERBS = {"runs": "serve"}  # where it is not called as its document
 
 LATER: Mapping[str, Mapping[str, str]] = {  # by seed: keys of what this version does not have, and what that is
     "agent": {
-        "Define and Use Subagent#1": "subagents",
-        "Multiple Subagents#1": "subagents",
-        "List Available Skills#1": "skills",
         "Enable Sandbox Mode#1": "the sandbox",
     }
 }
