@@ -6,6 +6,9 @@ import sys
 from importlib import import_module
 
 from agentd.config import Option
+from agentd.daemon.settings import COMMON, EXECUTORS, IN_PLACE
+from agentd.daemon.settings import SERVE_OPTIONS as DAEMON
+from agentd.daemon.site import SITE
 
 CLIENT_OPTIONS = {
     "config": Option("AGENTD_CONFIG"),
@@ -16,7 +19,14 @@ CLIENT_OPTIONS = {
     "timeout": Option(),
     "json": Option(switch=True),
 }  # of list and test
-SERVE_OPTIONS: dict[str, Option] = {}
+SERVE_OPTIONS = {
+    "workspace": Option(),
+    **{name: DAEMON[name] for name in ("admin-token", "url-policy", "hook-secret")},
+    **EXECUTORS,
+    **IN_PLACE,
+    **SITE,
+    **COMMON,
+}
 OPTIONS = {**CLIENT_OPTIONS, **SERVE_OPTIONS}
 
 COMMANDS = {"list": "mcpclient", "test": "mcpclient", "serve": "mcpserve"}  # modules, with `main(argv) -> int`

@@ -36,7 +36,7 @@ def told(exc: errors.AgentdError) -> str:
     """An error for a model: what is wrong, and what it can do about it."""
     text = str(exc).rstrip(".")
     remedy = next((REMEDIES[kind] for kind in type(exc).__mro__ if kind in REMEDIES), "")
-    return f"{text}. {remedy[:1].upper()}{remedy[1:]}." if remedy else f"{text}."
+    return f"{text}; {remedy}" if remedy else text
 
 
 def protocol_error(exc: Exception) -> RpcError:

@@ -51,6 +51,7 @@ INSTRUCTIONS = (
     "settle them with answer_ask, then follow on. search and symbols look things up in a directory without a job. "
     "Another start_job with the same session goes on where the last one ended, knowing what was said."
 )
+_PLAIN = re.compile(r"[ -~]*")
 _ENCODED = re.compile(r"=\?base64\?(.*)\?=", re.DOTALL)
 
 
@@ -120,6 +121,21 @@ def _check_headers(request: Request, version: str, headers: Mapping[str, str]) -
     for field, value in there.items():
         if found[field] != value:
             raise RpcError(HEADER_MISMATCH, f"Header mismatch: {field} is missing, or is not what the body says")
+
+
+def headers(request: Request) -> list[tuple[str, str]]:
+    """The header fields that a stateless request has in HTTP."""
+    params = request.params or {}
+    fields = [(VERSION_HEADER, str(_meta(params).get(VERSION_KEY))), (METHOD_HEADER, request.method)]
+    if (key := NAMED_BY.get(request.method)) is not None and isinstance(params.get(key), str):
+        fields.append((NAME_HEADER, _encoded(params[key])))
+    return [(name, value) for name, value in fields if _PLAIN.fullmatch(value)]
+
+
+def _encoded(text: str) -> str:
+    if _PLAIN.fullmatch(text) and text == text.strip() and not _ENCODED.fullmatch(text):
+        return text
+    return f"=?base64?{base64.b64encode(text.encode()).decode()}?="
 
 
 def _decoded(text: str) -> str:

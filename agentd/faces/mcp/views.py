@@ -1,7 +1,7 @@
 """Jobs, sessions, asks and what happens in a job, as tools of this server tell them, with JSON Schemas of that. Pure.
 
-What happens is a fold of the log: a record in, an event or none out. Every event says its `type` and a `text`; pieces of
-text that are not whole yet, and what subagents do, are left out.
+What happens is a fold of the log: a record in, an event or none out. Every event says its `type` and a `text`; text
+that is not whole yet, and what subagents do, is left out.
 """
 
 from __future__ import annotations
@@ -233,8 +233,8 @@ def event(record: Record) -> dict[str, Any] | None:
         case "commit":
             return {"type": "commit", "text": f"{data['sha'][:12]} {data['message']}"}
         case "job.finished":
-            why = data["error"]["message"] if data["error"] else data["stop_reason"] or ""
-            return {"type": "finished", "text": colon(data["outcome"], why)}
+            why = data["error"]["message"] if data["error"] else data["stop_reason"]
+            return {"type": "finished", "text": colon(data["outcome"], why if why != data["outcome"] else "")}
     return None
 
 
@@ -255,7 +255,7 @@ def phase(data: Mapping[str, Any]) -> str:
     return colon(f"{data['name']}{many}", data.get("title") or "")
 
 
-def colon(head: str, rest: str) -> str:
+def colon(head: str, rest: str | None) -> str:
     return f"{head}: {rest}" if rest else head
 
 

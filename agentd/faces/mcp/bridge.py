@@ -1,0 +1,194 @@
+"""The MCP server on standard input and output, where a daemon has the data directory: it answers, and this relays.
+
+Each message becomes a request of HTTP, with the header fields that belong to it; what comes back is told as it comes.
+Jobs that were begun stay with the daemon when this ends.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from urllib.parse import quote
+
+import attrs
+import trio
+
+from agentd.errors import AgentdError
+from agentd.faces.mcp import protocol
+from agentd.faces.mcp.answers import JSON
+from agentd.faces.mcp.conversation import CANCELLED
+from agentd.faces.mcp.server import DIRECTORY_HEADER, EVENTS, PREFIX, SESSION_HEADER
+from agentd.faces.mcp.stdio import Outbox, Work
+from agentd.wire.client import Address, Client
+from agentd.wire.failure import HttpFailed
+from agentd.wire.incoming import Answer
+from agentd.wire.jsonrpc import (
+    INTERNAL_ERROR,
+    Id,
+    Message,
+    Notification,
+    NotMessage,
+    Request,
+    Response,
+    RpcError,
+    encode,
+    parse_message,
+)
+from agentd.wire.messages import Fields
+
+HEAD_SECONDS = 120.0  # for an answer to begin; one that takes long begins as a stream
+GOODBYE_SECONDS = 1.0
+logger = logging.getLogger(__name__)
+
+
+@attrs.frozen
+class Place:
+    """Where the daemon is, and what opens it."""
+
+    address: str
+    token: str = attrs.field(repr=False)
+
+
+@attrs.define(eq=False)
+class Bridge:
+    """*find*: where the daemon is now; raises AgentdError where there is none. *directory*: where work is done that
+    does not say where."""
+
+    find: Callable[[], Place]
+    directory: Path
+    _place: Place | None = None
+    _client: Client | None = None
+    _session: str = ""
+    _version: str = ""
+    _began: Request | None = None  # with which the session began
+    _running: dict[Id, trio.CancelScope] = attrs.field(factory=dict)
+    _beginning: trio.Lock = attrs.field(factory=trio.Lock)
+
+    def take(self, message: Message, outbox: Outbox) -> Work | None:
+        if isinstance(message, Notification) and message.method == CANCELLED:
+            request_id = (message.params or {}).get("requestId")
+            if isinstance(request_id, (str, int)) and (scope := self._running.get(request_id)) is not None:
+                scope.cancel()  # the daemon takes a connection that is closed for the same
+            return None
+        return partial(self._relay, message, outbox)
+
+    async def close(self) -> None:
+        """End the session that the client had."""
+        with trio.move_on_after(GOODBYE_SECONDS, shield=True):
+            if self._session and self._client is not None:
+                try:
+                    await self._client.request("DELETE", PREFIX, headers=self._fields(None))
+                except HttpFailed as exc:
+                    logger.debug("the session is not ended: %s", exc)
+        if self._client is not None:
+            self._client.close()
+
+    # --- Messages -------------------------------------------------------------------------------------------------
+
+    async def _relay(self, message: Message, outbox: Outbox) -> None:
+        if not isinstance(message, Request):
+            try:
+                await self._post(message, outbox)
+            except AgentdError as exc:
+                logger.warning("a message is not relayed: %s", exc)
+            return
+        with trio.CancelScope() as scope:
+            self._running[message.id] = scope
+            try:
+                await self._post(message, outbox)
+            except AgentdError as exc:
+                await outbox.send(encode(Response(message.id, error=RpcError(INTERNAL_ERROR, str(exc)))))
+            finally:
+                del self._running[message.id]
+
+    async def _post(self, message: Message, outbox: Outbox, *, again: bool = True) -> None:
+        """Raises AgentdError."""
+        session = self._session
+        try:
+            async with self._opened().open_stream(
+                "POST", PREFIX, headers=self._fields(message), body=encode(message), seconds=HEAD_SECONDS
+            ) as answer:
+                if not (answer.status == 404 and again and self._belongs_to_session(message)):
+                    await self._pass_on(message, answer, outbox)
+                    return
+        except HttpFailed as exc:
+            if exc.kind != "connect" or not again:
+                raise
+            self._forget()  # it may have been started anew, at another place
+        await self._begin_again(session)
+        await self._post(message, outbox, again=False)
+
+    async def _pass_on(self, message: Message, answer: Answer, outbox: Outbox) -> None:
+        if not isinstance(message, Request):
+            await answer.read_all()
+            return
+        if answer.headers.get("content-type").startswith(EVENTS):
+            async for event in answer.events():
+                await outbox.send(event.data.encode())
+            return
+        body = await answer.read_all()
+        if message.method == "initialize" and answer.status == 200:
+            self._note_session(message, answer.headers.get(SESSION_HEADER), body)
+        await outbox.send(_response_to(message, answer.status, body))
+
+    # --- The session ----------------------------------------------------------------------------------------------
+
+    def _belongs_to_session(self, message: Message) -> bool:
+        stateless = isinstance(message, Request) and (message.method == "initialize" or protocol.is_stateless(message))
+        return bool(self._session) and not stateless
+
+    def _note_session(self, began: Request, session: str, body: bytes) -> None:
+        self._began, self._session = began, session
+        self._version = json.loads(body)["result"]["protocolVersion"]
+
+    async def _begin_again(self, lost: str) -> None:
+        """The daemon has forgotten the client's session, of which that need not know. Raises HttpFailed."""
+        async with self._beginning:
+            if self._began is None or self._session != lost:
+                return
+            self._session = self._version = ""
+            body, fields = encode(self._began), self._fields(self._began)
+            told = await self._opened().request("POST", PREFIX, headers=fields, body=body)
+            if told.status == 200:
+                self._note_session(self._began, told.headers.get(SESSION_HEADER), told.body)
+
+    # --- The daemon -----------------------------------------------------------------------------------------------
+
+    def _opened(self) -> Client:
+        if self._client is None:
+            self._place = self.find()
+            self._client = Client(Address.parse(self._place.address))
+        return self._client
+
+    def _forget(self) -> None:
+        if self._client is not None:
+            self._client.close()
+        self._client = self._place = None
+
+    def _fields(self, message: Message | None) -> Fields:
+        fields = [
+            ("Authorization", f"Bearer {self._place.token if self._place else ''}"),
+            ("Accept", f"{JSON}, {EVENTS}"),
+            ("Content-Type", JSON),
+            (DIRECTORY_HEADER, quote(str(self.directory))),
+        ]
+        if isinstance(message, Request) and protocol.is_stateless(message):
+            return [*fields, *protocol.headers(message)]
+        if self._session and not (isinstance(message, Request) and message.method == "initialize"):
+            fields += [(SESSION_HEADER, self._session), (protocol.VERSION_HEADER, self._version)]
+        return fields
+
+
+def _response_to(request: Request, status: int, body: bytes) -> bytes:
+    """The daemon's response; where it answered as HTTP does, one that says so."""
+    try:
+        found = parse_message(body)
+    except NotMessage:
+        found = None
+    if isinstance(found, Response) and found.id == request.id:
+        return body
+    error = found.error if isinstance(found, Response) and found.error is not None else None
+    return encode(Response(request.id, error=error or RpcError(INTERNAL_ERROR, f"the daemon answered with {status}")))
