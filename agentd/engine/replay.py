@@ -262,8 +262,9 @@ class RecordedPermissions(Permissions):
     def decide(self, tool: Tool, call: ToolUse, opinion: Opinion = None) -> Decision:
         if call.id in self.tape.asked:
             return Decision(Verdict.ASK)
-        finished = self.tape.finished.get(call.id)
-        if call.id in self.tape.started or finished is None:
+        if call.id in self.tape.started:
+            return Decision(Verdict.RUN)
+        if (finished := self.tape.finished.get(call.id)) is None:
             return super().decide(tool, call, opinion)
         reason = "".join(block.get("text", "") for block in finished.data["content"])
         return Decision(Verdict.REFUSE, reason)

@@ -40,7 +40,8 @@ _NOT_OF_JOB = (
     "text.delta thinking.delta input.delta tool.output artifact checkpoint files.saved files.rewound commit "
     "context.added context.dropped context.changed"
 )
-BEFORE, NOT_OF_JOB = frozenset(_BEFORE.split()), frozenset(_NOT_OF_JOB.split())
+_SHOWN = "job.created message message.changed tool.finished history.imported import.staged"  # what images are in
+BEFORE, NOT_OF_JOB, SHOWN = (frozenset(types.split()) for types in (_BEFORE, _NOT_OF_JOB, _SHOWN))
 MALFORMED = (LookupError, TypeError, ValueError, AttributeError, AssertionError, RecursionError)  # raised over records
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -105,7 +106,7 @@ def write_recording(directory: SessionDir, job: str, file: IO[bytes]) -> None:
         about = {"format": FORMAT, "job": job, "session": directory.id, "agentd": __version__}
         write_entry(archive, MANIFEST, [json_entry(about)])
         write_entry(archive, RECORDS, (encode_json(attrs.asdict(record)) + b"\n" for record in kept))
-        for sha256 in sorted({name for record in kept for name in _images(record.data)}):
+        for sha256 in sorted({name for record in kept if record.type in SHOWN for name in _images(record.data)}):
             try:
                 write_entry(archive, f"{BLOBS}{sha256}", [directory.blobs.get(sha256)])
             except BlobNotFound:

@@ -1,22 +1,26 @@
-"""Jobs that are recorded and played again: the same where nothing changed, and told where something did."""
+"""Jobs that are recorded and played again: the same where nothing changed."""
 
 from __future__ import annotations
 
+import base64
 import json
-import subprocess
-import tempfile
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import attrs
 import pytest
+import trio
 
 from agentd.domain import (
+    Agent,
     ChatMessage,
     ChatPart,
     ChatSpec,
+    Hook,
+    ImagePart,
     JobSpec,
     JobState,
     Mode,
@@ -27,73 +31,27 @@ from agentd.domain import (
     RunSpec,
     SpecDraft,
     SystemPrompt,
+    Text,
+    ToolClass,
     ToolPolicy,
     Usage,
 )
-from agentd.engine import modes, permissions
-from agentd.engine import replay as replaying
-from agentd.engine.asks import Settlement
-from agentd.engine.replay import replay
-from agentd.engine.replaydiff import Report
-from agentd.engine.replayzip import find_job, write_recording
-from agentd.errors import InvalidRequest, JobNotFound
-from agentd.providers.protocol import ModelInfo
+from agentd.engine.hooks import Decision, HookFailed, Hooks
+from agentd.providers.protocol import ModelInfo, ModelRequest, StreamEvent
 from agentd.providers.scripted import Fail, Reply, ScriptedProvider, call, reply
+from agentd.tools.base import ToolContext, ToolOutcome
 from agentd.tools.registry import built_in
+from tests.recordings import ASKING, EDIT, TALK, at_work, below, played, recorded, zipped
 from tests.workshop import Workshop, ended, spec, until
-from tests.zips import make_zip
-
-ASKING = ToolPolicy(permission_mode=PermissionMode.DEFAULT)
-TALK = (reply("Let me look.", call("Read", file_path="a.py")), reply("It is fine."))
 
 
 @pytest.fixture
 def bench(workshop: Workshop) -> Workshop:
-    """With the real tools, at work in a repository of one file."""
-    (workshop.workspace / "a.py").write_text("print('hello')\n")
-    subprocess.run(["git", "init", "-q", str(workshop.workspace)], check=True)
-    return attrs.evolve(workshop, tools=built_in(), git=True)
-
-
-async def recorded(bench: Workshop, given: JobSpec, *replies: Reply | str, decisions: Sequence[str] = ()) -> Path:
-    """The zip of a job that a scripted model did."""
-    if replies:
-        bench.says(*replies)
-    async with bench.open() as engine:
-        accepted = await engine.accept(given)
-        session = accepted.session
-        for decision in decisions:
-            await until(session, lambda: bool(session.state.open_asks()))
-            (ask,) = session.state.open_asks()
-            answer = decision if ask.data["kind"] == "question" else None
-            await engine.settle(ask.id, Settlement("answer" if answer else decision, "", "client", answer))  # type: ignore[arg-type]
-        await ended(session, accepted.job)
-    return zipped(bench, accepted.job.id)
-
-
-def zipped(bench: Workshop, name: str) -> Path:
-    directory, job = find_job(bench.home, name)
-    path = bench.home.root / f"{job}.zip"
-    with path.open("wb") as file:
-        write_recording(directory, job, file)
-    return path
-
-
-async def played(path: Path, tmp_path: Path) -> Report:
-    return await replay(path, Path(tempfile.mkdtemp(dir=tmp_path)))
-
-
-def below(directory: Path) -> list[Path]:
-    return sorted(directory.rglob("*"))
-
-
-def kinds(report: Report) -> list[str]:
-    return [each.kind for each in report.differences]
+    return at_work(workshop)
 
 
 # --- The same -----------------------------------------------------------------------------------------------------
 
-EDIT = reply(call("Write", file_path="b.py", content="1\n"))
 JOBS: dict[str, tuple[JobSpec, tuple[Reply | str, ...], tuple[str, ...]]] = {
     "ask": (spec(mode=Mode.ASK), TALK, ()),
     "a scan first": (spec(mode=Mode.ASK, pre_scan=True), ("a.py:1", *TALK), ()),
@@ -309,133 +267,121 @@ async def test_the_repository_need_not_be_there(bench: Workshop, tmp_path: Path)
     assert not bench.workspace.exists()
 
 
-# --- Not the same -------------------------------------------------------------------------------------------------
+# --- What a job brings along --------------------------------------------------------------------------------------
 
 
-def prompt_changed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(modes, "COMMON", "You are somebody else.")
+async def test_subagents_side_by_side_are_the_same(bench: Workshop, tmp_path: Path) -> None:
+    agents = {"scout": Agent("looks", "You look."), "clerk": Agent("writes", "You write.", ("Write",))}
+    tasks = [call("Task", description="x", prompt=f"{name}!", subagent_type=name) for name in agents]
+    model = Listening({"scout!": reply(call("LS")), "clerk!": EDIT}, [reply(*tasks), "All done."])
+    given = spec(mode=Mode.QUERY, tools=ASKING, agents=agents)
+    path = await recorded(attrs.evolve(bench, model=model), given, decisions=("allow",))
+    report = await played(path, tmp_path)
+    assert (report.differences, report.not_compared, report.requests) == ([], [], 6)
 
 
-def tool_described_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
-    from agentd.tools.read import Read
+class Listening(ScriptedProvider):
+    """Replies to subagents by what they were told; these say `Done.` then."""
 
-    monkeypatch.setattr(Read, "description", "Reads.")
+    def __init__(self, by_prompt: Mapping[str, Reply], replies: Sequence[Reply | str]) -> None:
+        super().__init__(replies)
+        self.by_prompt = by_prompt
 
-
-def tool_gone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(replaying, "built_in", lambda: [tool for tool in built_in() if tool.name != "Read"])
-
-
-def permissions_lifted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(permissions._BY_MODE, PermissionMode.DEFAULT, permissions._BY_MODE[PermissionMode.BYPASS])
-
-
-CHANGES: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], str, str]] = {
-    "the system prompt": (prompt_changed, "request", "request 1: the system prompt"),
-    "a tool's description": (tool_described_otherwise, "request", "request 1: the tool Read"),
-    "a tool that is gone": (tool_gone, "request", "request 1: the tool Read"),
-    "permissions": (permissions_lifted, "decision", "Write (scripted_2)"),
-}
+    @asynccontextmanager
+    async def stream(self, request: ModelRequest) -> AsyncGenerator[AsyncIterator[StreamEvent], None]:
+        told = self.by_prompt.get(request.messages[0].text)
+        theirs = [told if len(request.messages) == 1 else reply("Done.")] if told else []
+        async with ScriptedProvider(theirs).stream(request) if told else super().stream(request) as events:
+            yield events
 
 
-@pytest.mark.parametrize("change", CHANGES)
-async def test_a_replay_says_where_it_parts(
-    change: str, bench: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = await recorded(bench, spec(tools=ASKING), TALK[0], EDIT, "Done.", decisions=("allow",))
-    alter, kind, where = CHANGES[change]
-    alter(monkeypatch)
-    first = (await played(path, tmp_path)).differences[0]
-    assert (first.kind, first.where) == (kind, where)
+async def test_hooks_decide_as_they_did(bench: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def deliver(hooks: Hooks, event: str, hook: Hook, fields: Mapping[str, Any]) -> Decision:
+        await trio.lowlevel.checkpoint()
+        if event == "PreToolUse" and fields["tool_name"] == "Bash":
+            raise HookFailed("it is not there")
+        changed = {"file_path": "c.py", "content": "2\n"} if fields.get("tool_name") == "Write" else None
+        said = {
+            "UserPromptSubmit": Decision(modified_input={"prompt": "do that instead"}),
+            "PreToolUse": Decision("allow", modified_input=changed),
+            "PostToolUse": Decision("deny", "mind the tabs"),
+        }
+        return said.get(event, Decision())
 
-
-def edited(path: Path, change: Callable[[list[dict[str, Any]]], None]) -> Path:
-    """The same zip, where *change* was made to its records."""
+    with monkeypatch.context() as patch:
+        patch.setattr(Hooks, "_deliver", deliver)
+        events = ("UserPromptSubmit", "PreToolUse", "PostToolUse", "Stop", "Notification")
+        hooks = {event: Hook(f"http://127.0.0.1:9/{event}?key=hidden", headers={"X": "hidden"}) for event in events}
+        bash = reply(call("Bash", command="ls"))
+        path = await recorded(bench, spec(mode=Mode.QUERY, tools=ASKING, hooks=hooks), EDIT, bash, "Done.")
     with zipfile.ZipFile(path) as archive:
-        files = {name: archive.read(name) for name in archive.namelist()}
-    records = [json.loads(line) for line in files["records.ndjson"].splitlines()]
-    change(records)
-    files["records.ndjson"] = b"".join(json.dumps(record).encode() + b"\n" for record in records)
-    path.write_bytes(make_zip(files.items()))
-    return path
+        assert b"hidden" not in archive.read("records.ndjson")
+    assert (await played(path, tmp_path)).differences == []
 
 
-def of_type(records: list[dict[str, Any]], kind: str) -> list[Any]:
-    return [record["data"] for record in records if record["type"] == kind]
+async def test_what_a_slash_command_stood_for_is_played(bench: Workshop, tmp_path: Path) -> None:
+    commands = bench.workspace / ".claude/commands"
+    commands.mkdir(parents=True)
+    (commands / "tea.md").write_text("Make tea: $ARGUMENTS")
+    path = await recorded(bench, spec("/tea green", mode=Mode.QUERY), "Made.")
+    (commands / "tea.md").unlink()
+    assert (await played(path, tmp_path)).differences == []
 
 
-async def test_a_call_that_is_not_made_is_told(bench: Workshop, tmp_path: Path) -> None:
-    path = await recorded(bench, spec(mode=Mode.ASK), *TALK)
-
-    def change(records: list[dict[str, Any]]) -> None:
-        said = next(data for data in of_type(records, "message") if data["role"] == "assistant")
-        del said["content"][1]  # then the first answer is the last
-
-    report = await played(edited(path, change), tmp_path)
-    assert "call" in kinds(report)
-    assert [each.where for each in report.differences if each.kind == "ending"] == ["the job's result"]
-
-
-async def test_a_request_that_the_recording_does_not_have_is_told(bench: Workshop, tmp_path: Path) -> None:
-    path = await recorded(bench, spec(mode=Mode.ASK), *TALK)
-
-    def change(records: list[dict[str, Any]]) -> None:
-        last = [number for number, record in enumerate(records) if record["type"] in ("message", "usage")][-2:]
-        for number in reversed(last):
-            del records[number]
-
-    assert (await played(edited(path, change), tmp_path)).differences[-1].replayed == "another request to the model"
+async def test_memory_and_rules_out_of_files_are_not_compared(bench: Workshop, tmp_path: Path) -> None:
+    (bench.workspace / "CLAUDE.md").write_text("Be brief.")
+    (bench.workspace / ".claude").mkdir()
+    (bench.workspace / ".claude/settings.json").write_text('{"permissions": {"allow": ["Write"], "deny": ["Bash"]}}')
+    given = spec(mode=Mode.QUERY, tools=ASKING, sources=("project",))
+    path = await recorded(bench, given, EDIT, reply(call("Bash", command="ls")), "Done.")
+    report = await played(path, tmp_path)
+    assert report.differences == []
+    assert [why.split(":")[0] for why in report.not_compared] == ["the system prompt"]
 
 
-async def test_what_an_older_agentd_recorded_is_played_without_its_requests(bench: Workshop, tmp_path: Path) -> None:
-    path = await recorded(bench, spec(mode=Mode.ASK), *TALK)
+async def test_a_tool_of_an_mcp_server_is_played_by_its_name(bench: Workshop, tmp_path: Path) -> None:
+    class Time:
+        name, description, input_schema = "mcp__clock__time", "what time it is", {"type": "object"}
+        tool_class = ToolClass.MCP
 
-    def change(records: list[dict[str, Any]]) -> None:
-        for data in of_type(records, "usage"):
-            del data["sent"], data["stop"]
+        def subject(self, call_input: Mapping[str, Any]) -> str:
+            return "now"
 
-    report = await played(edited(path, change), tmp_path)
-    assert (report.same, len(report.not_compared)) == (True, 1)
+        async def run(self, call_input: Mapping[str, Any], context: ToolContext) -> ToolOutcome:
+            await trio.lowlevel.checkpoint()
+            return ToolOutcome((Text("noon"),), "noon")
 
-
-# --- What is no recording -----------------------------------------------------------------------------------------
-
-HOSTILE: dict[str, Callable[[list[dict[str, Any]]], None]] = {
-    "a position twice": lambda records: records[1].update(pos=1),
-    "no session": lambda records: records.__delitem__(0),
-    "no job": lambda records: records.__delitem__(slice(1, None)),
-    "a type that is none": lambda records: records[0].update(type="job.finished"),
-    "a mode that is none": lambda records: records[1]["data"]["spec"].update(mode="no"),
-    "a spec that is none": lambda records: records[1]["data"].update(spec=[]),
-    "data of another shape": lambda records: records[2].update(data={}),
-    "blocks that are none": lambda records: of_type(records, "message")[0].update(content=[{"type": "x"}]),
-    "content that is none": lambda records: of_type(records, "message")[1].update(content=5),
-    "an end without a reason": lambda records: of_type(records, "job.finished")[0].pop("stop_reason"),
-    "usage of texts": lambda records: of_type(records, "usage")[0].update(input_tokens="x"),
-    "a digest that is none": lambda records: of_type(records, "usage")[0].update(sent=[1]),
-    "a place that is none": lambda records: of_type(records, "job.started")[0].update(cwd=["a\0"]),
-}
+    with_time = attrs.evolve(bench, tools=(*built_in(), Time()))
+    path = await recorded(
+        with_time, spec(mode=Mode.QUERY, tools=ASKING), reply(call("mcp__clock__time")), "Noon.", decisions=("allow",)
+    )
+    report = await played(path, tmp_path)
+    assert (report.differences, len(report.not_compared)) == ([], 1)
 
 
-@pytest.mark.parametrize("name", HOSTILE)
-async def test_hostile_records_are_refused(name: str, bench: Workshop, tmp_path: Path) -> None:
-    path = edited(await recorded(bench, spec(mode=Mode.ASK), *TALK), HOSTILE[name])
-    with pytest.raises(InvalidRequest):
-        await played(path, tmp_path)
+PNG = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
 
 
-@pytest.mark.parametrize("entry", ["../evil", "/etc/evil", "blobs/../../evil", f"blobs/{'0' * 64}", "manifest.json"])
-async def test_hostile_entries_are_refused(entry: str, bench: Workshop, tmp_path: Path) -> None:
-    path = await recorded(bench, spec(mode=Mode.ASK), *TALK)
+async def test_images_go_with_the_recording(bench: Workshop, tmp_path: Path) -> None:
+    bench.says("A dot.")
+    async with bench.open() as engine:
+        session = await engine.create_session("s", "agent")
+        part = ImagePart("image/png", session.dir.blobs.put(PNG))
+        accepted = await engine.accept(spec(mode=Mode.QUERY, images=(part,)))
+        await ended(session, accepted.job)
+    path = zipped(bench, accepted.job.id)
     with zipfile.ZipFile(path) as archive:
-        files = [(name, archive.read(name)) for name in archive.namelist()]
-    path.write_bytes(make_zip([(name, data) for name, data in files if name != entry] + [(entry, b"evil")]))
-    with pytest.raises(InvalidRequest):
-        await played(path, tmp_path)
-    assert "evil" not in [found.name for found in below(tmp_path)]
+        assert [archive.read(name) for name in archive.namelist() if name.startswith("blobs/")] == [PNG]
+    assert (await played(path, tmp_path)).differences == []
 
 
-def test_what_is_no_job_is_not_found(bench: Workshop) -> None:
-    for name in ("", "nothing", "0" * 8, "run_20260102t081717z_aaaaaaaaaaaaaaaa"):
-        with pytest.raises(JobNotFound):
-            find_job(bench.home, name)
+async def test_a_mode_that_a_client_changed_is_changed_there(bench: Workshop, tmp_path: Path) -> None:
+    bench.says(EDIT, reply(call("Write", file_path="c.py", content="")), "Done.")
+    async with bench.open() as engine:
+        accepted = await engine.accept(spec(mode=Mode.QUERY, tools=ASKING))
+        await until(accepted.session, lambda: bool(accepted.session.state.open_asks()))
+        await engine.control(permission_mode=PermissionMode.ACCEPT_EDITS, answer=None)
+        await ended(accepted.session, accepted.job)
+    assert (await played(zipped(bench, accepted.job.id), tmp_path)).differences == []
