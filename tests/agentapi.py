@@ -120,7 +120,10 @@ class _Grammar:
 
     def question(self, data: Mapping[str, Any]) -> None:
         assert set(data) >= QUESTION
-        assert data["tool_use_id"] in self.known_calls, "the call is told before the question about it"
+        if data["tool_use_id"] is None:
+            assert data["tool_name"].startswith("mcp__"), "a server may ask for itself"
+        else:
+            assert data["tool_use_id"] in self.known_calls, "the call is told before the question about it"
         assert data["parent_tool_use_id"] in {None, *self.known_calls}
         assert all(isinstance(option, str) for option in data["options"])
 

@@ -235,24 +235,30 @@ class Dialect:
         return [_message("user", results, shapes.name_of(f"{round_.message}/results"), parent=parent)]
 
     def _on_ask(self, record: Record, data: Mapping[str, Any]) -> Told:
-        """A question without a tool is one that the model or an MCP server asks; the others are about a call."""
+        """A question without a tool is one that the model asks; the others are about a call, or an MCP server's."""
         if not self._begun:  # a server that asks while it is being connected to
             self._held += (record,)
             return []
-        about = data["kind"] != "question"
+        asks, call, parent = data["kind"] == "question", data["call"], record.parent
+        if asks and data["tool"] and data["tool"].startswith("mcp__"):
+            asks, (call, parent) = False, self._at_work(record.parent)
         question = {
-            "tool_use_id": data["call"],
+            "tool_use_id": call,
             "question": data["question"],
             "session_id": self.session_id,
             "question_id": data["id"],
             "kind": data["kind"],
             "options": [each if isinstance(each, str) else each["label"] for each in data["options"] or ()],
             "questions": data.get("questions"),
-            "tool_name": data["tool"] if about else None,
-            "tool_input": data["input"] if about else None,
-            "parent_tool_use_id": record.parent,
+            "tool_name": None if asks else data["tool"],
+            "tool_input": None if asks else data["input"],
+            "parent_tool_use_id": parent,
         }
         return [("question", question)]
+
+    def _at_work(self, call: str | None) -> tuple[str | None, str | None]:
+        """*call*, and the one that its conversation works for; None for what is no call that waits for its result."""
+        return next(((call, parent) for parent, each in self._rounds.items() if call in each.calls), (None, None))
 
     # --- Partial messages -----------------------------------------------------------------------------------------
 

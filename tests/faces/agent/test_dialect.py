@@ -387,6 +387,23 @@ def test_what_a_subagent_uses_counts_and_its_turns_do_not() -> None:
     }
 
 
+@pytest.mark.parametrize("parent", [None, "task"])
+def test_what_a_server_asks_names_the_call_that_it_works_for(parent: str | None) -> None:
+    asked = permission("inner:1") | {"kind": "question", "tool": "mcp__db", "input": {"message": "Which?"}}
+    outer = (said("M", use("task")),) if parent else ()
+    records = [(*said("N", use("inner")), parent), ("ask.opened", asked, "inner"), (*finished("inner"), parent)]
+    events = run_of(*outer, *records, *([finished("task")] if parent else []))
+    [question] = [event.data for event in events if event.name == "question"]
+    assert (question["tool_use_id"], question["parent_tool_use_id"]) == ("inner", parent)
+    assert (question["kind"], question["tool_name"]) == ("question", "mcp__db")
+
+
+def test_a_server_may_ask_while_it_works_for_no_call() -> None:
+    asked = permission("mcp:1") | {"kind": "question", "tool": "mcp__db"}
+    [question] = [event.data for event in run_of(("ask.opened", asked, "mcp")) if event.name == "question"]
+    assert (question["tool_use_id"], question["parent_tool_use_id"]) == (None, None)
+
+
 def test_a_question_before_init_waits_for_it() -> None:
     asked = permission("", kind="question") | {"call": None, "tool": None}
     records = [Record(1, 0, "j", "job.created", {"spec": {}}), Record(2, 0, "j", "ask.opened", asked)]
