@@ -41,6 +41,14 @@ class Api:
                         return seat
                 await trio.sleep(0.05)
 
+    async def asked(self) -> Any:
+        """What a run waits for."""
+        with trio.fail_after(60):
+            while True:
+                if asks := (await self.ask("GET", "/api/v1/asks"))[1]["asks"]:
+                    return asks[0]
+                await trio.sleep(0.05)
+
     async def ask(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
         raw = json.dumps(body).encode() if body is not None else b""
         with trio.fail_after(60):

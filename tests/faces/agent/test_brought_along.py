@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 
 from agentd.domain import McpServer, Plugin, Site
 from agentd.providers.scripted import call, reply
@@ -17,7 +18,7 @@ from tests.agentprocesses import serving
 from tests.agentserver import first
 from tests.agentserver import serving as in_process
 
-# An MCP server with one tool, which says what it was given, and the variable WORD.
+# An MCP server with one tool, which says what it was given, and the variable WORD; or what a person says to a question.
 SERVER = """
 import json, os, sys
 TOOL = {"name": "echo", "description": "Says it again.", "inputSchema": {"type": "object", "properties": {}}}
@@ -32,6 +33,12 @@ for line in sys.stdin:
             told["tools"] = [TOOL]
         case "tools/call":
             said = json.dumps(asked["params"]["arguments"]) + os.environ.get("WORD", "")
+            if "ask" in asked["params"]["arguments"]:
+                schema = {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}
+                params = {"message": asked["params"]["arguments"]["ask"], "requestedSchema": schema}
+                asks = {"jsonrpc": "2.0", "id": 1, "method": "elicitation/create", "params": params}
+                print(json.dumps(asks), flush=True)
+                said = json.dumps(json.loads(sys.stdin.readline())["result"])
             told["content"] = [{"type": "text", "text": said}]
         case _:
             told = None
@@ -39,6 +46,7 @@ for line in sys.stdin:
         error = {"error": {"code": -32601, "message": "no such method"}}
         print(json.dumps({"jsonrpc": "2.0", "id": asked["id"]} | ({"result": told} if told else error)), flush=True)
 """
+BYPASS = "bypassPermissions"
 AGENTS = {"looker": {"description": "Looks at files.", "prompt": "Look.", "tools": ["Read"]}}
 
 
@@ -92,6 +100,30 @@ async def test_a_server_of_the_query_does_what_it_is_asked_to(tmp_path: Path, pr
         none = await api.run(f"{session}/fork", prompt="What is here?", mcp_servers={})
         assert first(none, "init")["mcp_servers"] == []
         assert "mcp__echo__echo" not in first(none, "init")["tools"]
+
+
+async def test_what_a_server_asks_is_a_question_and_gets_the_answer(tmp_path: Path, program: list[str]) -> None:
+    async with serving(tmp_path, Site(servers={"echo": McpServer(command=sys.executable, args=tuple(program))})) as api:
+        events: list[Told] = []
+
+        async def run() -> None:
+            events.extend(await api.run(prompt='Call mcp__echo__echo with {"ask": "Which?"}', permission_mode=BYPASS))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(run)
+            ask = await api.asked()
+            session = f"/api/v1/sessions/{ask['session_id']}"
+            assert (await api.ask("POST", f"{session}/answer", {"answer": "the first"}))[0] == 200
+        [call] = calls(events, None)
+        question = first(events, "question")
+        assert (question["kind"], question["tool_use_id"], question["tool_name"]) == (
+            "question",
+            call["id"],
+            "mcp__echo",
+        )
+        assert [json.loads(each) for each in results(events)] == [
+            {"action": "accept", "content": {"name": "the first"}}
+        ]
 
 
 async def test_servers_and_plugins_of_the_site_are_there_in_every_query(tmp_path: Path, program: list[str]) -> None:
