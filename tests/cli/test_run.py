@@ -224,6 +224,19 @@ def test_what_a_task_is_to_have_goes_into_its_job(place: Place, tmp_path: Path) 
     assert (spec["servers"], spec["sources"]) == ({"gone": {"transport": "stdio"}}, ["project", "user"])
 
 
+def test_what_is_set_for_every_job_is_there(place: Place, tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text('[mcp.servers.gone]\ncommand = "/nowhere/mcp-server"\n')
+    plugin = tmp_path / "review"
+    (plugin / "commands").mkdir(parents=True)
+    (plugin / "commands/check.md").write_text("Check it.\n")
+    words = ["--config", str(tmp_path / "config.toml"), "--plugin", str(plugin), "--mode", "code"]
+    done = place.run(*words, "What is in src/x.py?")
+    assert done.returncode == 0, done.stderr
+    started = next(each["data"] for each in place.records() if each["type"] == "job.started")
+    assert [(each["name"], each["status"]) for each in started["mcp_servers"]] == [("gone", "failed")]
+    assert started["plugins"] == ["review"]
+
+
 def test_a_file_of_servers_has_to_be_json(place: Place, tmp_path: Path) -> None:
     (tmp_path / "mcp.json").write_text('{"mcpServers": }')
     done = place.run("--mcp-config", str(tmp_path / "mcp.json"), "x")
