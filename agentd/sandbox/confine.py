@@ -1,21 +1,19 @@
 """Puts itself into a sandbox, then becomes a command: for machines without bwrap. Linux only.
 
-A program of its own: `python -I -S -c <this source> <order> <argv of the command>`; the order is a marshalled
-dictionary in hexadecimal, made by enclosure.py. System calls are made through ctypes, as Python 3.11 has none of
-these. What cannot be done ends the program with 125, before there is a command.
+A program of its own, started by enclosure.py: `python -I -S -c <START> <descriptor> <argv of the command>`, where the
+descriptor is of a file with this module and its order, both marshalled. System calls are made through ctypes, as
+Python 3.11 has none of these. What cannot be done ends the program with 125, before there is a command.
 """
 
 from __future__ import annotations
 
 import ctypes
 import fcntl
-import marshal
 import os
 import resource
 import select
 import signal
 import struct
-import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -316,9 +314,10 @@ def write(path: str, text: str, *, lenient: bool = False) -> None:
             raise
 
 
-if __name__ == "__main__":
+def run(order: dict[str, Any], argv: list[str]) -> None:
+    """Never returns."""
     try:
-        main(marshal.loads(bytes.fromhex(sys.argv[1])), sys.argv[2:])
+        main(order, argv)
     except OSError as exc:
         os.write(2, f"agentd: no sandbox: {exc}\n".encode())
     os._exit(FAILED)

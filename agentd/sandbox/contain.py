@@ -64,6 +64,10 @@ class Containment:
         """What keeps its commands from files and network."""
         return SandboxLevel.NONE
 
+    def explain(self, exit_code: int, said: str) -> list[str]:
+        """Lines for a model whose command has failed, where what it may not do can be why."""
+        return []
+
     def confined(self, policy: Policy, means: Means) -> Containment:
         """One whose commands and services are all in a sandbox, by *means*, from levels.find_means(). To be made
         before the first command of a job: what exists now is what is protected, and hidden."""
@@ -127,16 +131,17 @@ async def run_command(
     env: Mapping[str, str],
     timeout: float | None,  # noqa: ASYNC109  # at the end of it the tree is killed and what it said is kept
     on_output: Callable[[bytes], object],
+    fds: tuple[int, ...] = (),
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> Finished:
-    """Run *command* in a shell, with *env* as its whole environment and nothing to read.
+    """Run *command* in a shell, with *env* as its whole environment and nothing to read. It inherits *fds*.
 
     *on_output* gets stdout and stderr, merged, in the order written, at most a pipe full at a time; small pieces are
     collected for 20 ms. Returns when the shell exits, whoever else may hold its output open; *timeout* is in seconds.
     Raises OSError if it cannot be started: no such directory, or a command that is longer than the system takes;
     otherwise *task_status* is told that it runs.
     """
-    tree = containment.start(command, cwd, env)
+    tree = containment.start(command, cwd, env, fds)
     with closing(tree.child):
         try:
             task_status.started()

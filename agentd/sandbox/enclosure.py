@@ -12,6 +12,8 @@ import resource
 import shutil
 import sys
 from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 
 import attrs
@@ -20,10 +22,11 @@ from agentd.errors import ToolFailed
 from agentd.sandbox import confine, landlock
 from agentd.sandbox.child import Child
 from agentd.sandbox.contain import Containment
+from agentd.sandbox.explain import explain
 from agentd.sandbox.policy import Limits, Network, Policy, Proxy, SandboxLevel
 from agentd.sandbox.rules import PROXY_SOCKET, Access, Rule, Rules, rules_of
 from agentd.sandbox.seccomp import INET, INET6, NETLINK, ORDINARY, make_filter
-from agentd.sandbox.trees import Namespace, Program, Tree
+from agentd.sandbox.trees import Guarded, Namespace, Program, Tree
 
 TMP = "/tmp"  # a private one
 LIMITS = (  # of ulimit: its letter and unit; of Limits; of resource
@@ -58,6 +61,9 @@ class Confined(Containment):
     def sandbox(self) -> SandboxLevel:
         return self.means.level
 
+    def explain(self, exit_code: int, said: str) -> list[str]:
+        return explain(self.policy, self.means.level, exit_code, said)
+
     def _start(self, program: Program) -> Tree:
         program = self._with_tmp(program)
         if isinstance(self.policy.network, Proxy) and self.means.level is not SandboxLevel.LANDLOCK:
@@ -73,32 +79,34 @@ class Confined(Containment):
 
     def _in_bwrap(self, program: Program) -> Tree:
         program = attrs.evolve(program, first=_ulimit(self.policy.limits))
-        code = make_filter()
-        if code is None:
-            return Namespace(self._bwrap(), program)
-        filtering = os.memfd_create("seccomp")
-        try:
-            os.write(filtering, code)
-            os.lseek(filtering, 0, os.SEEK_SET)
-            program = attrs.evolve(program, fds=(*program.fds, filtering))
-            return Namespace((*self._bwrap(), "--seccomp", str(filtering)), program)
-        finally:
-            os.close(filtering)
+        words = ["--args", "{}"]
+        with ExitStack() as files:
+            fds = [_file("policy", "\0".join(self._bwrap()).encode(), files)]
+            if code := make_filter():
+                fds.append(_file("seccomp", code, files))
+                words += ["--seccomp", "{}"]
+            prefix = " ".join(words).format(*fds).split()  # a long argv would be what `ps` shows inside
+            program = attrs.evolve(program, fds=(*program.fds, *fds))
+            return Namespace((self.means.prefix[0], *prefix), program)
 
-    def _bwrap(self) -> tuple[str, ...]:
+    def _bwrap(self) -> list[str]:
+        """Its words. What has gone since the rules were made is left out."""
         network = () if self.policy.network is Network.ALL else ("--unshare-net",)
         root, *others = self.rules.each
-        words = [*network, *_bind(root), *self.means.special]
+        words = [*self.means.prefix[1:], *network, *_bind(root), *self.means.special]
         hidden = []
         for rule in others:
             words += _bind(rule)
             if rule.access is Access.HIDE and rule.path.is_dir():
                 hidden += ["--remount-ro", str(rule.path)]
-        return (*self.means.prefix, *words, *hidden)
+        return words + hidden
 
     def _by_confine(self, program: Program) -> Tree:
-        argv = confine_argv(self._order())
-        return super()._start(attrs.evolve(program, argv=(*argv, *program.argv), command=""))
+        with ExitStack() as files:
+            program = through_confine(program, self._order(), files)
+            if self.means.level is SandboxLevel.UNSHARE:  # a pid namespace below another could not have its own /proc
+                return Guarded(program)
+            return super()._start(program)
 
     def _order(self) -> dict[str, object]:
         alone = self.means.level is SandboxLevel.LANDLOCK
@@ -125,10 +133,37 @@ def confined(containment: Containment, policy: Policy, means: Means) -> Confined
 REST = confine.NEWNS | confine.NEWCGROUP | confine.NEWUTS | confine.NEWIPC | confine.NEWPID
 
 
-def confine_argv(order: Mapping[str, object]) -> tuple[str, ...]:
+START = (
+    "import marshal, sys\n"
+    "with open(int(sys.argv[1]), 'rb') as file:\n"
+    "    module = {'__name__': 'confine'}\n"
+    "    exec(marshal.load(file), module)\n"
+    "    order = marshal.load(file)\n"
+    "module['run'](order, sys.argv[2:])\n"
+)
+
+
+def through_confine(program: Program, order: Mapping[str, object], files: ExitStack) -> Program:
+    """*program*, which confine.py becomes when it has done what the order says. *files* are to be closed once it has
+    started."""
+    descriptor = _file("order", _compiled() + marshal.dumps(dict(order)), files)
+    argv = (sys.executable, "-I", "-S", "-c", START, str(descriptor), *program.argv)
+    return attrs.evolve(program, argv=argv, command="", fds=(*program.fds, descriptor))
+
+
+@cache
+def _compiled() -> bytes:
     assert confine.__spec__.loader is not None
-    source = confine.__spec__.loader.get_source(confine.__name__)  # type: ignore[attr-defined]  # files and zips do
-    return sys.executable, "-I", "-S", "-c", source, marshal.dumps(dict(order)).hex()
+    return marshal.dumps(confine.__spec__.loader.get_code(confine.__name__))  # type: ignore[attr-defined]  # files and zips do
+
+
+def _file(name: str, data: bytes, files: ExitStack) -> int:
+    """One without a name on any disk, to be read from its beginning."""
+    descriptor = os.memfd_create(name)
+    files.callback(os.close, descriptor)
+    os.write(descriptor, data)
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return descriptor
 
 
 def _bind(rule: Rule) -> list[str]:

@@ -8,6 +8,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Literal
 
@@ -17,7 +18,7 @@ import trio
 from agentd.domain import Sandbox
 from agentd.sandbox import confine
 from agentd.sandbox.contain import PROBE_SECONDS, Containment, Level, run_command
-from agentd.sandbox.enclosure import Means, Refused, confine_argv
+from agentd.sandbox.enclosure import Means, Refused, through_confine
 from agentd.sandbox.policy import Network, Policy, Proxy, SandboxLevel, secrets
 from agentd.sandbox.trees import Program, Tree
 
@@ -173,8 +174,8 @@ class Alone(Containment):
     """Level 1, by a helper that makes a network namespace."""
 
     def _start(self, program: Program) -> Tree:
-        argv = (*confine_argv(NO_NETWORK), *program.argv)
-        return super()._start(attrs.evolve(program, argv=argv, command=""))
+        with ExitStack() as files:
+            return super()._start(through_confine(program, NO_NETWORK, files))
 
 
 async def offline(containment: Containment) -> Containment | None:

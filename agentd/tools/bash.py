@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
-import shlex
 import tempfile
 from collections.abc import Mapping
 from contextlib import closing
@@ -21,6 +19,7 @@ from agentd.tools.base import ToolContext, ToolOutcome
 from agentd.tools.schema import arg, input_schema, parse, subject
 
 OUTPUT_CHARACTERS = 30_000
+PATH_BYTES = 4096
 DEFAULT_TIMEOUT, MAX_TIMEOUT = 120_000, 600_000  # milliseconds
 
 DESCRIPTION = f"""\
@@ -62,23 +61,25 @@ class Bash:
         notices = _start_directory(context)
         if asked.run_in_background:
             return await self._start(asked, notices, context)
-        last_directory = Path(tempfile.gettempdir(), f"agentd-cwd-{secrets.token_hex(8)}")
-        with closing(Output(OUTPUT_CHARACTERS, context.on_output)) as output:
+        with (
+            closing(Output(OUTPUT_CHARACTERS, context.on_output)) as output,
+            tempfile.TemporaryFile() as last_directory,
+        ):
+            told = last_directory.fileno()  # it has no name that a sandbox could hide
             try:
                 done = await run_command(
                     context.confine,
-                    f"trap {shlex.quote(f'pwd -P >| {shlex.quote(str(last_directory))}')} EXIT; {asked.command}",
+                    f"trap 'pwd -P >|/dev/fd/{told}' EXIT; {asked.command}",
                     cwd=context.state.cwd,
                     env=context.env,
                     timeout=asked.timeout / 1000,
                     on_output=output.feed,
+                    fds=(told,),
                 )
             except OSError as exc:
                 raise _not_started(asked.command, exc) from exc
-            finally:
-                went_to = _take(last_directory)
             output.finish()
-            notices += _follow(went_to, context)
+            notices += _follow(_take(told), context)
             return _outcome(asked, done, output, notices, context)
 
     async def _start(self, asked: BashInput, notices: list[str], context: ToolContext) -> ToolOutcome:
@@ -122,21 +123,18 @@ def _start_directory(context: ToolContext) -> list[str]:
     return [f"{gone} is gone: the command ran in {context.workspace}"]
 
 
-def _take(last_directory: Path) -> Path | None:
+def _take(told: int) -> Path | None:
     """Where the shell was when it exited; None if it was killed or set an EXIT trap of its own."""
-    try:
-        told = last_directory.read_bytes()
-        last_directory.unlink()
-    except FileNotFoundError:
-        return None
-    return Path(os.fsdecode(told.removesuffix(b"\n")))
+    name = os.pread(told, PATH_BYTES, 0)
+    return Path(os.fsdecode(name.removesuffix(b"\n"))) if name else None
 
 
 def _follow(went_to: Path | None, context: ToolContext) -> list[str]:
-    """The next command starts where this one went, if that is inside the workspace."""
-    if went_to is None or went_to == context.state.cwd:
+    """The next command starts where this one went, if that is inside the workspace. Any of its processes may have
+    said where that is."""
+    if went_to is None or went_to == context.state.cwd or not went_to.is_absolute():
         return []
-    if went_to.is_relative_to(context.workspace):
+    if went_to.is_relative_to(context.workspace) and ".." not in went_to.parts:
         context.state.cwd = went_to
         return []
     return [f"{went_to} is outside the workspace: the next command starts in {context.state.cwd} again"]
@@ -152,6 +150,7 @@ def _outcome(asked: BashInput, done: Finished, output: Output, notices: list[str
             "or run less at once]"
         )
     if done.exit_code:
+        lines += [f"[{line}]" for line in context.confine.explain(done.exit_code, text)]
         lines.append(f"[exit code {done.exit_code}]")
     summary = "timed out" if done.timed_out else f"exit code {done.exit_code}"
     return ToolOutcome((Text("\n".join(lines)),), summary, is_error=done.timed_out or done.exit_code != 0)
