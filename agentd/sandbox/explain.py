@@ -10,26 +10,25 @@ from pathlib import Path
 from agentd.sandbox.policy import Limits, Network, Policy, Proxy, SandboxLevel
 
 DENIED = re.compile(
-    r"read-only file system|permission denied|operation not permitted|device or resource busy|cross-device link"
-    r"|\bE(ROFS|ACCES|PERM|BUSY|XDEV)\b",
-    re.I,
+    r"(?i)read-only file system|permission denied|operation not permitted|device or resource busy|cross-device link"
+    r"|\bE(ROFS|ACCES|PERM|BUSY|XDEV)\b"
 )
 UNREACHED = re.compile(
-    r"network is unreachable|could not resolve|name resolution|name or service not known|connection refused"
-    r"|address family not supported|no route to host|couldn't connect|failed to connect|network disabled"
-    r"|\b(ENETUNREACH|EAI_AGAIN|ENOTFOUND|ECONNREFUSED|EAFNOSUPPORT)\b",
-    re.I,
+    r"(?i)network is unreachable|could not resolve|name resolution|name or service not known|connection refused"
+    r"|address family not supported|no route to host|couldn't connect|failed to connect"
+    r"|\b(ENETUNREACH|EAI_AGAIN|ENOTFOUND|ECONNREFUSED|EAFNOSUPPORT)\b"
 )
 AFTER = "No command can change that: work within it, or say in your answer what is needed"
 SIGNALS = {128 + signal.SIGXCPU: "cpu_seconds", 128 + signal.SIGXFSZ: "file_size"}
+NO_MEMORY = r"cannot allocate memory|memoryerror|out of memory"
 LIMITS = {
-    "cpu_seconds": (re.compile(r"cpu time limit exceeded", re.I), "{:,} seconds of processor time for a process"),
-    "file_size": (re.compile(r"file (size limit exceeded|too large)|\bEFBIG\b", re.I), "{:,} bytes for a file"),
-    "processes": (re.compile(r"fork.*resource temporarily unavailable|can(not|'t) (fork|start new)", re.I), "{:,} processes"),
-    "open_files": (re.compile(r"too many open files|\bEMFILE\b", re.I), "{:,} open files for a process"),
-    "data": (re.compile(r"cannot allocate memory|memoryerror|out of memory", re.I), "{:,} bytes of memory for a process"),
-    "address_space": (re.compile(r"cannot allocate memory|memoryerror", re.I), "{:,} bytes of addresses for a process"),
-}  # fmt: skip
+    "cpu_seconds": (r"cpu time limit exceeded", "seconds of processor time for a process"),
+    "file_size": (r"file (size limit exceeded|too large)|\bEFBIG\b", "bytes for a file"),
+    "processes": (r"fork.*resource temporarily unavailable|can(not|'t) (fork|start new)", "processes"),
+    "open_files": (r"too many open files|\bEMFILE\b", "open files for a process"),
+    "data": (NO_MEMORY, "bytes of memory for a process"),
+    "address_space": (NO_MEMORY, "bytes of addresses for a process"),
+}
 
 
 def terms(policy: Policy, level: SandboxLevel) -> str:
@@ -55,9 +54,11 @@ def explain(policy: Policy, level: SandboxLevel, exit_code: int, said: str) -> l
 
 
 def _limits(limits: Limits, exit_code: int, said: str) -> list[str]:
-    met = {SIGNALS.get(exit_code), *(name for name, (words, _) in LIMITS.items() if words.search(said))}
     return [
-        text.format(value) for name, (_, text) in LIMITS.items() if name in met and (value := getattr(limits, name))
+        f"{value:,} {unit}"
+        for name, (words, unit) in LIMITS.items()
+        if (value := getattr(limits, name))
+        and (SIGNALS.get(exit_code) == name or re.search(words, said, re.IGNORECASE))
     ]
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import attrs
 
@@ -63,9 +64,9 @@ class Bash:
             return await self._start(asked, notices, context)
         with (
             closing(Output(OUTPUT_CHARACTERS, context.on_output)) as output,
-            tempfile.TemporaryFile() as last_directory,
+            _unnamed() as file,
         ):
-            told = last_directory.fileno()  # it has no name that a sandbox could hide
+            told = file.fileno()
             try:
                 done = await run_command(
                     context.confine,
@@ -121,6 +122,11 @@ def _start_directory(context: ToolContext) -> list[str]:
         return []
     context.state.cwd = context.workspace
     return [f"{gone} is gone: the command ran in {context.workspace}"]
+
+
+def _unnamed() -> IO[bytes]:
+    """A file that a sandbox cannot hide, as it has no name."""
+    return os.fdopen(os.memfd_create("cwd"), "r+b") if sys.platform == "linux" else tempfile.TemporaryFile()
 
 
 def _take(told: int) -> Path | None:
