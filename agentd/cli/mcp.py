@@ -26,6 +26,7 @@ SERVE_OPTIONS = {
     **IN_PLACE,
     **SITE,
     **COMMON,
+    "log-level": COMMON["log-level"]._replace(default="warning"),  # whoever started it shows its log to a person
 }
 OPTIONS = {**CLIENT_OPTIONS, **SERVE_OPTIONS}
 

@@ -1,7 +1,7 @@
 """`agentd mcp serve`: agentd as an MCP server on standard input and output, for a program that starts it.
 
-A daemon that has the data directory answers through it, and keeps the jobs. Where there is none this is one itself, for
-as long as it lives: others that are started meanwhile find it, and so does `agentd ctl`.
+The daemon that has the data directory answers through it, and keeps the jobs. Where there is none this is one itself,
+for as long as it lives: others that are started meanwhile find it, and so does `agentd ctl`.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from __future__ import annotations
 import fcntl
 import os
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 
+import attrs
 import trio
 
 from agentd.cli.manager import open_executors
@@ -21,7 +21,7 @@ from agentd.cli.mcp import SERVE_OPTIONS
 from agentd.config import Settings, read_settings
 from agentd.daemon.access import Access
 from agentd.daemon.announced import announce, find_daemon
-from agentd.daemon.app import SIGNALS, Door, open_daemon
+from agentd.daemon.app import SIGNALS, Daemon, Door, open_daemon
 from agentd.daemon.keys import open_key
 from agentd.daemon.listing import open_listing
 from agentd.daemon.logs import configure
@@ -31,13 +31,12 @@ from agentd.errors import AgentdError, InvalidSetting, Locked, only_cause
 from agentd.faces.admin.routes import open_admin
 from agentd.faces.mcp.bridge import Bridge, Place
 from agentd.faces.mcp.routes import open_mcp
-from agentd.faces.mcp.stdio import Backend, Local, serve_stdio
+from agentd.faces.mcp.stdio import serve_stdio
 from agentd.store.home import Home
 from agentd.wire.listeners import open_unix_listener
 
 SOCKET = "mcp.sock"  # in the data directory
 START_SECONDS, LOOK_SECONDS = 10.0, 0.1  # for a daemon that has the directory to say where it is; between two looks
-Talk = Callable[[Backend], Awaitable[None]]
 
 
 class NoDaemon(AgentdError):
@@ -79,16 +78,27 @@ def claimed_streams() -> Iterator[tuple[int, int]]:
 
 async def serve(settings: Settings, source: int, sink: int) -> None:
     """Until there is nothing more to read, or a signal. Raises AgentdError."""
-    async with trio.lowlevel.FdStream(source) as reading, trio.lowlevel.FdStream(sink) as writing:
-        talk = partial(serve_stdio, reading, writing)
-        root, directory = data_directory(settings), workspace(settings)
-        if find_daemon(root) is None:
-            try:
-                await own(settings, directory, talk)
-                return
-            except Locked:  # somebody was faster, and will say where it is
-                await wait_for_daemon(root)
-        await relay(settings, directory, talk)
+    async with (
+        trio.lowlevel.FdStream(source) as reading,
+        trio.lowlevel.FdStream(sink) as writing,
+        trio.open_nursery() as nursery,
+    ):
+        nursery.start_soon(cancel_on_signal, nursery.cancel_scope)
+        daemons = Daemons(settings, nursery)
+        bridge = Bridge(daemons.find, workspace(settings))
+        await daemons.find()  # what is wrong with it is said at once
+        try:
+            await serve_stdio(reading, writing, bridge)
+        finally:
+            await bridge.close()
+        await daemons.close()
+        nursery.cancel_scope.cancel()
+
+
+async def cancel_on_signal(scope: trio.CancelScope) -> None:
+    with trio.open_signal_receiver(*SIGNALS) as signals:
+        async for _ in signals:
+            scope.cancel()
 
 
 def workspace(settings: Settings) -> Path:
@@ -99,27 +109,51 @@ def workspace(settings: Settings) -> Path:
     return path
 
 
-# --- With a daemon ------------------------------------------------------------------------------------------------
+# --- Daemons ------------------------------------------------------------------------------------------------------
 
 
-async def relay(settings: Settings, directory: Path, talk: Talk) -> None:
-    """Let the daemon answer, and leave the jobs with it. Raises AgentdError."""
-    bridge = Bridge(partial(place, settings), directory)
-    place(settings)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(cancel_on_signal, nursery.cancel_scope)
+@attrs.define(eq=False)
+class Daemons:
+    """Those of one data directory, one after the other: somebody else's, or ours, which *nursery* owns."""
+
+    settings: Settings
+    nursery: trio.Nursery
+    _ours: Daemon | None = None
+    _over: trio.Event = attrs.field(factory=trio.Event)
+
+    async def find(self) -> Place:
+        """Where the daemon is, begun here where there is none. Raises AgentdError."""
+        root = data_directory(self.settings)
+        if find_daemon(root) is None:
+            try:
+                await self.nursery.start(self._own)
+            except (Locked, ExceptionGroup) as exc:  # somebody was faster, and will say where it is
+                if not isinstance(only_cause(exc), Locked):
+                    raise only_cause(exc) from exc
+                await wait_for_daemon(root)
+        return place(self.settings)
+
+    async def close(self) -> None:
+        """End ours: jobs that are at work are stopped, those that wait for an answer go on waiting."""
+        if self._ours is not None:
+            self._ours.stop.set()
+            await self._over.wait()
+
+    async def _own(self, *, task_status: trio.TaskStatus[None]) -> None:
         try:
-            await talk(bridge)
+            async with open_daemon(Home(data_directory(self.settings)), os.environ) as self._ours:
+                await serve_here(self._ours, self.settings, task_status.started)
         finally:
-            await bridge.close()
-        nursery.cancel_scope.cancel()
+            self._ours = None
+            self._over.set()
+        self.nursery.cancel_scope.cancel()  # it was told to stop, and so is everything here
 
 
 def place(settings: Settings) -> Place:
     """Raises NoDaemon."""
     found = find_daemon(data_directory(settings))
     if found is None:
-        raise NoDaemon("the agentd that this was connected to has ended; start this server again, or `agentd serve`")
+        raise NoDaemon("the agentd that answered here has ended just now; ask again")
     if token := settings.text("admin-token"):
         return Place(found.address, token)
     try:
@@ -138,42 +172,23 @@ async def wait_for_daemon(root: Path) -> None:
     raise Locked(f"{root} belongs to a process that answers no requests; end that, or name another with --data-dir")
 
 
-async def cancel_on_signal(scope: trio.CancelScope) -> None:
-    with trio.open_signal_receiver(*SIGNALS) as signals:
-        async for _ in signals:
-            scope.cancel()
-
-
-# --- Without one --------------------------------------------------------------------------------------------------
-
-
-async def own(settings: Settings, directory: Path, talk: Talk) -> None:
-    """Be the daemon of the data directory. At the end jobs that are at work are stopped; those that wait for an answer
-    go on waiting. Raises Locked: there is one; AgentdError."""
+async def serve_here(daemon: Daemon, settings: Settings, say: Callable[[], None]) -> None:
+    """Serve on a socket in the data directory until the daemon is to stop. *say* is called once requests are taken.
+    Raises AgentdError."""
     executors, catalog = executor_settings(settings, hooks=True), load_services(settings, os.environ)
-    most = count(settings, "max-executors")
-    async with open_daemon(Home(data_directory(settings)), os.environ) as daemon:
-        home = daemon.home
-        token = open_key(home, "admin", settings.text("admin-token"))
-        door = daemon.doors["main"] = Door("main", [open_unix_listener(home.root / SOCKET)])
-        access = Access(home.root_log, token.text)
-        await trio.to_thread.run_sync(access.load)
-        async with (
-            open_executors(daemon, executors, catalog, "mcp") as control,
-            open_listing(home) as listing,
-            open_work(control, listing, most=most, budget_of=access.budget) as work,
-            open_admin(control, listing, work, access) as admin,
-            open_mcp(work, access, (home.root, *map(Path, catalog.files))) as mcp,
-            trio.open_nursery() as nursery,
-        ):
-            door.mounts += [admin.mount(), mcp.mount()]
-            daemon.at_stop.append(admin.close_feeds)
-
-            async def talk_until_over() -> None:
-                await talk(Local(mcp.app, directory))
-                daemon.stop.set()
-
-            nursery.start_soon(talk_until_over)
-            with announce(home.root, door.address, {"admin": str(token.path)} if token.path else {}):
-                await daemon.serve([], lambda: None)
-            nursery.cancel_scope.cancel()
+    most, home = count(settings, "max-executors"), daemon.home
+    token = open_key(home, "admin", settings.text("admin-token"))
+    door = daemon.doors["main"] = Door("main", [open_unix_listener(home.root / SOCKET)])
+    access = Access(home.root_log, token.text)
+    await trio.to_thread.run_sync(access.load)
+    async with (
+        open_executors(daemon, executors, catalog, "mcp") as control,
+        open_listing(home) as listing,
+        open_work(control, listing, most=most, budget_of=access.budget) as work,
+        open_admin(control, listing, work, access) as admin,
+        open_mcp(work, access, (home.root, *map(Path, catalog.files))) as mcp,
+    ):
+        door.mounts += [admin.mount(), mcp.mount()]
+        daemon.at_stop.append(admin.close_feeds)
+        with announce(home.root, door.address, {"admin": str(token.path)} if token.path else {}):
+            await daemon.serve([], say)

@@ -1,14 +1,14 @@
-"""The MCP server on standard input and output, where a daemon has the data directory: it answers, and this relays.
+"""Between a client on standard input and output and the MCP server of a daemon, behind HTTP.
 
-Each message becomes a request of HTTP, with the header fields that belong to it; what comes back is told as it comes.
-Jobs that were begun stay with the daemon when this ends.
+Each message becomes a request, with the header fields that belong to it; what comes back is told as it comes. A daemon
+that has ended, or has forgotten the client's session, is found or begun again, of which the client need not know.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 from urllib.parse import quote
@@ -54,10 +54,10 @@ class Place:
 
 @attrs.define(eq=False)
 class Bridge:
-    """*find*: where the daemon is now; raises AgentdError where there is none. *directory*: where work is done that
+    """*find*: where the daemon is now; raises AgentdError where none can be had. *directory*: where work is done that
     does not say where."""
 
-    find: Callable[[], Place]
+    find: Callable[[], Awaitable[Place]]
     directory: Path
     _place: Place | None = None
     _client: Client | None = None
@@ -65,6 +65,7 @@ class Bridge:
     _version: str = ""
     _began: Request | None = None  # with which the session began
     _running: dict[Id, trio.CancelScope] = attrs.field(factory=dict)
+    _finding: trio.Lock = attrs.field(factory=trio.Lock)
     _beginning: trio.Lock = attrs.field(factory=trio.Lock)
 
     def take(self, message: Message, outbox: Outbox) -> Work | None:
@@ -108,7 +109,8 @@ class Bridge:
         """Raises AgentdError."""
         session = self._session
         try:
-            async with self._opened().open_stream(
+            client = await self._opened()
+            async with client.open_stream(
                 "POST", PREFIX, headers=self._fields(message), body=encode(message), seconds=HEAD_SECONDS
             ) as answer:
                 if not (answer.status == 404 and again and self._belongs_to_session(message)):
@@ -117,7 +119,7 @@ class Bridge:
         except HttpFailed as exc:
             if exc.kind != "connect" or not again:
                 raise
-            self._forget()  # it may have been started anew, at another place
+            self._forget(client)  # it may have been started anew, at another place
         await self._begin_again(session)
         await self._post(message, outbox, again=False)
 
@@ -145,28 +147,31 @@ class Bridge:
         self._version = json.loads(body)["result"]["protocolVersion"]
 
     async def _begin_again(self, lost: str) -> None:
-        """The daemon has forgotten the client's session, of which that need not know. Raises HttpFailed."""
+        """The daemon has forgotten the client's session, or is another one. Raises AgentdError."""
         async with self._beginning:
             if self._began is None or self._session != lost:
                 return
             self._session = self._version = ""
+            client = await self._opened()
             body, fields = encode(self._began), self._fields(self._began)
-            told = await self._opened().request("POST", PREFIX, headers=fields, body=body)
+            told = await client.request("POST", PREFIX, headers=fields, body=body)
             if told.status == 200:
                 self._note_session(self._began, told.headers.get(SESSION_HEADER), told.body)
 
     # --- The daemon -----------------------------------------------------------------------------------------------
 
-    def _opened(self) -> Client:
-        if self._client is None:
-            self._place = self.find()
-            self._client = Client(Address.parse(self._place.address))
-        return self._client
+    async def _opened(self) -> Client:
+        """Raises AgentdError."""
+        async with self._finding:
+            if self._client is None:
+                self._place = await self.find()
+                self._client = Client(Address.parse(self._place.address))
+            return self._client
 
-    def _forget(self) -> None:
-        if self._client is not None:
-            self._client.close()
-        self._client = self._place = None
+    def _forget(self, client: Client) -> None:
+        client.close()
+        if self._client is client:
+            self._client = self._place = None
 
     def _fields(self, message: Message | None) -> Fields:
         fields = [

@@ -1,43 +1,24 @@
 """The MCP server on standard input and output: a message a line. The rules: modelcontextprotocol.io/specification.
 
 Whoever started us has gone when its end of the pipe is closed; then this ends too. Who reads our output slowly makes
-only itself wait: answers wait for it, and with them what it sends next; progress is then left out.
+only itself wait: answers wait for it, and with them what it sends next.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
-from functools import partial
-from pathlib import Path
-from typing import Any, Protocol
+from collections.abc import Awaitable, Callable
+from typing import Protocol
 
 import attrs
 import trio
 
-from agentd.daemon.access import ADMIN_ID, Principal
-from agentd.faces.mcp import methods, protocol
-from agentd.faces.mcp.app import App, Call
-from agentd.faces.mcp.conversation import Conversation
-from agentd.wire.jsonrpc import (
-    INTERNAL_ERROR,
-    INVALID_REQUEST,
-    PARSE_ERROR,
-    Message,
-    Notification,
-    NotMessage,
-    Request,
-    Response,
-    RpcError,
-    encode,
-    parse_message,
-)
+from agentd.wire.jsonrpc import PARSE_ERROR, Message, NotMessage, Response, RpcError, encode, parse_message
 
 LINE_BYTES = 4 << 20
 READ_BYTES = 1 << 16
 QUEUED = 256  # messages that wait for who reads our output
 MOST_TASKS = 128  # messages that are at work; then no more are read
 DRAIN_SECONDS = 1.0  # for what is being answered, when there is nothing more to read
-PERSON = Principal(ADMIN_ID, frozenset({"admin"}))  # whoever started us may do what we may
 
 
 Work = Callable[[], Awaitable[None]]
@@ -89,14 +70,6 @@ class Outbox:
     async def send(self, message: bytes) -> None:
         await self._queue.send(message)
 
-    def send_nowait(self, message: bytes) -> bool:
-        """Whether there was room for it."""
-        try:
-            self._queue.send_nowait(message)
-        except trio.WouldBlock:
-            return False
-        return True
-
 
 async def serve_stdio(source: Input, sink: Output, backend: Backend) -> None:
     """Answer what comes from *source*, until nothing more comes, or *sink* takes nothing any more."""
@@ -137,72 +110,3 @@ async def _do(work: Work, room: trio.Semaphore) -> None:
         await work()
     finally:
         room.release()
-
-
-# --- In this process ----------------------------------------------------------------------------------------------
-
-
-@attrs.define(eq=False)
-class Local:
-    """Answers by the sessions of this process. *directory*: where work is done that does not say where."""
-
-    app: App
-    directory: Path
-    _client: protocol.Client | None = None
-    _conversation: Conversation = attrs.field(factory=Conversation)
-
-    def take(self, message: Message, outbox: Outbox) -> Work | None:
-        if isinstance(message, Request):
-            return partial(self._answer, message, outbox)
-        self._conversation.take(message)
-        return None
-
-    async def _answer(self, request: Request, outbox: Outbox) -> None:
-        response: Response | None = None
-        try:
-            client = self._client_of(request)
-            if request.method == "initialize":
-                response = Response(request.id, protocol.about(client))
-            else:
-                response = await self._work(request, client, outbox)
-        except RpcError as exc:
-            response = Response(request.id, error=exc)
-        if response is not None:
-            await outbox.send(encode(response))
-
-    def _client_of(self, request: Request) -> protocol.Client:
-        """Both eras may come over one pipe. Raises RpcError."""
-        if protocol.is_stateless(request):
-            return protocol.stateless(request)
-        if request.method == "initialize":
-            self._client = protocol.initialized(request.params)
-        if self._client is None:
-            raise RpcError(INVALID_REQUEST, "begin with initialize, or say the protocol's version in params._meta")
-        return self._client
-
-    async def _work(self, request: Request, client: protocol.Client, outbox: Outbox) -> Response | None:
-        """None: the client has taken it back. Raises RpcError."""
-        params = request.params or {}
-        peer = _Peer(self._conversation, outbox, takes_requests=not client.is_stateless)
-        token = protocol.progress_token(params)
-        call = Call(request.id, PERSON, client, request.method, params, peer, self.directory, token)
-        with trio.CancelScope() as scope, self._conversation.answering(request.id, scope):
-            return await methods.answer(self.app, call)
-        return None
-
-
-@attrs.define(eq=False)
-class _Peer:
-    conversation: Conversation
-    outbox: Outbox
-    takes_requests: bool
-
-    def notify(self, method: str, params: Mapping[str, Any]) -> None:
-        self.outbox.send_nowait(encode(Notification(method, params)))
-
-    async def ask(self, method: str, params: Mapping[str, Any]) -> Any:
-        return await self.conversation.ask(self._say, method, params)
-
-    def _say(self, message: Request | Notification) -> None:
-        if not self.outbox.send_nowait(encode(message)) and isinstance(message, Request):
-            raise RpcError(INTERNAL_ERROR, "the client takes nothing now")
