@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 import trio
 
-from agentd.domain import JobSpec, Mode, PermissionMode, Record, Text, ToolClass, ToolPolicy
+from agentd.domain import JobSpec, Mode, PermissionMode, Record, Site, Text, ToolClass, ToolPolicy
 from agentd.engine.engine import Engine, open_engine
 from agentd.engine.job import Bench
 from agentd.engine.session import Session, Sessions
@@ -85,6 +85,7 @@ class Workshop:
     policy: Policy = attrs.field(factory=Policy)
     symbols: Symbols | None = None
     confine: Containment = GROUP
+    site: Site = attrs.field(factory=Site)
 
     def says(self, *replies: Reply | str) -> None:
         """The model's next replies."""
@@ -105,6 +106,7 @@ class Workshop:
             policy=self.policy,
             symbols=self.symbols,
             confine=self.confine,
+            site=self.site,
         )
         async with trio.open_nursery() as nursery:
             sessions = Sessions(self.home, nursery)
