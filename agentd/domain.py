@@ -49,10 +49,10 @@ always present unless marked `?`; sizes are bytes, durations milliseconds, times
     usage             input_tokens, output_tokens, cached_tokens, written_tokens?, cost, output_cost? (part of cost),
                       model, provider, calls (made until this reply came), salvaged (tool calls read from text),
                       request_bytes and prefix_bytes (of them, as many as the last request began with too; null where
-                      nothing is sent), first_ms, duration_ms (of the reply), stop? (why the reply ended), sent? (digests
-                      of the request: messages, without what clients put into the context; system?, tools? ({name:
-                      digest}), context? (tokens that the model takes, or null), material? (characters left out): where
-                      it is not as in the request before of that conversation)
+                      nothing is sent), first_ms, duration_ms (of the reply), stop? (why the reply ended),
+                      sent? (digests of the request: messages, without what clients put into the context; system?,
+                      tools? ({name: digest}), context? (tokens that the model takes, or null), material? (characters
+                      left out): where it is not as in the request before of that conversation)
     checkpoint        id, tree: what the workspace is at the beginning of a job or of a part of it, for its diff
     files.saved       checkpoint, message (the user message that it is named by), files: [{path, kind (file, link,
                       absent), sha256 (null: not kept), size, mode (null: only that it is executable or not is known),

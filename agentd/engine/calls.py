@@ -15,7 +15,7 @@ from agentd.domain import Text, ToolClass, ToolUse, block_to_json
 from agentd.engine.asks import Asks, Settlement, Subject
 from agentd.engine.branch import Branch
 from agentd.engine.checkpoints import Checkpoints
-from agentd.engine.hooks import Hooks
+from agentd.engine.combinedhooks import HookSet
 from agentd.engine.permissions import ALLOW_FLAGS, Opinion, Permissions, Verdict
 from agentd.engine.questions import Asking
 from agentd.errors import AgentdError, ProviderFailed, ToolFailed
@@ -52,7 +52,7 @@ class Surroundings:
     blobs: Blobs
     background: Background
     permissions: Permissions
-    hooks: Hooks
+    hooks: HookSet
     checkpoints: Checkpoints | None = None  # None: what files were is not kept
     confine: Containment = GROUP  # how commands are kept together
     symbols: Symbols | None = None

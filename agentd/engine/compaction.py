@@ -15,7 +15,7 @@ import attrs
 from agentd.domain import Block, Message, Text, Thinking, ToolResult, ToolUse, Usage
 from agentd.engine.branch import Branch
 from agentd.engine.caller import Caller
-from agentd.engine.hooks import Hooks
+from agentd.engine.combinedhooks import HookSet
 from agentd.engine.limits import Budget
 from agentd.errors import ContextFull, ProviderFailed
 from agentd.providers.protocol import ToolSchema
@@ -47,7 +47,7 @@ class Room:
     system: str
     tools: tuple[ToolSchema, ...]
     budget: Budget
-    hooks: Hooks
+    hooks: HookSet
     material: int = 0  # characters of what stands in front of the conversation, and stays
     _times: int = 0
     _tokens_per_char: float = TOKENS_PER_CHAR

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,8 @@ from agentd.engine.callers import Callers
 from agentd.engine.calls import Surroundings
 from agentd.engine.changes import Changes
 from agentd.engine.checkpoints import Checkpoints
-from agentd.engine.confining import open_confinement
+from agentd.engine.combinedhooks import CombinedHooks, HookSet
+from agentd.engine.confining import Confinement, open_confinement
 from agentd.engine.conversation import Ending, Material
 from agentd.engine.customs import Customs, open_mcp, read_customs
 from agentd.engine.elicitation import Elicitor
@@ -92,17 +93,18 @@ class JobRun:
     _started: float = attrs.field(factory=time.monotonic)
     _branch: Branch = attrs.field(init=False)
     _changes: Changes = attrs.field(init=False)
-    _hooks: Hooks = attrs.field(init=False)
+    _webhooks: Hooks = attrs.field(init=False)
+    _hooks: HookSet = attrs.field(init=False)  # these, and others that the job brings
     _checkpoints: Checkpoints | None = attrs.field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
         taken = {call.id for message in self.session.state.history.messages for call in message.calls}
         self._branch = Branch(self.session, self.job, taken_ids=taken)
         self._changes = Changes(self._branch, self.bench.snapshots)
-        self._hooks = Hooks(
+        self._hooks = self._webhooks = Hooks(
             self.spec.hooks,
             self._about,
-            lambda kind, data: self._branch.write(Entry(kind, data)),
+            self._tell_hook,
             secret=self.bench.hook_secret,
             policy=self.bench.url_policy,
         )
@@ -270,9 +272,10 @@ class JobRun:
         directories = [bench.workspace / directory for directory in spec.directories]
         env = tool_environment(PASS_ENV, {**customs.settings.env, **spec.env})
         background = await stack.enter_async_context(open_background(self._started_in_background()))
-        confined = await stack.enter_async_context(open_confinement(bench.confine, spec, directories))
+        confined = await stack.enter_async_context(self._confined(directories))
         if customs.servers:
             self.begun.set()  # they may take a while to connect
+        self._hooks = self._all_hooks(customs, confined.confine, env)
         elicitor = Elicitor(self._branch, self.asks, policy.ask_seconds)
         servers = await stack.enter_async_context(
             open_mcp(
@@ -322,6 +325,29 @@ class JobRun:
             servers,
             confined.level,
         )
+
+    def _confined(self, directories: Sequence[Path]) -> AbstractAsyncContextManager[Confinement]:
+        bench = self.bench
+        return open_confinement(bench.confine, bench.site, self.spec, bench.workspace, directories, bench.off_limits)
+
+    def _all_hooks(self, customs: Customs, confine: Containment, env: Mapping[str, str]) -> HookSet:
+        """The webhooks of the request, and behind them the programs of plugins, where the site lets them run."""
+        if customs.found is None or not customs.found.hooks:
+            return self._webhooks
+        if not self.bench.site.plugin_hooks:
+            names = ", ".join(sorted({hook.plugin for hook in customs.found.hooks}))
+            self._branch.notice(
+                "warning", "PLUGIN_HOOKS", f"hooks of {names} do not run: allow_plugin_hooks is not set"
+            )
+            return self._webhooks
+        from agentd.engine.pluginhooks import plugin_hooks
+
+        workspace, found = self.bench.workspace, customs.found.hooks
+        theirs = plugin_hooks(found, self._about, self._tell_hook, confine=confine, workspace=workspace, env=env)
+        return CombinedHooks([self._webhooks, *theirs])
+
+    def _tell_hook(self, kind: str, data: dict[str, Any]) -> None:
+        self._branch.write(Entry(kind, data))
 
     def _permissions(self, customs: Customs, directories: Sequence[Path]) -> Permissions:
         bench, policy = self.bench, self.spec.tools

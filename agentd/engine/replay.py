@@ -8,7 +8,8 @@ written but below the scratch directory. What is not in a recording is made up, 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from agentd.engine.asks import Asks, Settlement, Subject
 from agentd.engine.branch import Branch
 from agentd.engine.caller import Caller
 from agentd.engine.callers import Callers
+from agentd.engine.confining import OFF, Confinement
 from agentd.engine.conversation import Ending, Material
 from agentd.engine.customs import GENERAL_NAME, Customs
 from agentd.engine.hooks import Decision as Said
@@ -354,7 +356,9 @@ class ReplayRun(JobRun):
         player.change_mode = lambda mode: self._branch.append("session.changed", permission_mode=mode)
         assert isinstance(self.asks, ReplayAsks)
         self.asks.player = player
-        self._hooks = hooks = ReplayHooks(self.spec.hooks, self._about, lambda k, data: self._branch.append(k, **data))
+        self._hooks = self._webhooks = hooks = ReplayHooks(
+            self.spec.hooks, self._about, lambda k, data: self._branch.append(k, **data)
+        )
         hooks.player = player
 
     def _models(self) -> Callers:
@@ -375,6 +379,13 @@ class ReplayRun(JobRun):
     async def _material(self, callers: Mapping[Role, Caller]) -> Material:
         length = 0 if "scan" in callers and self.spec.pre_scan else self._player.tape.material
         return Material((Text("." * length),) if length else (), self.job.prompt)
+
+    @asynccontextmanager
+    async def _confined(self, directories: Sequence[Path]) -> AsyncIterator[Confinement]:
+        """As the recording had it: nothing runs here that a sandbox would be for."""
+        asked, level = self.spec.sandbox, (self._player.tape.begin or {}).get("sandbox", OFF)
+        beside = None if self.spec.mode is Mode.QUERY and level == OFF else ()
+        yield Confinement(self.bench.confine, level, beside, asked is None or not asked.enabled or asked.network)
 
     async def _bring_together(self, *given: Any) -> Work:
         work = await super()._bring_together(*given)

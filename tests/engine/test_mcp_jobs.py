@@ -59,7 +59,8 @@ async def test_tools_of_a_server_are_called_like_others(workshop: Workshop) -> N
 
 
 async def test_how_servers_are_reached_is_in_no_log(workshop: Workshop) -> None:
-    job, _ = await query(workshop, servers={"demo": McpServer(command="no-such-program", args=("key-1",), env={"K": "key-2"})})
+    server = McpServer(command="no-such-program", args=("key-1",), env={"K": "key-2"})
+    job, _ = await query(workshop, servers={"demo": server})
     assert job.spec["servers"] == {"demo": {"transport": "stdio"}}
     log = next(workshop.home.root.glob("sessions/*/log.ndjson")).read_text()
     assert "key-" not in log
