@@ -437,8 +437,10 @@ async def open_session(transport: Transport, client: Client) -> AsyncIterator[Se
         async with trio.open_nursery() as nursery:
             session = Session(transport, client, nursery)
             nursery.start_soon(session.listen)
-            yield session
-            session.end(TransportClosed("the job has ended"))
-            nursery.cancel_scope.cancel()
+            try:
+                yield session
+            finally:
+                session.end(TransportClosed("the job has ended"))
+                nursery.cancel_scope.cancel()
     except ExceptionGroup as group:
         raise only_cause(group) from None

@@ -6,7 +6,7 @@ steps}, in the place of what it would do by itself}. Each step is an object with
 
     answer, error      the result, or the error, of the request that the steps are for
     say                any message; the text "$id" in it, alone, becomes the id of the request
-    raw                text as it is, without a line break behind it; repeat?: so many times
+    raw                text as it is, but for "$id", without a line break behind it; repeat?: so many times
     sleep              seconds
     close              no more is said (of a program: stdout is closed)
     exit               the program ends with this code; stderr?: what it says before
@@ -61,6 +61,8 @@ class FakeServer:
                 yield {"say": {"jsonrpc": "2.0", "id": request_id, "error": step["error"]}}
             elif "say" in step:
                 yield {"say": _filled(step["say"], request_id)}
+            elif "raw" in step:
+                yield {**step, "raw": step["raw"].replace("$id", json.dumps(request_id))}
             else:
                 yield step
 
