@@ -119,6 +119,6 @@ from agentd.config import read_settings
 from agentd.daemon.settings import executor_settings, load_serve
 env = {"HOME": "/h", "XDG_CONFIG_HOME": "/nowhere"}
 executor_settings(load_serve(read_settings(OPTIONS, [], env), env), hooks=True)
-print([name for name in sys.modules if "tools.mcp" in name or "extensions" in name])"""
+print([name for name in sys.modules if "tools.mcp" in name or "workspace.extensions" in name])"""
     told = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
     assert told.stdout == "[]\n"
