@@ -11,7 +11,8 @@ from __future__ import annotations
 from typing import Any
 
 from agentd.tools.mcp import protocol
-from agentd.tools.mcp.session import RequestTimedOut, Session
+from agentd.tools.mcp.pending import RequestTimedOut
+from agentd.tools.mcp.session import Session
 from agentd.tools.mcp.transport import SendFailed, TransportFailed
 from agentd.wire.jsonrpc import HEADER_MISMATCH, MISSING_CAPABILITY, UNSUPPORTED_VERSION, RpcError
 

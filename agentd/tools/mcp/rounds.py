@@ -12,7 +12,8 @@ from typing import Any
 import trio
 
 from agentd.tools.mcp import protocol
-from agentd.tools.mcp.session import Session, Watch
+from agentd.tools.mcp.pending import Watch
+from agentd.tools.mcp.session import Session
 from agentd.tools.mcp.transport import TransportFailed
 from agentd.wire.jsonrpc import URL_ELICITATION_REQUIRED, RpcError
 

@@ -8,9 +8,9 @@ far it came; only a session that the server has forgotten is begun anew, and the
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import trio
 
@@ -19,11 +19,14 @@ from agentd.errors import ToolFailed, only_cause
 from agentd.providers.redact import redact, without
 from agentd.tools.mcp import handshake, listing, protocol, rounds
 from agentd.tools.mcp.listing import PromptOffer, ToolOffer
-from agentd.tools.mcp.session import Client, Session, Watch, open_session
+from agentd.tools.mcp.pending import Watch
+from agentd.tools.mcp.session import Client, Session, open_session
 from agentd.tools.mcp.stdio import open_stdio
 from agentd.tools.mcp.terms import Elicitation, ServerStatus, Terms
 from agentd.tools.mcp.transport import SessionLost, Transport, TransportClosed, TransportFailed
-from agentd.wire.jsonrpc import INVALID_PARAMS, RpcError
+from agentd.wire.jsonrpc import HEADER_MISMATCH, INVALID_PARAMS, RpcError
+
+T = TypeVar("T")
 
 KINDS = ("tools", "prompts", "resources")
 RESTARTS = 3
@@ -56,7 +59,7 @@ class Server:
         self._session: Session | None = None
         self._legacy = False
         self._gone = False
-        self._settled = trio.Event()
+        self._settled, self._changing = trio.Event(), trio.Event()
         self._news, self._changed = trio.Event(), set[str]()
         self._notices = 0
         self._limit = trio.CapacityLimiter(AT_ONCE)
@@ -90,13 +93,15 @@ class Server:
         while not self._gone:
             began = trio.current_time()
             why = await self._live()
-            if not self._settled.is_set():
-                return self._fail(why)
+            if not self._settled.is_set() and isinstance(why, TransportClosed) and not self._legacy:
+                self._legacy = True  # some legacy servers die of a first message that they do not know
+                continue
             deaths = 1 if trio.current_time() - began > WELL_SECONDS else deaths + 1
-            self.notice("warning", f"{why}; it is begun anew" if deaths <= RESTARTS else why)
-            if deaths > RESTARTS:
-                return self._fail(why)
-            await trio.sleep(BACKOFF_SECONDS * 2 ** (deaths - 1))
+            if deaths > RESTARTS or not self._settled.is_set():
+                return self._fail(self._words(why))
+            if not isinstance(why, SessionLost) or deaths > 1:
+                self.notice("warning", f"{self._words(why)}; it is begun anew")
+                await trio.sleep(BACKOFF_SECONDS * 2 ** (deaths - 1))
         return None
 
     def _hindrance(self) -> str:
@@ -110,22 +115,21 @@ class Server:
     def _fail(self, why: str) -> None:
         self.error = protocol.one_line(self.safe(why), LONGEST_ERROR)
         self._gone = True
+        if self._settled.is_set():
+            self.notice("error", f"{why}; it is left alone")
         self._settled.set()
+        self._tell_waiting()
 
-    async def _live(self) -> str:
+    async def _live(self) -> Exception:
         """Connect and stay so for as long as it goes. What ended it."""
         with trio.CancelScope(deadline=trio.current_time() + self.connect_seconds) as scope:
             try:
                 await self._connect(scope)
             except (TransportFailed, RpcError) as exc:
-                if isinstance(exc, TransportClosed) and not self._legacy and not self._settled.is_set():
-                    # Some legacy servers die of the first message if it is none that they know.
-                    self._legacy = True
-                    return await self._live()
-                return self._words(exc)
+                return exc
             finally:
                 self._session = None
-        return f"it was not there within {self.connect_seconds:g} s"
+        return TransportFailed(f"it was not there within {self.connect_seconds:g} s")
 
     async def _connect(self, scope: trio.CancelScope) -> None:
         async with self._open_transport() as transport, open_session(transport, self._client()) as session:
@@ -139,6 +143,7 @@ class Server:
             self._session, scope.deadline = session, math.inf
             self.instructions = session.instructions
             self._settled.set()
+            self._tell_waiting()
             await self._stay(session)
 
     async def _stay(self, session: Session) -> None:
@@ -234,33 +239,33 @@ class Server:
         self, method: str, params: Mapping[str, Any], watch: Watch, schema: Mapping[str, Any] | None = None
     ) -> dict[str, Any]:
         """The result of tools/call, prompts/get or resources/read. Raises ToolFailed."""
-        with self._told_to_models():
-            try:
-                return await self._ask(await self._connected(), method, params, watch, schema)
-            except SessionLost:
-                return await self._ask(await self._connected(), method, params, watch, schema)
 
-    async def _ask(
-        self,
-        session: Session,
-        method: str,
-        params: Mapping[str, Any],
-        watch: Watch,
-        schema: Mapping[str, Any] | None,
-    ) -> dict[str, Any]:
-        try:
-            async with self._limit:
-                return await rounds.ask(session, method, params, seconds=self.call_seconds, watch=watch, schema=schema)
-        except SessionLost as lost:
-            session.end(lost)
-            raise
+        async def do(session: Session) -> dict[str, Any]:
+            return await rounds.ask(session, method, params, seconds=self.call_seconds, watch=watch, schema=schema)
+
+        return await self._in_session(do)
 
     async def entries(self, method: str, key: str, most: int) -> list[dict[str, Any]]:
         """A list, as it is now. Raises ToolFailed."""
-        with self._told_to_models():
-            session = await self._connected()
+
+        async def do(session: Session) -> list[dict[str, Any]]:
             with trio.fail_after(self.call_seconds):
                 return await self._entries(session, method, key, most, self.call_seconds)
+
+        return await self._in_session(do)
+
+    async def _in_session(self, do: Callable[[Session], Awaitable[T]]) -> T:
+        """Once more in a new one, if the server has forgotten the first. Raises ToolFailed."""
+        with self._told_to_models():
+            session = await self._connected()
+            try:
+                async with self._limit:
+                    return await do(session)
+            except SessionLost as lost:
+                session.end(lost)
+            session = await self._connected()
+            async with self._limit:
+                return await do(session)
 
     async def _connected(self) -> Session:
         """The session, if need be the next one. Raises TransportClosed."""
@@ -268,16 +273,22 @@ class Server:
             while not self._gone:
                 if self._session is not None and self._session.ended is None:
                     return self._session
-                await trio.sleep(BACKOFF_SECONDS / 10)
+                await self._changing.wait()
         raise TransportClosed(self.error or "it is being begun anew")
 
+    def _tell_waiting(self) -> None:
+        self._changing.set()
+        self._changing = trio.Event()
+
     @contextmanager
-    def _told_to_models(self) -> Any:
+    def _told_to_models(self) -> Iterator[None]:
         try:
             yield
         except TransportClosed as exc:
             raise ToolFailed(f"MCP server {self.name} is gone: {self._words(exc)}") from exc
         except (TransportFailed, RpcError, trio.TooSlowError) as exc:
+            if isinstance(exc, RpcError) and exc.code == HEADER_MISMATCH:
+                self._hear_of("tools")  # their schemas say which arguments go into headers, and may be others now
             raise ToolFailed(f"MCP server {self.name}: {self._words(exc)}") from exc
         except ValueError as exc:
             raise ToolFailed(f"MCP server {self.name}: the input has no form as JSON: {exc}") from exc

@@ -16,8 +16,8 @@ from agentd.tools.base import Tool
 from agentd.tools.mcp import content, protocol
 from agentd.tools.mcp.listing import PromptOffer
 from agentd.tools.mcp.names import full_names
+from agentd.tools.mcp.pending import Watch
 from agentd.tools.mcp.server import Server
-from agentd.tools.mcp.session import Watch
 from agentd.tools.mcp.terms import Elicitation, Elicited, Prompt, PromptArgument, ServerStatus, Terms
 from agentd.tools.mcp.tool import ListResources, McpTool, ReadResource
 

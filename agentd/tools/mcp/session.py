@@ -10,11 +10,10 @@ offered.
 
 from __future__ import annotations
 
-import itertools
 import json
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
@@ -23,6 +22,7 @@ import trio
 
 from agentd.errors import only_cause
 from agentd.tools.mcp import protocol
+from agentd.tools.mcp.pending import LONGEST_LINE, InFlight, Pending, Watch
 from agentd.tools.mcp.transport import Outgoing, Transport, TransportClosed, TransportFailed
 from agentd.wire.jsonrpc import (
     INTERNAL_ERROR,
@@ -38,32 +38,16 @@ from agentd.wire.jsonrpc import (
     parse_batch,
     parse_message,
 )
-from agentd.wire.typed import MAX_INTEGER
 
-PATIENCE = 10  # times the seconds of a request are what it may take at most, however it progresses
 CANCEL_SECONDS = 0.5  # for a server to be told that nobody waits for an answer any more
 REPLY_SECONDS = 5.0
 TAIL_SECONDS = 1.0  # that a stream has to end, behind the response that it is for
 SERVED_AT_ONCE = 8  # requests of the server's
 HELD_BACK, HOLD_SECONDS = 100, 0.1  # so long is not read behind every so many messages that nobody asked for
 LARGE = 1 << 18  # bytes
-LONGEST_LINE = 500  # characters of progress and logging
 ELICITATIONS = 50  # in a session
 
 LIST_CHANGES = {f"notifications/{kind}/list_changed": kind for kind in ("tools", "prompts", "resources")}
-
-
-class RequestTimedOut(TransportFailed):
-    def __init__(self, seconds: float) -> None:
-        super().__init__(f"there was no answer within {seconds:g} s")
-
-
-@attrs.define
-class Watch:
-    """What happens beside a request. *tell* gets lines of progress and logging; *call*: the tool call it is for."""
-
-    tell: Callable[[str], object]
-    call: str = ""
 
 
 @attrs.frozen
@@ -75,33 +59,6 @@ class Client:
     elicit: Callable[[Mapping[str, Any], str], Awaitable[dict[str, Any]]] | None
     log: Callable[[str, str], object]  # level, text: what belongs to no request
     changed: Callable[[str], object]  # tools, prompts or resources: the list is another
-
-
-@attrs.define(eq=False)
-class _Pending:
-    method: str
-    seconds: float
-    watch: Watch | None
-    latest: float = 0.0  # when it ends at last
-    scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
-    answered: trio.Event = attrs.field(factory=trio.Event)
-    response: Response | None = None
-    failure: TransportFailed | None = None
-    progress: float = -math.inf
-    sent: bool = False
-
-    def settle(self, response: Response) -> None:
-        if not self.answered.is_set():
-            self.response = response
-            self.answered.set()
-
-    def fail(self, failure: TransportFailed) -> None:
-        if not self.answered.is_set():
-            self.failure = failure
-            self.answered.set()
-
-    def start_clock(self) -> None:
-        self.scope.deadline = min(trio.current_time() + self.seconds, self.latest)
 
 
 class Session:
@@ -117,14 +74,12 @@ class Session:
         self.client = client
         self.over = trio.Event()
         self.garbage = 0  # things that came and were no messages
-        self._ended: TransportFailed | None = None
+        self.ended: TransportFailed | None = None
         self._nursery = nursery
-        self._ids = itertools.count(1)
-        self._pending: dict[Id, _Pending] = {}
+        self._in_flight = InFlight()
         self._served: dict[Id, trio.CancelScope] = {}
         self._unasked = 0
         self._elicitations = 0
-        self._asking = 0
 
     @property
     def is_modern(self) -> bool:
@@ -151,47 +106,38 @@ class Session:
     ) -> dict[str, Any]:
         """The result. *version*: of a handshake, which is never cancelled; *schema*: the input schema of a tool that is
         called. Raises RpcError, RequestTimedOut, TransportFailed, ValueError for what JSON has no form for."""
-        self._check_open()
-        request_id = next(self._ids)
-        outgoing = self._request(request_id, method, dict(params or {}), watch, version, schema)
-        pending = _Pending(method, seconds, watch, trio.current_time() + seconds * PATIENCE)
-        self._pending[request_id] = pending
-        try:
-            with pending.scope:
-                self._clock(pending)
-                await self._exchange(outgoing, pending)
-        finally:
-            del self._pending[request_id]
-            if not pending.answered.is_set() and pending.sent and version is None:
-                await self._give_up(request_id)
-        return _result(pending)
+        if self.ended is not None:
+            raise self.ended
+        with self._in_flight.one_more(method, seconds, watch) as pending:
+            outgoing = self._request(pending, dict(params or {}), version, schema)
+            try:
+                with pending.scope:
+                    self._in_flight.start_clock(pending)
+                    await self._exchange(outgoing, pending)
+            finally:
+                if not pending.answered.is_set() and pending.sent and version is None:
+                    await self._give_up(pending.id)
+        return pending.result()
 
     def _request(
-        self,
-        request_id: int,
-        method: str,
-        params: dict[str, Any],
-        watch: Watch | None,
-        version: str | None,
-        schema: Mapping[str, Any] | None,
+        self, pending: Pending, params: dict[str, Any], version: str | None, schema: Mapping[str, Any] | None
     ) -> Outgoing:
         speaks = version or self.version
         meta = protocol.modern_meta(self.offered) if speaks == protocol.MODERN else {}
-        if watch is not None:
-            meta["progressToken"] = request_id
-        named = params.get("uri" if method == "resources/read" else "name")
-        message = encode(Request(request_id, method, {**params, "_meta": meta} if meta else params))
+        if pending.watch is not None:
+            meta["progressToken"] = pending.id
+        named = params.get("uri" if pending.method == "resources/read" else "name")
         return Outgoing(
-            message,
-            method,
-            request_id,
+            encode(Request(pending.id, pending.method, {**params, "_meta": meta} if meta else params)),
+            pending.method,
+            pending.id,
             named if isinstance(named, str) else None,
-            speaks if method != "initialize" else None,
+            speaks if pending.method != "initialize" else None,
             schema,
             params.get("arguments"),
         )
 
-    async def _exchange(self, outgoing: Outgoing, pending: _Pending) -> None:
+    async def _exchange(self, outgoing: Outgoing, pending: Pending) -> None:
         if not self.transport.answers_itself:
             await self._send(outgoing, pending)
             await pending.answered.wait()
@@ -204,13 +150,13 @@ class Session:
             # What is behind a response is waited for a little: a connection that is read to its end can be used again.
             sending.deadline = trio.current_time() + TAIL_SECONDS if pending.answered.is_set() else -math.inf
 
-    async def _send_within(self, scope: trio.CancelScope, outgoing: Outgoing, pending: _Pending) -> None:
+    async def _send_within(self, scope: trio.CancelScope, outgoing: Outgoing, pending: Pending) -> None:
         with scope:
             pending.sent = True
             await self._send(outgoing, pending)
             pending.fail(TransportFailed("the answer ended before there was a response in it"))
 
-    async def _send(self, outgoing: Outgoing, pending: _Pending) -> None:
+    async def _send(self, outgoing: Outgoing, pending: Pending) -> None:
         try:
             await self.transport.send(outgoing, partial(self._take, pending))
             pending.sent = True
@@ -219,7 +165,7 @@ class Session:
 
     async def _give_up(self, request_id: int) -> None:
         """Say that nobody waits; not where giving up the stream of a request has said it."""
-        if self._ended is None and not (self.is_modern and self.transport.answers_itself):
+        if self.ended is None and not (self.is_modern and self.transport.answers_itself):
             with trio.move_on_after(CANCEL_SECONDS, shield=True):
                 await self.notify("notifications/cancelled", {"requestId": request_id, "reason": "no longer needed"})
 
@@ -234,33 +180,6 @@ class Session:
         except (TransportFailed, ValueError):
             return
 
-    def _check_open(self) -> None:
-        if self._ended is not None:
-            raise self._ended
-
-    # --- The clock of a request -----------------------------------------------------------------------------------
-
-    def _clock(self, pending: _Pending) -> None:
-        if self._asking:
-            pending.scope.deadline = math.inf
-        else:
-            pending.start_clock()
-
-    @contextmanager
-    def _clocks_stand(self) -> Iterator[None]:
-        """While a person thinks, no server is late: which request it is for is often not to be known."""
-        started = trio.current_time()
-        self._asking += 1
-        for pending in self._pending.values():
-            pending.scope.deadline = math.inf
-        try:
-            yield
-        finally:
-            self._asking -= 1
-            for pending in self._pending.values():
-                pending.latest += trio.current_time() - started
-                self._clock(pending)
-
     # --- What comes -----------------------------------------------------------------------------------------------
 
     async def listen(self) -> None:
@@ -272,16 +191,11 @@ class Session:
 
     def end(self, why: TransportFailed) -> None:
         """There is nothing to be had here any more: whoever waits learns it."""
-        self._ended = self._ended or why
-        for pending in self._pending.values():
-            pending.fail(self._ended)
+        self.ended = self.ended or why
+        self._in_flight.fail(self.ended)
         self.over.set()
 
-    @property
-    def ended(self) -> TransportFailed | None:
-        return self._ended
-
-    async def _take(self, asked: _Pending | None, data: bytes) -> None:
+    async def _take(self, asked: Pending | None, data: bytes) -> None:
         """Look at what the server said. *asked*: the request on whose own stream it came."""
         for message in await self._read(data):
             if isinstance(message, Response) and self._answer(message, asked):
@@ -304,26 +218,25 @@ class Session:
         except NotMessage as exc:
             return [exc]
 
-    def _answer(self, response: Response, asked: _Pending | None) -> bool:
+    def _answer(self, response: Response, asked: Pending | None) -> bool:
         """Whether anybody waits for it."""
-        pending = self._pending.get(response.id) if response.id is not None else self._only_one(response)
+        pending = self._in_flight.get(response.id) if response.id is not None else self._only_one(response)
         if pending is None or (asked is not None and asked is not pending):
             return False
         pending.settle(response)
         return True
 
-    def _only_one(self, response: Response) -> _Pending | None:
+    def _only_one(self, response: Response) -> Pending | None:
         """The first message of a handshake may be answered as one that could not be read: without its id."""
-        if response.error is None or self.version or len(self._pending) != 1:
-            return None
-        return next(iter(self._pending.values()))
+        waiting = [*self._in_flight]
+        return waiting[0] if response.error is not None and not self.version and len(waiting) == 1 else None
 
-    def _hear(self, message: Notification, asked: _Pending | None) -> None:
+    def _hear(self, message: Notification, asked: Pending | None) -> None:
         params = message.params or {}
         if kind := LIST_CHANGES.get(message.method):
             self.client.changed(kind)
         elif message.method == "notifications/progress":
-            self._progress(params)
+            self._in_flight.hear_progress(params)
         elif message.method == "notifications/message":
             self._log(params, asked)
         elif message.method == "notifications/cancelled":
@@ -334,27 +247,16 @@ class Session:
         if isinstance(request_id, str | int) and (scope := self._served.get(request_id)) is not None:
             scope.cancel()
             return
-        pending = self._pending.get(request_id) if type(request_id) is int else None
+        pending = self._in_flight.get(request_id)
         if pending is not None and pending.method == "subscriptions/listen":
             pending.fail(TransportFailed("the server ended the subscription"))
 
-    def _progress(self, params: Mapping[str, Any]) -> None:
-        token, progress, total = params.get("progressToken"), _number(params.get("progress")), params.get("total")
-        pending = self._pending.get(token) if type(token) is int else None
-        if pending is None or pending.watch is None or progress is None or progress <= pending.progress:
-            return  # it has to grow; what does not is no progress
-        pending.progress = progress
-        self._clock(pending)
-        of = "" if (total := _number(total)) is None else f"/{total:g}"
-        said = protocol.one_line(params.get("message"), LONGEST_LINE)
-        pending.watch.tell(f"[{progress:g}{of}] {said}".rstrip() + "\n")
-
-    def _log(self, params: Mapping[str, Any], asked: _Pending | None) -> None:
+    def _log(self, params: Mapping[str, Any], asked: Pending | None) -> None:
         level = protocol.LEVELS.get(protocol.one_line(params.get("level"), 20), "error")
         data = params.get("data")
         text = protocol.one_line(data if isinstance(data, str) else json.dumps(data, ensure_ascii=False), LONGEST_LINE)
-        watched = [each.watch for each in self._pending.values() if each.watch is not None]
-        watch = asked.watch if asked is not None else watched[0] if len(watched) == 1 else None
+        watches = self._in_flight.watches
+        watch = asked.watch if asked is not None else watches[0] if len(watches) == 1 else None
         if watch is not None:
             watch.tell(f"[{level}] {text}\n")
         else:
@@ -362,12 +264,12 @@ class Session:
 
     # --- What the server asks -------------------------------------------------------------------------------------
 
-    def _serve(self, request: Request, asked: _Pending | None) -> None:
+    def _serve(self, request: Request, asked: Pending | None) -> None:
         if len(self._served) < SERVED_AT_ONCE and request.id not in self._served:
             scope = self._served[request.id] = trio.CancelScope()
             self._nursery.start_soon(self._reply, request, asked, scope)
 
-    async def _reply(self, request: Request, asked: _Pending | None, scope: trio.CancelScope) -> None:
+    async def _reply(self, request: Request, asked: Pending | None, scope: trio.CancelScope) -> None:
         try:
             with scope:
                 response = await self._response(request, asked)
@@ -376,7 +278,7 @@ class Session:
         finally:
             del self._served[request.id]
 
-    async def _response(self, request: Request, asked: _Pending | None) -> Response:
+    async def _response(self, request: Request, asked: Pending | None) -> Response:
         try:
             return Response(request.id, await self.perform(request.method, request.params or {}, self._call_of(asked)))
         except RpcError as exc:
@@ -399,12 +301,12 @@ class Session:
             return {"action": "cancel"}
         if self._elicitations > ELICITATIONS:
             raise RpcError(INTERNAL_ERROR, "there were too many elicitations")
-        with self._clocks_stand():
+        with self._in_flight.clocks_stand():
             return await self.client.elicit(params, call)
 
-    def _call_of(self, asked: _Pending | None) -> str | None:
+    def _call_of(self, asked: Pending | None) -> str | None:
         """The tool call in flight that a request of the server's is for: "" where it may be one of several."""
-        watches = [each.watch for each in self._pending.values() if each.watch is not None]
+        watches = self._in_flight.watches
         if asked is not None and asked.watch is not None:
             return asked.watch.call
         return None if not watches else watches[0].call if len(watches) == 1 else ""
@@ -412,22 +314,6 @@ class Session:
 
 def _one_message(data: bytes) -> list[Message | NotMessage]:
     return [parse_message(data)]
-
-
-def _number(value: Any) -> float | None:
-    return float(value) if type(value) in (int, float) and abs(value) < MAX_INTEGER else None
-
-
-def _result(pending: _Pending) -> dict[str, Any]:
-    if pending.failure is not None:
-        raise pending.failure
-    if pending.response is None:
-        raise RequestTimedOut(pending.seconds)
-    if pending.response.error is not None:
-        raise pending.response.error
-    if not isinstance(pending.response.result, dict):
-        raise TransportFailed("its answer is no object")
-    return pending.response.result
 
 
 @asynccontextmanager

@@ -14,8 +14,8 @@ from agentd.errors import StoreFailed, ToolFailed
 from agentd.tools.base import ToolContext, ToolOutcome
 from agentd.tools.mcp import content, protocol
 from agentd.tools.mcp.listing import ToolOffer
+from agentd.tools.mcp.pending import Watch
 from agentd.tools.mcp.server import Server
-from agentd.tools.mcp.session import Watch
 from agentd.tools.schema import SUBJECT_CHARACTERS, arg, input_schema, parse
 from agentd.tools.schema import subject as subject_of
 from agentd.wire.jsonschema import SchemaError, compile_schema

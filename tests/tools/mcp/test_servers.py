@@ -387,8 +387,11 @@ async def test_nothing_of_a_server_is_left(job: Job, tmp_path: Path, cancelled: 
                 scope.cancel()
             await trio.lowlevel.checkpoint()
     assert time.monotonic() - started < 15
-    marked = [path for path in Path("/proc").glob("[0-9]*/cwd") if _reads_as(path, tmp_path)]
-    assert marked == []
+    assert _running_in(tmp_path) == []
+
+
+def _running_in(directory: Path) -> list[Path]:
+    return [path for path in Path("/proc").glob("[0-9]*/cwd") if _reads_as(path, directory)]
 
 
 def _reads_as(link: Path, directory: Path) -> bool:
@@ -411,8 +414,7 @@ async def test_calls_in_flight_end_with_the_block(job: Job) -> None:
     async def call(servers: Servers) -> None:
         said.append(await job.said(servers, "mcp__fake__hang"))
 
-    async with trio.open_nursery() as nursery:
-        async with job.open(fake=program(on("hang", {"sleep": 3600}))) as servers:
-            nursery.start_soon(call, servers)
-            await wait_all_tasks_blocked(0.1)
+    async with trio.open_nursery() as nursery, job.open(fake=program(on("hang", {"sleep": 3600}))) as servers:
+        nursery.start_soon(call, servers)
+        await wait_all_tasks_blocked(0.1)
     assert said == ["MCP server fake is gone: the job has ended"]

@@ -8,7 +8,8 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from agentd.tools.mcp import handshake, rounds
-from agentd.tools.mcp.session import ELICITATIONS, PATIENCE, SERVED_AT_ONCE, RequestTimedOut, Session, Watch
+from agentd.tools.mcp.pending import PATIENCE, RequestTimedOut, Watch
+from agentd.tools.mcp.session import ELICITATIONS, SERVED_AT_ONCE, Session
 from agentd.tools.mcp.transport import TransportClosed, TransportFailed
 from agentd.wire.jsonrpc import METHOD_NOT_FOUND, RpcError
 from tests.tools.mcp.conftest import OpenSession, Told
