@@ -50,9 +50,15 @@ def chunk(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
-def asked(method: str = "tools/list", request_id: int = 1, version: str | None = LEGACY, **more: Any) -> Outgoing:
-    message = json.dumps({"jsonrpc": "2.0", "id": request_id, "method": method}).encode()
-    return Outgoing(message, method, request_id, version=version, **more)
+def asked(
+    method: str = "tools/list",
+    request_id: int = 1,
+    version: str | None = LEGACY,
+    params: Mapping[str, Any] | None = None,
+    **more: Any,
+) -> Outgoing:
+    message = {"jsonrpc": "2.0", "id": request_id, "method": method, **({} if params is None else {"params": params})}
+    return Outgoing(json.dumps(message).encode(), method, request_id, version=version, **more)
 
 
 def told(method: str = "notifications/initialized", version: str | None = LEGACY) -> Outgoing:
