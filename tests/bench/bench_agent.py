@@ -81,9 +81,9 @@ class Server:
     port: int
     pid: int
 
-    def query(self, path: str = "/api/v1/query") -> tuple[float, bytes]:
-        """Seconds until the first event is there, and the whole stream."""
-        body = json.dumps({"prompt": "go", "model": "sonnet"})
+    def query(self, path: str = "/api/v1/query", **more: Any) -> tuple[float, bytes]:
+        """Seconds until the first event is there, and the whole stream. *more*: fields of the request."""
+        body = json.dumps({"prompt": "go", "model": "sonnet", **more})
         with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=SECONDS)) as connection:
             connection.connect()
             began = time.perf_counter()
