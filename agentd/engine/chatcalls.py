@@ -28,7 +28,7 @@ MESSAGE_BYTES = 64 * 1024  # of one result that the model is told
 REPEATS = 3  # of a call with the same result, after which it is not run again
 WRITE_SPEC, VALIDATE_SPEC = "write_spec", "validate_spec"
 EXEMPT = frozenset({WRITE_SPEC})  # tools about which nobody is asked, whatever their class
-CHANGING = (ToolClass.EDIT, ToolClass.EXEC)
+CHANGING = (ToolClass.EDIT, ToolClass.EXEC, ToolClass.MCP)
 TEXT_TYPE = "text/plain; charset=utf-8"
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from agentd.tools.mcp.servers import Servers, Terms
     from agentd.workspace.extensions import Command, Extensions, Skill
 
-WITH_SERVERS = (Mode.QUERY, Mode.CODE, Mode.ARCHITECT, Mode.LUTZ)  # modes that have tools of MCP servers
+WITH_SERVERS = (Mode.QUERY, Mode.CODE, Mode.ARCHITECT, Mode.LUTZ, Mode.CHAT)  # modes that have tools of MCP servers
 GENERAL_NAME = "general-purpose"
 SETTINGS = Path(".claude", "settings.json")
 

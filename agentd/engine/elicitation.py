@@ -65,16 +65,14 @@ def _reply(wanted: Elicitation, settled: Settlement) -> Elicited:
     from agentd.tools.mcp.terms import Elicited
 
     text = (settled.answer or "").strip()
-    if not settled.allowed or settled.answer is None:
+    if not settled.allowed:
         return Elicited("cancel")
     if text.lower() in DECLINED:
         return Elicited("decline")
     if wanted.url is not None:
         return Elicited("accept")
     fields = _fields(wanted)
-    if not fields:
-        return Elicited("accept", {})
-    content = _content(text, fields)
+    content = _content(text, fields) if fields and text else {}
     return Elicited("accept", content) if content is not None and _fits(content, wanted.schema) else Elicited("cancel")
 
 

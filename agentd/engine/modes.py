@@ -87,7 +87,7 @@ QUERY = Recipe("planner", QUERY_PROMPT, None, servers=True)
 ARCHITECT = Recipe("planner", ARCHITECT_PROMPT, (*READ_TOOLS, *COMMAND_TOOLS, CODE_TOOL), servers=True)
 SPEC_DRAFT = Recipe("planner", "", ())  # specdraft.py asks for it
 SPEC_RUN = Recipe("planner", "", ())  # of a run, the model makes the plan alone: specrunplan.py asks for it
-CHAT = Recipe("planner", CHAT_PROMPT, CHAT_TOOLS)
+CHAT = Recipe("planner", CHAT_PROMPT, CHAT_TOOLS, servers=True)
 PLAN = Recipe("planner", PLAN_PROMPT, (*READ_TOOLS, TASK_TOOL))
 
 

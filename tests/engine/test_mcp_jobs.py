@@ -10,7 +10,21 @@ from typing import Any
 
 import pytest
 
-from agentd.domain import Agent, JobState, McpServer, Mode, PermissionMode, Record, Sandbox, Site, ToolClass, ToolPolicy
+from agentd.domain import (
+    Agent,
+    ChatMessage,
+    ChatPart,
+    ChatSpec,
+    JobState,
+    McpServer,
+    Mode,
+    PermissionMode,
+    Record,
+    Sandbox,
+    Site,
+    ToolClass,
+    ToolPolicy,
+)
 from agentd.engine.asks import Settlement
 from agentd.providers.scripted import call, reply
 from agentd.store import secrets
@@ -234,3 +248,15 @@ async def test_a_subagent_has_the_servers_that_its_definition_names(workshop: Wo
         ["mcp__demo__look"],
         ["mcp__demo__write", "mcp__demo__look"],
     ]
+
+
+async def test_a_chat_has_them_too_and_asks(workshop: Workshop) -> None:
+    chat = ChatSpec("turn_1", (ChatMessage("m", "user", (ChatPart("text", "write"),)),))
+    workshop.says(reply(call("mcp__demo__write", a=1)), "Done.")
+    async with workshop.open() as engine:
+        accepted = await engine.accept(spec(mode=Mode.CHAT, chat=chat, servers=servers(), tools=DEFAULT))
+        job, session = accepted.job, accepted.session
+        await until(session, lambda: bool(session.state.open_asks()))
+        await engine.settle(session.state.open_asks()[0].id, Settlement("allow", "", "client"))
+        await ended(session, job)
+        assert told(list(session.view.records())) == ['{"a": 1}']
