@@ -126,6 +126,35 @@ async def test_what_a_server_asks_is_a_question_and_gets_the_answer(tmp_path: Pa
         ]
 
 
+async def test_in_a_sandbox_files_elsewhere_and_the_network_are_out_of_reach(tmp_path: Path) -> None:
+    secret = tmp_path / "secret.txt"
+    secret.write_text("s3cret\n")
+    remote = {"type": "http", "url": "http://127.0.0.1:9/mcp"}
+    async with serving(tmp_path) as api:
+        prompt = "Call Read with " + json.dumps({"file_path": str(secret)})
+        confined: dict[str, Any] = {"permission_mode": BYPASS, "mcp_servers": {"wiki": remote}, "sandbox": {}}
+        events = await api.run(prompt=prompt, **confined)
+        init = first(events, "init")
+        assert init["sandbox"]["active"] is True
+        assert init["sandbox"]["bash"] in ("bwrap", "unshare+landlock", "landlock", "unavailable")
+        assert not {"WebFetch", "WebSearch"} & {*init["tools"]}
+        assert [each["error"] for each in init["mcp_servers"]] == ["network disabled by sandbox"]
+        assert "s3cret" not in json.dumps(events)
+
+        session = f"/api/v1/sessions/{init['session_id']}"
+        again = await api.run(f"{session}/resume", prompt=prompt)
+        assert "s3cret" not in json.dumps(again)
+        freed = await api.run(f"{session}/resume", prompt=prompt, sandbox={"enabled": False})
+        assert "sandbox" not in first(freed, "init")
+        assert "s3cret" in json.dumps(freed)
+
+
+async def test_a_sandbox_of_the_site_holds_where_a_query_does_not_say(tmp_path: Path) -> None:
+    async with serving(tmp_path, Site(sandbox="best-effort")) as api:
+        init = first(await api.run(prompt="What is here?"), "init")
+        assert init["sandbox"]["active"] is True
+
+
 async def test_servers_and_plugins_of_the_site_are_there_in_every_query(tmp_path: Path, program: list[str]) -> None:
     plugin = tmp_path / "review"
     (plugin / "commands").mkdir(parents=True)
