@@ -4,6 +4,7 @@ somebody else's, nothing but regular files is read, and there is an end to how l
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -119,11 +120,19 @@ class Place:
         path = self.top / relative
         if not self.confined:
             return os.open(path, (_READ & ~os.O_NOFOLLOW) | flags)
+        try:
+            return self._open_unlinked(path, flags)
+        except OSError as exc:
+            if exc.errno not in (errno.ELOOP, errno.ENOTDIR):  # else there is a link on the way
+                raise
         real = Path(os.path.realpath(path))
         if not real.is_relative_to(self.top):
             raise ToolFailed(f"a link leads out of {self.top}")
-        with parent_of(real, self.top) as directory:
-            return os.open(real.name, _READ | flags, dir_fd=directory)
+        return self._open_unlinked(real, flags)
+
+    def _open_unlinked(self, path: Path, flags: int) -> int:
+        with parent_of(path, self.top) as directory:
+            return os.open(path.name, _READ | flags, dir_fd=directory)
 
 
 def _is_directory(entry: os.DirEntry[str]) -> bool:
