@@ -127,6 +127,11 @@ class Server:
                 await self._connect(scope)
             except (TransportFailed, RpcError) as exc:
                 return exc
+            except BaseExceptionGroup as group:  # it died while we were leaving: only the latter goes on
+                died, rest = group.split((TransportFailed, RpcError))
+                if rest is not None or died is None:
+                    raise rest or group from None
+                return only_cause(died)
             finally:
                 self._session = None
         return TransportFailed(f"it was not there within {self.connect_seconds:g} s")
