@@ -9,6 +9,7 @@ from agentd.cli import USAGE, VERBS
 
 TOPICS = {
     "permissions": "what an agent may do unasked, and how it asks",
+    "extensions": "skills, commands, agents, plugins, memory, output styles: what goes where",
     "exit-codes": "what `agentd run` tells a script",
     "files": "where data lives",
     "admin": "the admin API: sessions, logs, asks, executors, disk and tokens, with curl",

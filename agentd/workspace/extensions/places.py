@@ -23,7 +23,7 @@ Location = Literal["user", "project", "plugin"]
 LARGEST_FILE = 1 << 20  # bytes
 MOST_FILES = 1000  # of a kind, in one place
 MOST_ENTRIES = 20_000  # of one directory that are looked at
-MOST_PROBLEMS = 200
+MOST_PROBLEMS = 50
 DEEPEST = 4  # directories of commands in one another
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC

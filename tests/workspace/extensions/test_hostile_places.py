@@ -217,7 +217,7 @@ def test_thousands_of_problems_are_bounded(ground: Ground) -> None:
     ground.write({f".claude/skills/s{n}.md": "x" for n in range(500)})
     problems = ground.load().problems
     assert len(problems) == MOST_PROBLEMS + 1
-    assert problems[-1] == "and 300 more problems like these"
+    assert problems[-1] == "and 450 more problems like these"
 
 
 def test_directories_that_are_too_deep_are_left_out_and_told(ground: Ground) -> None:
