@@ -153,6 +153,10 @@ class Following:
 
 async def _told(app: App, call: Call, following: Following) -> dict[str, Any]:
     found = await app.job(call, following.row.id, call.need)
+    while JobState(found.row.state).terminal and not following.is_full and following.read_on():
+        if following.is_current:  # who is told that it is done has all of it
+            break
+        await trio.lowlevel.checkpoint()
     finished = following.finished or await finished_of(app, found)
     return {
         "job": views.job(found),

@@ -69,11 +69,11 @@ class Api:
         assert answer.status == 200, answer.body
         told = json.loads(answer.body)["result"]
         headers = {"mcp-session-id": answer.headers["mcp-session-id"], "mcp-protocol-version": told["protocolVersion"]}
-        return Talk(self, headers, told)
+        return Talk(self, self.token, headers, told)
 
     def stateless(self, **capabilities: Any) -> Talk:
         """A client that says in each request what it is."""
-        return Talk(self, {}, {}, {VERSION_KEY: "2026-07-28", CAPABILITIES_KEY: capabilities})
+        return Talk(self, self.token, {}, {}, {VERSION_KEY: "2026-07-28", CAPABILITIES_KEY: capabilities})
 
 
 @attrs.define
@@ -81,6 +81,7 @@ class Talk:
     """One client, of either era. *headers*: of all its requests; *meta*: what they say of it, if it is stateless."""
 
     api: Api
+    token: str
     headers: dict[str, str]
     told: dict[str, Any]
     meta: dict[str, Any] = attrs.field(factory=dict)
@@ -95,7 +96,8 @@ class Talk:
             headers |= {"mcp-protocol-version": self.meta[VERSION_KEY], "mcp-method": method}
             headers |= {"mcp-name": str(told.get("name", told.get("uri")))} if "name" in told or "uri" in told else {}
         message = request(method, told, next(self.api.ids))
-        answer = await self.api.send(message, **{name.replace("-", "_"): value for name, value in headers.items()})
+        fields = {name.replace("-", "_"): value for name, value in headers.items()}
+        answer = await self.api.send(message, token=self.token, **fields)
         *self.heard, response = messages_of(answer)
         assert response["id"] == message["id"]
         return response
@@ -129,7 +131,7 @@ class Talk:
 
     async def post(self, message: Any) -> int:
         headers = {name.replace("-", "_"): value for name, value in self.headers.items()}
-        return (await self.api.send(message, **headers)).status
+        return (await self.api.send(message, token=self.token, **headers)).status
 
     async def _check(self, name: str, said: Any) -> None:
         tools = (await self.result("tools/list"))["tools"]

@@ -33,9 +33,7 @@ async def test_tokens_of_other_apis_are_not_for_this_one(tmp_path: Path) -> None
 
 async def test_a_cookie_opens_nothing(tmp_path: Path) -> None:
     async with serving(tmp_path) as api:
-        answer = await api.send(
-            request("ping"), token="", cookie=f"agentd={ADMIN}", sec_fetch_site="same-origin"
-        )
+        answer = await api.send(request("ping"), token="", cookie=f"agentd={ADMIN}", sec_fetch_site="same-origin")
         assert answer.status == 401
 
 
