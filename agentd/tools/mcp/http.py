@@ -105,11 +105,15 @@ class HttpTransport:
     # --- Messages -------------------------------------------------------------------------------------------------
 
     async def send(self, outgoing: Outgoing, deliver: Deliver) -> None:
-        with told_as(SendFailed):
-            if outgoing.id is None:
-                await self._tell(outgoing)
-            else:
-                await self._ask(outgoing, outgoing.id, deliver)
+        try:
+            with told_as(SendFailed):
+                if outgoing.id is None:
+                    await self._tell(outgoing)
+                else:
+                    await self._ask(outgoing, outgoing.id, deliver)
+        except SessionLost:
+            self._session = None  # there is nothing to say goodbye to
+            raise
 
     async def _tell(self, outgoing: Outgoing) -> None:
         async with self._post(outgoing, SHORT) as answer:
@@ -176,7 +180,7 @@ class HttpTransport:
             if not is_modern(self._version):
                 await self._follow(deliver, mark)
         except (HttpFailed, SessionLost) as exc:
-            if mark.opened:
+            if mark.opened:  # else a server may have said by it that there is no such stream
                 raise TransportClosed(str(exc)) from exc
         except AgentdError:
             pass  # there is no such stream, or none that is worth it
@@ -187,13 +191,17 @@ class HttpTransport:
         if not mark.last_id or is_modern(outgoing.version):
             raise SendFailed(f"{self._site} ended the stream before the response")
         await trio.sleep(mark.pause(0))
-        await self._follow(deliver, mark, request_id)
+        try:
+            await self._follow(deliver, mark, request_id)
+        except SessionLost as lost:  # which would mean that nothing was done yet: but this request had begun
+            raise SendFailed(str(lost), lost.status, lost.error) from lost
 
     async def _follow(self, deliver: Deliver, mark: Mark, until: Id | None = None) -> None:
         """Deliver what comes over a GET, connection after connection, until the response to that request was there.
         Raises SendFailed where the server has no such stream or ends it in vain, and HttpFailed."""
         failures, failed = 0, AgentdError()
         while failures < MOST_FAILURES:
+            await trio.sleep(mark.pause(failures) if failures else 0)
             events = mark.events
             try:
                 if await self._read(deliver, mark, until):
@@ -206,7 +214,6 @@ class HttpTransport:
                     raise
                 failed = exc
             failures = 1 if mark.events > events else failures + 1
-            await trio.sleep(mark.pause(failures))
         raise failed
 
     async def _read(self, deliver: Deliver, mark: Mark, until: Id | None) -> bool:
@@ -228,7 +235,4 @@ class HttpTransport:
         return self._remote.url.site
 
     def _refusal(self, status: int, body: bytes) -> SendFailed:
-        refused = refusal(self._site, status, body, in_session=self._session is not None)
-        if isinstance(refused, SessionLost):
-            self._session = None  # there is nothing to say goodbye to
-        return refused
+        return refusal(self._site, status, body, in_session=self._session is not None)

@@ -62,6 +62,7 @@ async def test_a_server_without_such_a_stream_is_fine(answer: bytes, autojump_cl
         await trio.sleep(600)
         assert ([seen.method for seen in server.seen], peer.failed) == (["POST", "GET"], [])
         await peer.send(told())
+        assert server.seen[-1].headers["mcp-session-id"] == "s-1"
 
 
 async def test_such_a_stream_is_taken_up_where_it_ended_after_the_time_that_it_said(autojump_clock: MockClock) -> None:
@@ -151,3 +152,13 @@ async def test_taking_up_has_an_end(get: Handler | bytes, autojump_clock: MockCl
             await peer.send(asked())
         assert "secret" not in str(failed.value)
         assert len(server.seen) <= 1 + 5
+
+
+async def test_a_request_that_had_begun_is_no_session_lost(autojump_clock: MockClock) -> None:
+    """Whoever is told that would send it once more."""
+    post = in_turn(NAMED, broken(event("", "a")))
+    async with stranger(web(post, document(b"", 404))) as server, peer_of(server.url) as peer:
+        await peer.begin()
+        with pytest.raises(SendFailed, match="HTTP 404") as failed:
+            await peer.send(asked())
+        assert type(failed.value) is SendFailed
