@@ -86,6 +86,8 @@ class Confined(Containment):
                 fds.append(_file("seccomp", code, files))
                 words += ["--seccomp", "{}"]
             prefix = " ".join(words).format(*fds).split()  # a long argv would be what `ps` shows inside
+            if self.policy.network is Network.ALL and self.means.abi >= landlock.SCOPED:
+                program = through_confine(program, ONLY_SCOPED, files)
             program = attrs.evolve(program, fds=(*program.fds, *fds))
             return Namespace((self.means.prefix[0], *prefix), program)
 
@@ -133,6 +135,13 @@ def confined(containment: Containment, policy: Policy, means: Means) -> Confined
 REST = confine.NEWNS | confine.NEWCGROUP | confine.NEWUTS | confine.NEWIPC | confine.NEWPID
 
 
+ONLY_SCOPED = {  # where the network is not its own, abstract unix sockets are everybody's
+    "namespaces": 0,
+    "limits": [],
+    "drop": False,
+    "landlock": landlock.only_scoped(),
+    "filter": b"",
+}
 START = (
     "import marshal, sys\n"
     "with open(int(sys.argv[1]), 'rb') as file:\n"

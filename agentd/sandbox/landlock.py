@@ -16,7 +16,8 @@ from agentd.sandbox.rules import Access, Rules
 EXECUTE, WRITE_FILE, READ_FILE, READ_DIR = 1, 2, 4, 8
 REFER, TRUNCATE, IOCTL_DEV = 1 << 13, 1 << 14, 1 << 15
 FILES = (0, (1 << 13) - 1, (1 << 14) - 1, (1 << 15) - 1, (1 << 15) - 1, (1 << 16) - 1)  # by ABI; the last for all above
-TCP, SCOPES = 3, 3  # bind and connect, from ABI 4; signals and abstract sockets, from 6
+TCP, SCOPES = 3, 3  # bind and connect; abstract sockets and signals
+NET, SCOPED = 4, 6  # the ABI from which they are known
 OF_FILES = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE | IOCTL_DEV
 READ = EXECUTE | READ_FILE | READ_DIR
 DEVICES = tuple(f"/dev/{name}" for name in ("null", "zero", "full", "random", "urandom", "tty", "ptmx", "pts", "fd"))
@@ -28,16 +29,20 @@ def order(abi: int, rules: Rules, policy: Policy, *, alone: bool) -> dict[str, o
     if abi == 0:
         return None
     files = FILES[min(abi, len(FILES) - 1)]
-    net = TCP if abi >= 4 and alone and policy.network is not Network.ALL else 0
+    net = TCP if abi >= NET and alone and policy.network is not Network.ALL else 0
     rights = dict.fromkeys(("/",), READ_DIR if alone else READ)
     for path in readable(rules) if alone else ():
         rights[path] = READ
     for path in written(rules, policy, alone=alone):
         rights[path] = files
     paths = [(path, right & files, right & files & OF_FILES) for path, right in rights.items()]
-    scoped = SCOPES if abi >= 6 else 0
-    size = 24 if abi >= 6 else 16 if abi >= 4 else 8
+    scoped = SCOPES if abi >= SCOPED else 0
+    size = 24 if abi >= SCOPED else 16 if abi >= NET else 8
     return {"files": files, "net": net, "scoped": scoped, "size": size, "paths": paths}
+
+
+def only_scoped() -> dict[str, object]:
+    return {"files": 0, "net": 0, "scoped": SCOPES, "size": 24, "paths": []}
 
 
 def readable(rules: Rules) -> Iterator[str]:

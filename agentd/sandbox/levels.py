@@ -86,7 +86,7 @@ def _candidates(level: SandboxLevel) -> Iterator[Means]:
             users = (("--unshare-user",), ()) if os.getuid() == 0 else (("--unshare-user",),)
             for user in users:
                 for proc in (NEW_PROC, OLD_PROC) if user else (NEW_PROC,):
-                    yield Means(level, (bwrap, *BWRAP, *user), (*DEV, *proc))
+                    yield Means(level, (bwrap, *BWRAP, *user), (*DEV, *proc), landlock_abi())
         case SandboxLevel.UNSHARE if (abi := landlock_abi()) > 0:
             yield Means(level, abi=abi)
         case SandboxLevel.LANDLOCK if (abi := landlock_abi()) > 0 and platform.machine() in ("x86_64", "aarch64"):
