@@ -16,6 +16,7 @@ from agentd.cli.manager import open_executors, run
 from agentd.config import Settings, read_settings
 from agentd.daemon.access import Access
 from agentd.daemon.app import Daemon, open_daemon
+from agentd.daemon.contacts import go_offline
 from agentd.daemon.figures import watch_in_place
 from agentd.daemon.keys import Key, open_key
 from agentd.daemon.listing import open_listing
@@ -62,6 +63,7 @@ def main(argv: list[str]) -> int:
 async def serve_agent(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT. Raises AgentdError."""
     executors, catalog = executor_settings(settings, hooks=True), load_services(settings, os.environ)
+    executors = attrs.evolve(executors, site=go_offline(executors.site, catalog, os.environ))
     chosen, most = agent_settings(settings, catalog, executors.site), count(settings, "max-executors")
     async with open_daemon(Home(data_directory(settings)), os.environ) as daemon:
         keys = open_keys(daemon, settings)

@@ -25,6 +25,7 @@ OPTIONS = {
     "json": Option(switch=True),
     "config": Option("AGENTD_CONFIG"),
     "data-dir": Option(),
+    "egress": Option(switch=True),
 }
 MARKS = {"good": "✓", "poor": "!", "bad": "✗"}
 COMMAND_SECONDS = 10.0
@@ -66,10 +67,25 @@ def main(argv: list[str]) -> int:
         print(f"agentd doctor: {exc}", file=sys.stderr)
         return 2
     worst = 0
-    for finding in examine(settings, os.environ):
+    try:
+        findings = egress(settings, os.environ) if settings.switch("egress") else examine(settings, os.environ)
+    except AgentdError as exc:
+        print(f"agentd doctor: {exc}", file=sys.stderr)
+        return 2
+    for finding in findings:
         print(json.dumps(attrs.asdict(finding)) if settings.switch("json") else line(finding), flush=True)
         worst = max(worst, finding.state == "bad")
     return worst
+
+
+def egress(given: Settings, env: Mapping[str, str]) -> Sequence[Finding]:
+    """What could be contacted. Raises InvalidSetting."""
+    from agentd.cli.doctoregress import examine
+    from agentd.daemon.settings import EXECUTORS
+
+    settings = Settings({"config": Option("AGENTD_CONFIG"), **SITE, **EXECUTORS}, env)
+    settings.add("config", given.text("config") or "")
+    return list(examine(settings, env))
 
 
 def line(finding: Finding) -> str:

@@ -44,6 +44,7 @@ from agentd.sandbox.leash import (
 from agentd.store.home import Home, SessionDir, make_home
 from agentd.tools.base import Tool, ToolState
 from agentd.tools.registry import built_in
+from agentd.wire import egress
 from agentd.wire.listeners import Listener, open_tcp_listeners, open_unix_listener
 from agentd.wire.messages import Answer, Request
 from agentd.wire.routing import Mount
@@ -89,6 +90,8 @@ def main(argv: list[str], containment: Containment | None = None) -> int:
         settings = read_settings(OPTIONS, argv, os.environ)
         if settings.switch("supervised"):
             with telling(hello := read_hello()):
+                if hello.site.offline:
+                    egress.install(hello.site.reachable)
                 trio.run(serve_supervised, settings, hello, containment)
         else:
             trio.run(serve_standalone, settings)
@@ -112,7 +115,12 @@ async def serve_standalone(settings: Settings) -> None:
     token = settings.required("auth-token")
     exec_id = _exec_id(settings)
     address = settings.required("listen-addr")
-    catalog, site = read_catalog(settings.read_file(), os.environ), read_site(settings)
+    catalog = read_catalog(settings.read_file(), os.environ)
+    site = read_site(settings)
+    if site.offline:
+        from agentd.daemon.contacts import go_offline
+
+        site = go_offline(site, catalog, os.environ)
     home = open_home(settings, workspace)
     with home.lock():
         home.sweep()

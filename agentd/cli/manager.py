@@ -18,6 +18,7 @@ import trio
 from agentd.cli.apidocs import face_docs
 from agentd.config import Settings, read_settings
 from agentd.daemon.app import Daemon, open_daemon
+from agentd.daemon.contacts import go_offline
 from agentd.daemon.executors import Seats
 from agentd.daemon.figures import watch_pool, watch_seats
 from agentd.daemon.launchers import LOCAL, Launcher
@@ -76,6 +77,7 @@ async def serve_manager(settings: Settings) -> None:
     settings.required("listen-addr")
     chosen, executors = manager_settings(settings), executor_settings(settings, hooks=False)
     catalog = load_services(settings, os.environ)
+    executors = attrs.evolve(executors, site=go_offline(executors.site, catalog, os.environ))
     async with open_daemon(Home(data_directory(settings)), os.environ) as daemon:
         door = daemon.open_door(settings, "manager", "listen-addr", token)
         async with (

@@ -128,17 +128,32 @@ def read_order(settings: Settings) -> Order:
     prompt = read_prompt(settings.words)
     if not prompt and resume is None:
         raise InvalidSetting('say what to do: agentd run "WHAT TO DO"')
+    catalog, spec = read_catalog(settings.read_file(), os.environ), None
+    if prompt:
+        spec = read_spec(settings, prompt, attended=attended)
     return Order(
         repo=repo,
         data_dir=data_dir(settings.text("data-dir"), os.environ),
-        spec=read_spec(settings, prompt, attended=attended) if prompt else None,
+        spec=spec,
         resume=resume,
         aliases=settings.aliases("model-alias"),
-        catalog=read_catalog(settings.read_file(), os.environ),
-        site=read_site(settings),
+        catalog=catalog,
+        site=_site(settings, spec, catalog),
         as_json=settings.switch("json"),
         attended=attended,
     )
+
+
+def _site(settings: Settings, spec: JobSpec | None, catalog: Catalog) -> Site:
+    """Raises InvalidSetting."""
+    site = read_site(settings)
+    if not site.offline:
+        return site
+    from agentd.daemon.contacts import go_offline
+
+    named = spec.servers if spec is not None and spec.servers is not None else {}
+    reachable = go_offline(attrs.evolve(site, servers={**site.servers, **named}), catalog, os.environ).reachable
+    return attrs.evolve(site, reachable=reachable)
 
 
 def read_prompt(words: list[str]) -> str:

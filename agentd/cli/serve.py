@@ -23,6 +23,7 @@ from agentd.config import Settings, read_settings
 from agentd.daemon.access import Access
 from agentd.daemon.announced import announce
 from agentd.daemon.app import Daemon, main_mounts, open_daemon
+from agentd.daemon.contacts import go_offline
 from agentd.daemon.figures import watch_in_place, watch_lists
 from agentd.daemon.harness import load_env_file
 from agentd.daemon.keys import Key, open_key
@@ -84,6 +85,7 @@ class Chosen:
     def of(cls, settings: Settings) -> Chosen:
         """Raises InvalidSetting."""
         executors, catalog = executor_settings(settings, hooks=True), load_services(settings, os.environ)
+        executors = attrs.evolve(executors, site=go_offline(executors.site, catalog, os.environ))
         return cls(
             executors,
             catalog,

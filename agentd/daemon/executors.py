@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
@@ -56,6 +56,7 @@ class Seats:
         self.forks = forks
         self._nursery = nursery
         self._seats: dict[str, Seat] = {}
+        self.refused: Counter[str] = Counter()  # by executors that have ended: what they were offline for
         self._callbacks: list[Callable[[Seat], object]] = []
 
     def seat(self, session: SessionDir, workspace: Path) -> Seat:
@@ -122,6 +123,11 @@ class Seat:
         return self._words
 
     @property
+    def refused(self) -> Mapping[str, int]:
+        """What the executor was offline for, by target and how often, when it was last asked."""
+        return self._life.refused if self._life is not None else {}
+
+    @property
     def job(self) -> str | None:
         """The id of the job that it was at work at when it was last asked: up to a heartbeat ago."""
         return self._life.job if self._life is not None else None
@@ -178,6 +184,7 @@ class Seat:
             await life.run()
         finally:
             self._life = None
+            self._seats.refused.update(life.refused)
             if life.finished_a_job:
                 self.crashes = 0
             if life.death is not None:

@@ -21,6 +21,7 @@ from agentd.domain import JobState
 from agentd.errors import StoreFailed
 from agentd.store.home import Home
 from agentd.store.index import SessionIndex
+from agentd.wire import egress
 
 STATES = ("absent", "starting", "live", "stopping")
 MEASURE_SECONDS = 60.0  # between two looks at how much is stored: each is a walk over all of it
@@ -43,6 +44,15 @@ def watch_seats(metrics: Metrics, seats: Seats) -> None:
         "those that died and have finished no job since",
         lambda: sum(1 for s in seats if s.crashes),
     )
+    def refused() -> Iterator[Sample]:
+        counted = seats.refused + Counter(egress.refused())
+        for seat in seats:
+            counted.update(seat.refused)
+        most = counted.most_common(egress.MOST_TARGETS)
+        rest = counted.total() - sum(times for _, times in most)
+        return (({"target": target}, times) for target, times in (*most, *([(egress.OTHERS, rest)] if rest else ())))
+
+    metrics.add("agentd_egress_refused_total", "counter", "contacts that --offline refused, by target", refused)
     metrics.add("agentd_processes", "gauge", "this process and its children", lambda: 1 + len(children()))
 
 

@@ -26,6 +26,7 @@ from agentd.domain import PROTOCOL, Hello, Ready
 from agentd.errors import ExecutorFailed, InvalidRequest, NotStarted, only_cause
 from agentd.sandbox.child import PIPE, Child, spawn
 from agentd.sandbox.leash import STARTED, STOPPED
+from agentd.wire import egress
 from agentd.wire.typed import structure
 
 LEASH_SECONDS = 25.0  # for an executor to end its job when its stdin ends: it may have a diff and a commit to write
@@ -109,6 +110,8 @@ async def launch(
                 nursery.start_soon(process.watch_stdout)
             nursery.start_soon(process.watch_exit)
             if lease is not None:
+                if not ready.address.startswith("unix:"):
+                    egress.permit(ready.address)
                 await lease.meet(ready)
                 nursery.start_soon(process.keep_lease, lease)
             yield Launched(ready, hello.token, process)

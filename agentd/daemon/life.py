@@ -49,6 +49,7 @@ class Life:
         self.launched: Launched | None = None
         self.client: Client | None = None
         self.job: str | None = None  # that it was at work at when it was last asked
+        self.refused: dict[str, int] = {}  # what it was offline for by then, and how often
         self.error: ExecutorFailed | None = None  # why it never lived
         self.death: str | None = None  # how it came to die, if nobody had asked for that
         self.finished_a_job = False  # known when it has died
@@ -157,10 +158,12 @@ class Life:
         headers = [("Authorization", f"Bearer {token}")]
         try:
             answer = await client.request("GET", "/_/health", headers=headers, seconds=seconds)
-            job = json.loads(answer.body)["job"]
+            told = json.loads(answer.body)
+            job = told["job"]
+            self.refused = {str(target): int(times) for target, times in told.get("refused", {}).items()}
         except HttpFailed:
             return False
-        except (ValueError, LookupError, TypeError):  # it says nonsense, but it lives
+        except (ValueError, LookupError, TypeError, AttributeError):  # it says nonsense, but it lives
             return True
         self.job = job if isinstance(job, str) else None
         return True

@@ -16,14 +16,17 @@ from typing import Any, cast
 
 from agentd.config import Option, Settings, Table
 from agentd.domain import McpServer, Plugin, Site
+from agentd.wire.egress import endpoint_of, parse_endpoint
 
 SITE = {
     "sandbox": Option("AGENTD_SANDBOX", key="jobs.sandbox", default="off"),
     "plugin": Option("AGENTD_PLUGINS", many=True),
     "allow-plugin-hooks": Option("AGENTD_ALLOW_PLUGIN_HOOKS", switch=True, key="jobs.allow_plugin_hooks"),
     "mcp-connect-timeout": Option("AGENTD_MCP_CONNECT_TIMEOUT", key="jobs.mcp_connect_timeout", default="5"),
+    "offline": Option("AGENTD_OFFLINE", switch=True, key="serve.offline"),
+    "reachable": Option("AGENTD_REACHABLE", many=True, key="serve.reachable"),
 }
-KEYS = tuple(option.key.removeprefix("jobs.") for option in SITE.values() if option.key)
+KEYS = tuple(option.key.removeprefix("jobs.") for option in SITE.values() if option.key.startswith("jobs."))
 PLUGIN_KEYS = ("path", "name", "enabled")
 SANDBOX = ("off", "best-effort", "require")
 
@@ -37,7 +40,17 @@ def read_site(settings: Settings) -> Site:
         plugins=tuple({plugin.name: plugin for plugin in _plugins(settings)}.values()),
         plugin_hooks=settings.switch("allow-plugin-hooks"),
         sandbox=cast("Any", settings.one_of("sandbox", *SANDBOX)),
+        offline=settings.switch("offline"),
+        reachable=tuple(_endpoints(settings)),
     )
+
+
+def _endpoints(settings: Settings) -> Iterator[str]:
+    for text in (text for given in settings.many("reachable") for text in given.split(",") if text.strip()):
+        try:
+            yield endpoint_of(*parse_endpoint(text))
+        except ValueError as exc:
+            raise settings.misfit("reachable", str(exc)) from exc
 
 
 def _servers(settings: Settings) -> dict[str, McpServer]:

@@ -182,11 +182,11 @@ def classify_error(error: Any, target: Target = Target()) -> ServiceFailed:
 
 
 def network_failure(kind: str, detail: str, target: Target = Target()) -> ServiceFailed:
-    """The failure that the HTTP client's *kind* is: connect, tls, proxy, timeout, network or protocol."""
+    """The failure that the HTTP client's *kind* is: connect, tls, proxy, refused, timeout, network or protocol."""
     if kind in ("timeout", "protocol"):
         return TimedOut(detail, target) if kind == "timeout" else ProtocolBroken(detail, target)
     failure = NetworkFailed(detail, target)
-    failure.retryable = kind not in ("tls", "proxy")  # a certificate or a password that is refused stays refused
+    failure.retryable = kind not in ("tls", "proxy", "refused")  # what is refused stays refused
     return failure
 
 

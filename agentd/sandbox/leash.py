@@ -20,11 +20,13 @@ import trio
 from agentd.domain import PROTOCOL, Hello, Ready
 from agentd.errors import ExecutorFailed, InvalidRequest
 from agentd.sandbox import guard
+from agentd.wire import egress
 from agentd.wire.typed import decode
 
 STDIN = 0
 HELLO_LIMIT = 1 << 20  # bytes
 READ = 65536
+DISCARD = 9  # a port where nobody need listen
 
 
 def read_hello(stdin: int = STDIN) -> Hello:
@@ -84,7 +86,9 @@ def source_address(peer: str) -> str:
     Asking for a host's own address by its name gives 127.0.0.1 on many systems. Connecting UDP sends nothing.
     """
     try:
-        [(family, kind, _, _, there), *_] = socket.getaddrinfo(peer, 9, type=socket.SOCK_DGRAM)
+        egress.permit(egress.endpoint_of(peer, DISCARD))
+        [(family, kind, _, _, there), *_] = socket.getaddrinfo(peer, DISCARD, type=socket.SOCK_DGRAM)
+        egress.learn(peer, DISCARD, [str(there[0])])
         with socket.socket(family, kind) as sock:
             sock.connect(there)
             return str(sock.getsockname()[0])

@@ -20,6 +20,7 @@ from agentd.wire.incoming import MAX_BODY, Answer, WholeAnswer
 from agentd.wire.listeners import unix_address
 from agentd.wire.messages import Fields
 from agentd.wire.pool import Pool, PoolLimits
+from agentd.wire.resolve import dial_first, resolve
 
 CONNECT_SECONDS = 10.0
 ANSWER_SECONDS = 30.0
@@ -51,8 +52,12 @@ class Address(NamedTuple):
         """Raises HttpFailed."""
         seconds = watch.deadlines.connect
         with watch.wait(seconds, f"no connection within {seconds:g} s", broken="connect"):
-            stream = await trio.open_tcp_stream(self.name, self.port) if self.path is None else await dial(self.path)
+            stream = await _dial_tcp(self.name, self.port) if self.path is None else await dial(self.path)
         return Wire(stream, stream.socket)
+
+
+async def _dial_tcp(host: str, port: int) -> trio.SocketStream:
+    return trio.SocketStream(await dial_first(await resolve(host, port), port))
 
 
 async def dial(path: Path) -> trio.SocketStream:

@@ -9,7 +9,7 @@ import attrs
 import h11
 import trio
 
-from agentd.wire import client
+from agentd.wire import client, egress
 from agentd.wire.exchange import MAX_HEAD, RECEIVE_BYTES, Watch, Wire
 from agentd.wire.failure import HttpFailed, Kind
 from agentd.wire.proxy import Proxy
@@ -32,6 +32,8 @@ class Dialer:
         seconds = watch.deadlines.connect
         late = f"no connection{f' through {proxy}' if proxy else ''} within {seconds:g} s"
         with watch.wait(seconds, late, broken="connect"):
+            if url.scheme != "http+unix":
+                _check(url, watch.what)
             if url.scheme == "http+unix":
                 below = await client.dial(Path(url.host))
             elif proxy is not None:
@@ -51,6 +53,14 @@ class Dialer:
         if proxy is not None and url.scheme == "https":
             await open_tunnel(stream, url, proxy)
         return await start_tls(stream, url.host, self.trust) if url.scheme == "https" else stream
+
+
+def _check(url: Url, what: str) -> None:
+    """Before a name is looked up, and before a proxy is asked for it. Raises HttpFailed."""
+    try:
+        egress.check(url.host, url.port)
+    except egress.EgressRefused as exc:
+        raise HttpFailed("refused", f"{what}: {exc.strerror}") from exc
 
 
 async def _connect(resolve: Resolve, host: str, port: int, what: str) -> trio.SocketStream:

@@ -6,7 +6,7 @@ from typing import Literal
 
 from agentd.errors import AgentdError
 
-Kind = Literal["connect", "tls", "proxy", "timeout", "network", "protocol"]
+Kind = Literal["connect", "tls", "proxy", "refused", "timeout", "network", "protocol"]
 
 
 class HttpFailed(AgentdError):
@@ -15,6 +15,7 @@ class HttpFailed(AgentdError):
     connect   the name does not resolve, or nobody listens there; also when a proxy says so of its target (5xx)
     tls       the certificate is not trusted or for another host, or no TLS is spoken there: trying again does not help
     proxy     the proxy refuses (4xx), or is none that can be used: trying again does not help
+    refused   this process is offline, and that is neither loopback nor configured: trying again does not help
     timeout   a deadline passed
     network   the connection broke before the answer was whole
     protocol  what came is no HTTP or larger than it may be, or what was to be sent is no HTTP

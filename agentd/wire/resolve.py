@@ -8,6 +8,8 @@ from itertools import chain, zip_longest
 
 import trio
 
+from agentd.wire import egress
+
 ATTEMPTS = 8  # addresses of one host that are tried
 HEAD_START_SECONDS = 0.25  # of one address before the next: RFC 8305, 5
 
@@ -20,7 +22,9 @@ async def resolve(host: str, port: int) -> Sequence[str]:
     if is_address(host):
         return [host]
     found = await trio.socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(address[0]) for _, _, _, _, address in found))
+    addresses = list(dict.fromkeys(str(address[0]) for _, _, _, _, address in found))
+    egress.learn(host, port, addresses)
+    return addresses
 
 
 def is_address(host: str) -> bool:

@@ -15,6 +15,7 @@ from agentd.engine.engine import Engine
 from agentd.engine.session import Session
 from agentd.faces.executor.answers import mount, problem
 from agentd.faces.executor.requests import whole_number
+from agentd.wire import egress
 from agentd.wire.feed import Feed
 from agentd.wire.messages import NDJSON_TYPE, Answer, Request, Response, StreamResponse, json_response
 from agentd.wire.routing import Mount, Routes
@@ -99,9 +100,10 @@ class NewRecords:
 
 @routes.get("/health")
 async def health(control: Control, request: Request) -> Response:
-    """What it works at, and the position of the session's last record."""
+    """What it works at, and the position of the session's last record; of what it was offline for, how often."""
     job, session = control.engine.active_job, control.session
-    return json_response(200, {"session": session.id, "job": job.id if job else None, "position": session.state.pos})
+    told = {"session": session.id, "job": job.id if job else None, "position": session.state.pos}
+    return json_response(200, told | ({"refused": refused} if (refused := egress.refused()) else {}))
 
 
 @routes.post("/jobs")
