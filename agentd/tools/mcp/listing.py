@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import attrs
+import trio
 
 from agentd.tools.mcp import protocol
 from agentd.tools.mcp.session import Session
@@ -83,13 +84,14 @@ async def has_resources(session: Session, seconds: float) -> bool:
     return False
 
 
-def read_tools(
+async def read_tools(
     entries: list[dict[str, Any]], refuses: Callable[[Mapping[str, Any]], str | None], problem: Problem
 ) -> tuple[ToolOffer, ...]:
     """Those that can be called. *refuses*: why one with such an input schema cannot."""
     offers: dict[str, ToolOffer] = {}
     room = ALL_SCHEMAS
     for entry in entries:
+        await trio.lowlevel.checkpoint()  # to look at one may take long, and there may be many
         own = entry.get("name")
         if not isinstance(own, str) or not 0 < len(own) <= LONGEST_NAME or own in offers:
             problem("a tool without a name of its own is left out")

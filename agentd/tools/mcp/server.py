@@ -7,7 +7,9 @@ far it came; only a session that the server has forgotten is begun anew, and the
 
 from __future__ import annotations
 
+import json
 import math
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeVar
@@ -18,7 +20,7 @@ from agentd.domain import McpServer
 from agentd.errors import ToolFailed, only_cause
 from agentd.providers.redact import redact, without
 from agentd.tools.mcp import handshake, listing, protocol, rounds
-from agentd.tools.mcp.listing import PromptOffer, ToolOffer
+from agentd.tools.mcp.listing import LONGEST_SCHEMA, PromptOffer, ToolOffer
 from agentd.tools.mcp.pending import Watch
 from agentd.tools.mcp.session import Client, Session, open_session
 from agentd.tools.mcp.stdio import open_stdio
@@ -38,6 +40,7 @@ SUBSCRIBE_SECONDS = 86_400.0  # a subscription is a request whose answer is its 
 NOTICES = 20  # of one server
 LONGEST_ERROR, LONGEST_FAILURE = 500, 4000  # characters, for people and for models
 LONGEST_MESSAGE = 4000  # of an elicitation
+_WEB_PAGE = re.compile(r"https?://[!-~]{1,2000}")
 SHORTEST_SECRET = 8  # characters: "true" and "/tmp" are none
 
 
@@ -191,7 +194,7 @@ class Server:
             self.has_resources = await listing.has_resources(session, seconds)
         elif kind == "tools":
             entries = await self._entries(session, "tools/list", "tools", listing.TOOLS, seconds)
-            self.tools = listing.read_tools(entries, session.transport.refuses, self._problem)
+            self.tools = await listing.read_tools(entries, session.transport.refuses, self._problem)
         else:
             entries = await self._entries(session, "prompts/list", "prompts", listing.PROMPTS, seconds)
             self.prompts = listing.read_prompts(entries)
@@ -295,8 +298,6 @@ class Server:
             if isinstance(exc, RpcError) and exc.code == HEADER_MISMATCH:
                 self._hear_of("tools")  # their schemas say which arguments go into headers, and may be others now
             raise ToolFailed(f"MCP server {self.name}: {self._words(exc)}") from exc
-        except ValueError as exc:
-            raise ToolFailed(f"MCP server {self.name}: the input has no form as JSON: {exc}") from exc
 
     # --- What it asks of us, and says -----------------------------------------------------------------------------
 
@@ -312,10 +313,10 @@ class Server:
         assert self._terms.elicit is not None
         url, schema = params.get("url"), params.get("requestedSchema")
         by_url = params.get("mode", "form") == "url"
-        if by_url and not (isinstance(url, str) and url.startswith(("https://", "http://")) and url.isprintable()):
+        if by_url and not (isinstance(url, str) and _WEB_PAGE.fullmatch(url)):
             raise RpcError(INVALID_PARAMS, "the url is none that a person can be sent to")
-        if not by_url and not isinstance(schema, dict):
-            raise RpcError(INVALID_PARAMS, "requestedSchema is no object")
+        if not by_url and (not isinstance(schema, dict) or len(json.dumps(schema)) > LONGEST_SCHEMA):
+            raise RpcError(INVALID_PARAMS, "requestedSchema is no object, or a large one")
         message = protocol.text_of(params.get("message"), LONGEST_MESSAGE)
         asked = Elicitation(self.name, message, {} if by_url else schema, url if by_url else None, call or None)  # type: ignore[arg-type]
         answer = await self._terms.elicit(asked)

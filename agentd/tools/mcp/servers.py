@@ -95,7 +95,8 @@ class Servers:
         asked = {"name": offer.own, "arguments": _arguments(offer, arguments)}
         result = await server.ask("prompts/get", asked, Watch(lambda _: None))
         messages = protocol.objects_of(result.get("messages"))[:MESSAGES]
-        return "\n\n".join(filter(None, map(_said, messages)))
+        said = "\n\n".join(filter(None, map(_said, messages)))
+        return protocol.text_of(said, content.LONGEST_RESULT)
 
     def _follow(self) -> None:
         seen = sum(server.changes for server in self._servers)

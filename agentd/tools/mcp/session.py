@@ -105,7 +105,7 @@ class Session:
         schema: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
         """The result. *version*: of a handshake, which is never cancelled; *schema*: the input schema of a tool that is
-        called. Raises RpcError, RequestTimedOut, TransportFailed, ValueError for what JSON has no form for."""
+        called. Raises RpcError, RequestTimedOut, and TransportFailed for all else."""
         if self.ended is not None:
             raise self.ended
         with self._in_flight.one_more(method, seconds, watch) as pending:
@@ -127,8 +127,12 @@ class Session:
         if pending.watch is not None:
             meta["progressToken"] = pending.id
         named = params.get("uri" if pending.method == "resources/read" else "name")
+        try:
+            message = encode(Request(pending.id, pending.method, {**params, "_meta": meta} if meta else params))
+        except ValueError as exc:
+            raise TransportFailed(f"what it would be told has no form as JSON: {exc}") from exc
         return Outgoing(
-            encode(Request(pending.id, pending.method, {**params, "_meta": meta} if meta else params)),
+            message,
             pending.method,
             pending.id,
             named if isinstance(named, str) else None,

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
+import trio
 from trio.testing import MockClock
 
 from agentd.tools.mcp.listing import (
@@ -59,7 +61,11 @@ async def test_a_page_that_is_no_list_is_empty(opened: OpenSession, page: dict[s
 
 def offers(*entries: Any) -> tuple[tuple[ToolOffer, ...], list[str]]:
     problems: list[str] = []
-    return read_tools(list(entries), lambda schema: "refused" if "x" in schema else None, problems.append), problems
+
+    def refuses(schema: Mapping[str, Any]) -> str | None:
+        return "refused" if "x" in schema else None
+
+    return trio.run(read_tools, list(entries), refuses, problems.append), problems
 
 
 def test_annotations_say_whether_a_tool_only_reads() -> None:

@@ -334,8 +334,8 @@ async def test_a_slow_drip_fails_the_call_in_time(job: Job) -> None:
 
 async def test_an_input_that_json_has_no_form_for_fails_the_call_alone(job: Job) -> None:
     async with job.open(fake=program(ECHO)) as servers:
-        assert "no form as JSON" in await job.said(servers, "mcp__fake__echo", a=float("nan"))
-        assert "no form as JSON" in await job.said(servers, "mcp__fake__echo", a="\ud800")
+        assert "has no form as JSON" in await job.said(servers, "mcp__fake__echo", a=float("nan"))
+        assert "has no form as JSON" in await job.said(servers, "mcp__fake__echo", a="\ud800")
         assert await job.said(servers, "mcp__fake__echo", a=1) == '{"a": 1}'
 
 
