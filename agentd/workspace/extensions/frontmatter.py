@@ -14,7 +14,8 @@ import attrs
 from agentd.workspace.extensions.yamlsubset import NotUnderstood, read_yaml
 
 LARGEST = 64 << 10  # characters
-PROSE = ("description", "argument-hint")  # that people write without a thought of YAML
+EXACT = ("name", "tools", "allowed-tools", "model", "disable-model-invocation")  # that something follows from
+HINT = "argument-hint"
 
 _OPENING = re.compile(r"---[ \t]*\n")
 _CLOSING = re.compile(r"^---[ \t]*$", re.MULTILINE)
@@ -37,7 +38,7 @@ class FrontMatter:
     def text(self, key: str) -> str | None:
         """The text that *key* has, without spaces around it; None where it has none."""
         value = self.fields.get(key)
-        if isinstance(value, list) and key in PROSE:  # `argument-hint: [file]` is meant as it is written
+        if isinstance(value, list) and key == HINT:  # `argument-hint: [file]` is meant as it is written
             value = f"[{', '.join(map(str, value))}]"
         if value is None or isinstance(value, str):
             return (value or "").strip() or None
@@ -72,7 +73,7 @@ def read_front_matter(text: str) -> FrontMatter:
     if len(matter) > LARGEST:
         raise NoFrontMatter(f"its front matter is longer than {LARGEST} characters; move what is long behind it")
     try:
-        fields, problems = read_yaml(matter, prose=PROSE)
+        fields, problems = read_yaml(matter, exact=EXACT)
     except NotUnderstood as exc:
         raise NoFrontMatter(_in_file(exc)) from exc
     if not isinstance(fields, dict | None):

@@ -102,8 +102,7 @@ def read_agents(place: Place, directory: str, problems: Problems, root: Path | N
         if tools is not None and "Task" in tools:
             matter.problems.append("Task is none of its tools: agents start no agents")
             tools = tuple(tool for tool in tools if tool != "Task")
-        if matter.problems:
-            _tell(matter, file, problems)
+        _tell(matter, file, problems)
         prompt = prompt.replace(PLUGIN_ROOT, str(root)) if root is not None else prompt
         found = Agent(description[:LONGEST_KEPT], prompt, tools, None if model == "inherit" else model)
         return AgentFile(name, place.location, file.path, found)

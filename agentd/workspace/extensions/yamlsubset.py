@@ -16,6 +16,7 @@ from agentd.workspace.extensions import yamlscalars
 
 DEEPEST = 20  # levels of nesting
 LONGEST_KEY = 1000  # characters; YAML has 1024
+MOST_LINES = 20  # that are no YAML, and are taken as they stand
 
 _UNPRINTABLE = re.compile("[^\t\n\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
 _DOCUMENT = re.compile(r"^(?:---|\.\.\.)(?=[ \t\n]|\Z)", re.MULTILINE)
@@ -56,14 +57,14 @@ class NotUnderstood(Exception):
         self.line, self.what, self.remedy = line, what, remedy
 
 
-def read_yaml(text: str, *, prose: Collection[str] = ()) -> tuple[Any, list[NotUnderstood]]:
+def read_yaml(text: str, *, exact: Collection[str] | None = None) -> tuple[Any, list[NotUnderstood]]:
     """What *text* says, and what is wrong with it but does not matter. Raises NotUnderstood.
 
-    *prose*: keys of the outermost mapping that people write sentences for. Where one of those stands on one line, and
-    is no YAML (`description: Use it when: …`), the rest of the line is the text, as it stands.
+    *exact*: keys of the outermost mapping whose values have to be YAML; None: all of them. What another has on its own
+    line, where that is no YAML (`description: Use it when: …`), is a text, as it stands.
     """
     text = text.replace("\r\n", "\n").replace("\r", "\n")
-    reader = _Reader(text, frozenset(prose))
+    reader = _Reader(text, None if exact is None else frozenset(exact))
     for problem, what, remedy in (
         (_UNPRINTABLE.search(text), "there is a character that cannot be printed", "remove it"),
         (_DOCUMENT.search(text), "a second document begins, or the first one ends", "indent the line, or remove it"),
@@ -74,12 +75,12 @@ def read_yaml(text: str, *, prose: Collection[str] = ()) -> tuple[Any, list[NotU
 
 
 class _Reader:
-    """*at* is where it has read to. Methods that read leave it behind what they have read."""
+    """Methods that read leave it behind what they have read."""
 
-    def __init__(self, text: str, prose: frozenset[str]) -> None:
+    def __init__(self, text: str, exact: frozenset[str] | None) -> None:
         self.problems: list[NotUnderstood] = []
         self._text = text
-        self._prose = prose
+        self._exact = exact
         self._at = 0
         self._depth = 0
 
@@ -116,6 +117,11 @@ class _Reader:
         if match:
             self._at = match.end()
         return match is not None
+
+    def _here(self, pattern: re.Pattern[str]) -> str:
+        """What of *pattern* is here, if only nothing. It is not read yet."""
+        match = pattern.match(self._text, self._at)
+        return match[0] if match else ""
 
     def _to_next(self) -> None:
         """Go to what comes next, on whatever line. In its column it then stands."""
@@ -158,8 +164,8 @@ class _Reader:
         found: dict[Any, Any] = {}
         while True:
             self._check_key(found, key, begin)
-            is_prose = self._depth == 1 and column == 0 and key in self._prose
-            found[key] = self._prose_of(key) if is_prose else self._value(column)
+            exactly = self._exact is None or key in self._exact or column > 0 or self._depth > 1
+            found[key] = self._value(column) if exactly else self._value_or_line(key)
             self._to_next()
             if self._at == len(self._text) or (here := self._column()) < column:
                 self._depth -= 1
@@ -202,7 +208,8 @@ class _Reader:
             return self._sequence(column) if _DASH.match(self._text, self._at) else None
         return self._block(column)
 
-    def _prose_of(self, key: str) -> Any:
+    def _value_or_line(self, key: Any) -> Any:
+        """The same of a key in the first column; or all of its line, if it is no YAML and nothing is indented below."""
         begin, depth = self._at, self._depth
         try:
             value = self._value(0)
@@ -213,12 +220,11 @@ class _Reader:
         except NotUnderstood as problem:
             end = self._text.find("\n", begin)
             end = len(self._text) if end < 0 else end
-            if self._text[end + 1 : end + 2] in (" ", "\t") or not self._text[begin:end].strip():
+            alone = self._text[begin:end].strip() and self._text[end + 1 : end + 2] not in (" ", "\t")
+            if not alone or len(self.problems) == MOST_LINES:
                 raise
-            line = self._text.count("\n", 0, begin) + 1
-            self.problems.append(
-                NotUnderstood(line, problem.what, f"{problem.remedy}. The {key} is taken as it stands")
-            )
+            line, remedy = self._text.count("\n", 0, begin) + 1, f"{problem.remedy}. The {key} is taken as it stands"
+            self.problems.append(NotUnderstood(line, problem.what, remedy))
             self._at, self._depth = end, depth
             return self._text[begin:end].strip()
 
@@ -258,13 +264,9 @@ class _Reader:
         self._at = match.end()
         least = max(1, parent + 1)
         explicit = match[1].strip("+-")
-        indent = least + int(explicit) - 1 if explicit else max(least, self._widest_indent())
+        blank = self._here(_LINES).split("\n")
+        indent = least + int(explicit) - 1 if explicit else max(least, *map(len, blank))
         return self._block_lines(indent, folded, match[1].strip("123456789"))
-
-    def _widest_indent(self) -> int:
-        blank = _LINES.match(self._text, self._at)
-        assert blank is not None
-        return max(map(len, blank[0].split("\n")))
 
     def _block_lines(self, indent: int, folded: bool, chomping: str) -> str:
         chunks: list[str] = []
@@ -291,9 +293,7 @@ class _Reader:
         """Skip lines that are blank up to column *indent*, and that of the next; a line break for each of them."""
         breaks = 0
         while True:
-            spaces = _SPACES.match(self._text, self._at)
-            assert spaces is not None
-            self._at = min(spaces.end(), self._at + indent)
+            self._at += min(len(self._here(_SPACES)), indent)
             if self._ahead() != "\n":
                 return "\n" * breaks
             breaks += 1
@@ -344,9 +344,9 @@ class _Reader:
 
     def _flow_value(self) -> Any:
         ahead = self._ahead()
-        if ahead in "[{" and ahead:
+        if ahead in ("[", "{"):
             return self._flow()
-        if ahead in "'\"" and ahead:
+        if ahead in ("'", '"'):
             return self._quoted()
         return self._value_of(self._plain(_FLOW_PLAIN_END, 0))
 
@@ -356,7 +356,7 @@ class _Reader:
         try:
             return yamlscalars.plain_value(text)
         except (ValueError, OverflowError):
-            self.fail(f"`{text:.40}` stands for a number, a date or a sign of YAML's, and for none there is", _QUOTE_IT)
+            self.fail(f"`{text:.40}` looks like a number, a date or a sign of YAML's, and is none of use", _QUOTE_IT)
 
     def _quoted(self) -> str:
         single = self._ahead() == "'"
@@ -374,9 +374,8 @@ class _Reader:
         """A text without quotes, that goes on on lines indented by at least *indent*."""
         lines = [self._first_of_plain(until)]
         while True:
-            gap = _LINES.match(self._text, self._at)
-            assert gap is not None
-            breaks, end = gap[0].count("\n"), gap.end()
+            gap = self._here(_LINES)
+            breaks, end = gap.count("\n"), self._at + len(gap)
             ahead = self._text[end : end + 1]
             if not breaks or ahead in ("", "#", "\t") or end - self._text.rfind("\n", 0, end) - 1 < indent:
                 return "".join(lines)
@@ -392,9 +391,8 @@ class _Reader:
         in_flow = until is _FLOW_PLAIN_END
         if not ahead:
             self.fail("it ends where something has to follow", "close what is open")
-        if ahead in _NO_PLAIN or (
-            ahead in "-?:" and (following in ("", " ", "\t", "\n") or (in_flow and ahead != "-"))
-        ):
+        is_sign = ahead in "-?:" and (following in ("", " ", "\t", "\n") or (in_flow and ahead != "-"))
+        if ahead in _NO_PLAIN or is_sign:
             self.fail(*_INDICATORS.get(ahead, (f"{ahead} cannot begin a text", _QUOTE_IT)))
         return self._line_of_plain(until)
 

@@ -88,6 +88,13 @@ def test_a_description_that_is_no_yaml_is_taken_as_it_stands_and_told(ground: Gr
     assert "line 3" in found.problems[0]
 
 
+def test_a_value_that_nothing_follows_from_need_not_be_yaml(ground: Ground) -> None:
+    ground.write({".claude/skills/x/SKILL.md": skill("x", more="when-to-use: always: really\nmodel: haiku\n")})
+    found = ground.load()
+    assert found.skills["x"].model == "haiku"
+    assert len(found.problems) == 1
+
+
 def test_crlf_and_a_byte_order_mark_change_nothing(ground: Ground) -> None:
     text = skill("pdf", "|\n  a\n  b").replace("\n", "\r\n")
     ground.write({".claude/skills/pdf/SKILL.md": b"\xef\xbb\xbf" + text.encode()})
