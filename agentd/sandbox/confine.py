@@ -50,6 +50,7 @@ def main(order: dict[str, Any], argv: list[str]) -> None:
         restrict(order["landlock"])
     if order["filter"]:
         filter_calls(order["filter"])
+    os.environ.update(order["env"])
     execute(argv)
 
 

@@ -29,6 +29,7 @@ from agentd.sandbox.seccomp import INET, INET6, NETLINK, ORDINARY, make_filter
 from agentd.sandbox.trees import Guarded, Namespace, Program, Tree
 
 TMP = "/tmp"  # a private one
+LOADED = {"GCONV_PATH", "GLIBC_TUNABLES", "LOCPATH", "OPENSSL_CONF", "OPENSSL_MODULES"}  # and LD_*
 LIMITS = (  # of ulimit: its letter and unit; of Limits; of resource
     ("v", 1024, "address_space", "RLIMIT_AS"),
     ("d", 1024, "data", "RLIMIT_DATA"),
@@ -78,10 +79,12 @@ class Confined(Containment):
         return attrs.evolve(program, env={**program.env, "TMPDIR": str(self.policy.scratch or self.policy.workspace)})
 
     def _in_bwrap(self, program: Program) -> Tree:
-        program = attrs.evolve(program, first=_ulimit(self.policy.limits))
+        env, loaded = _split(program.env)
+        program = attrs.evolve(program, env=env, first=_ulimit(self.policy.limits))
+        told = [*self._bwrap(), *(word for item in loaded.items() for word in ("--setenv", *item))]
         words = ["--args", "{}"]
         with ExitStack() as files:
-            fds = [_file("policy", "\0".join(self._bwrap()).encode(), files)]
+            fds = [_file("policy", os.fsencode("\0".join(told)), files)]
             if code := make_filter():
                 fds.append(_file("seccomp", code, files))
                 words += ["--seccomp", "{}"]
@@ -155,9 +158,17 @@ START = (
 def through_confine(program: Program, order: Mapping[str, object], files: ExitStack) -> Program:
     """*program*, which confine.py becomes when it has done what the order says. *files* are to be closed once it has
     started."""
-    descriptor = _file("order", _compiled() + marshal.dumps(dict(order)), files)
+    env, loaded = _split(program.env)
+    descriptor = _file("order", _compiled() + marshal.dumps({**order, "env": loaded}), files)
     argv = (sys.executable, "-I", "-S", "-c", START, str(descriptor), *program.argv)
-    return attrs.evolve(program, argv=argv, command="", fds=(*program.fds, descriptor))
+    return attrs.evolve(program, argv=argv, env=env, command="", fds=(*program.fds, descriptor))
+
+
+def _split(env: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+    """What the means may have in their environment, and what only the command has: names of files that are loaded into
+    a program, perhaps from the workspace. They would run outside of the sandbox."""
+    loaded = {name: value for name, value in env.items() if name.startswith("LD_") or name in LOADED}
+    return {name: value for name, value in env.items() if name not in loaded}, loaded
 
 
 @cache

@@ -39,20 +39,19 @@ NEEDED = (
     "missing. No command can be run; work with the file tools"
 )
 
-_found: dict[Containment, Means] = {}  # what this process knows: it does not change while it runs
+_found: dict[tuple[Containment, tuple[SandboxLevel, ...]], Means] = {}  # it does not change while a process runs
 
 
 async def sandbox_level(containment: Containment) -> SandboxLevel:
     return (await find_means(containment)).level
 
 
-async def find_means(containment: Containment, levels: Sequence[SandboxLevel] | None = None) -> Means:
-    """The strongest of *levels*, all if None, that works here; NONE if none does. Found out once in a process."""
-    if levels is not None:
-        return await _probe(containment, levels)
-    if containment not in _found:
-        _found[containment] = await _probe(containment, tuple(SandboxLevel))
-    return _found[containment]
+async def find_means(containment: Containment, levels: Sequence[SandboxLevel] = tuple(SandboxLevel)) -> Means:
+    """The strongest of *levels* that works here; NONE if none does. Found out once in a process."""
+    key = containment, tuple(levels)
+    if key not in _found:
+        _found[key] = await _probe(containment, levels)
+    return _found[key]
 
 
 async def _probe(containment: Containment, levels: Sequence[SandboxLevel]) -> Means:

@@ -382,6 +382,23 @@ async def test_no_program_gives_rights(place: Place) -> None:
         assert int(told["CapBnd"], 16) == 0
 
 
+async def test_libraries_of_the_workspace_are_loaded_inside_only(place: Place) -> None:
+    env = {**ENV, "LD_LIBRARY_PATH": str(place.repo), "LD_PRELOAD": f"{place.repo}/not-there.so"}
+    said: list[bytes] = []
+    with trio.fail_after(60):
+        await run_command(
+            await place.confined(place.repo),
+            "echo $LD_LIBRARY_PATH",
+            cwd=place.repo,
+            env=env,
+            timeout=30,
+            on_output=said.append,
+        )
+    lines = b"".join(said).decode().splitlines()
+    assert str(place.repo) in lines
+    assert sum("not-there.so" in line for line in lines) == 1  # said by bash's loader, and not by one before it
+
+
 async def test_everything_ends_with_a_service(place: Place) -> None:
     tree = (await place.confined(place.repo)).service(["cat"], place.repo, ENV)
     with trio.fail_after(30):
