@@ -27,6 +27,7 @@ from agentd.tools.mcp.stdio import open_stdio
 from agentd.tools.mcp.terms import Elicitation, ServerStatus, Terms
 from agentd.tools.mcp.transport import SessionLost, Transport, TransportClosed, TransportFailed
 from agentd.wire.jsonrpc import HEADER_MISMATCH, INVALID_PARAMS, RpcError
+from agentd.wire.jsonschema import SchemaError, compile_schema
 
 T = TypeVar("T")
 
@@ -315,8 +316,8 @@ class Server:
         by_url = params.get("mode", "form") == "url"
         if by_url and not (isinstance(url, str) and _WEB_PAGE.fullmatch(url)):
             raise RpcError(INVALID_PARAMS, "the url is none that a person can be sent to")
-        if not by_url and (not isinstance(schema, dict) or len(json.dumps(schema)) > LONGEST_SCHEMA):
-            raise RpcError(INVALID_PARAMS, "requestedSchema is no object, or a large one")
+        if not by_url and not _is_form(schema):
+            raise RpcError(INVALID_PARAMS, "requestedSchema is no schema of an object, or a large one")
         message = protocol.text_of(params.get("message"), LONGEST_MESSAGE)
         asked = Elicitation(self.name, message, {} if by_url else schema, url if by_url else None, call or None)  # type: ignore[arg-type]
         answer = await self._terms.elicit(asked)
@@ -345,3 +346,13 @@ class Server:
             return f"there was no answer within {self.call_seconds:g} s"
         said = f"{exc.message or 'it failed'} (error {exc.code})" if isinstance(exc, RpcError) else str(exc)
         return protocol.text_of(self.safe(said), LONGEST_FAILURE)
+
+
+def _is_form(schema: Any) -> bool:
+    if not isinstance(schema, dict) or len(json.dumps(schema)) > LONGEST_SCHEMA:
+        return False
+    try:
+        compile_schema(schema)
+    except SchemaError:
+        return False
+    return True

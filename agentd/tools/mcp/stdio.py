@@ -15,7 +15,7 @@ import trio
 from trio.lowlevel import FdStream
 
 from agentd.domain import McpServer
-from agentd.errors import only_cause
+from agentd.errors import ToolFailed, only_cause
 from agentd.sandbox.child import CHUNK
 from agentd.sandbox.trees import Tree
 from agentd.tools.mcp.terms import Terms
@@ -132,16 +132,21 @@ def _death(code: int) -> str:
     return f"it exited with code {code}" if code > 0 else f"it was ended by signal {-code}"
 
 
+def _start(command: str, server: McpServer, terms: Terms) -> Tree:
+    try:
+        return terms.confine.service([command, *server.args], terms.cwd, {**terms.env, **server.env})
+    except ValueError as exc:
+        raise TransportFailed(f"{command!r} could not be started: its command line holds a NUL") from exc
+    except (OSError, ToolFailed) as exc:  # ToolFailed: there is no sandbox, and it has to be in one
+        why = exc.strerror if isinstance(exc, OSError) and exc.strerror else str(exc)
+        raise TransportFailed(f"{command} could not be started: {why}") from exc
+
+
 @asynccontextmanager
 async def open_stdio(server: McpServer, terms: Terms) -> AsyncIterator[Stdio]:
     """The server as a process; nothing of it outlives the block. Raises TransportFailed if it cannot be started."""
     assert server.command is not None
-    try:
-        tree = terms.confine.service([server.command, *server.args], terms.cwd, {**terms.env, **server.env})
-    except (OSError, ValueError) as exc:  # ValueError: a NUL byte
-        why = exc.strerror if isinstance(exc, OSError) and exc.strerror else "its command line holds a NUL"
-        raise TransportFailed(f"{server.command} could not be started: {why}") from exc
-    transport = Stdio(tree)
+    transport = Stdio(_start(server.command, server, terms))
     try:
         async with trio.open_nursery() as nursery:
             try:

@@ -181,6 +181,17 @@ async def test_nobody_is_sent_to_what_is_no_web_page(job: Job, url: Any) -> None
         assert job.elicited == []
 
 
+@pytest.mark.parametrize(
+    "schema", [None, 5, [], {"properties": 5}, {"properties": {"a": {"oneOf": 5}}}, {"properties": {"a": {"enum": 1}}}]
+)
+async def test_nobody_is_asked_for_what_has_no_form(job: Job, schema: Any) -> None:
+    params = {"message": "?", "requestedSchema": schema}
+    asked = {"say": {"jsonrpc": "2.0", "id": "s1", "method": "elicitation/create", "params": params}}
+    async with job.open(fake=program(on("ask", {"await_reply": True}, asked))) as servers:
+        assert "error" in json.loads(await job.said(servers, "mcp__fake__ask"))
+        assert job.elicited == []
+
+
 async def test_where_nobody_is_there_to_be_asked_it_is_not_offered(job: Job) -> None:
     job.terms = attrs.evolve(job.terms, elicit=None)
     asked = {"say": {"jsonrpc": "2.0", "id": "s1", "method": "elicitation/create", "params": {}}}
