@@ -6,7 +6,7 @@ How such files are written: https://code.claude.com/docs/en/skills and https://a
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import attrs
@@ -14,7 +14,6 @@ import attrs
 from agentd.workspace.extensions.yamlsubset import NotUnderstood, read_yaml
 
 LARGEST = 64 << 10  # characters
-EXACT = ("name", "tools", "allowed-tools", "model", "disable-model-invocation")  # that something follows from
 HINT = "argument-hint"
 
 _OPENING = re.compile(r"---[ \t]*\n")
@@ -52,6 +51,15 @@ class FrontMatter:
             self.problems.append(f"{key} is neither true nor false; it is taken for true")
         return value is not None and value is not False
 
+    @property
+    def allowed_tools(self) -> tuple[str, ...]:
+        """The tools that need not be asked for; none where that cannot be read."""
+        try:
+            return self.tools("allowed-tools") or ()
+        except NoFrontMatter as exc:
+            self.problems.append(str(exc))
+            return ()
+
     def tools(self, key: str) -> tuple[str, ...] | None:
         """The tools that *key* names, in a list, or in a text between commas or spaces. None where it has no value, or
         is `*`. Raises NoFrontMatter for what is neither: which tools there may be is not to be guessed."""
@@ -64,16 +72,16 @@ class FrontMatter:
         return tuple(tool for part in parts for tool in _TOOL.findall(part))
 
 
-def read_front_matter(text: str) -> FrontMatter:
+def read_front_matter(text: str, exact: Collection[str] = ("name",)) -> FrontMatter:
     """Front matter and body of a file. Raises NoFrontMatter for front matter that cannot be read; none at all is fine.
-    Line ends of all kinds become line feeds."""
+    Line ends of all kinds become line feeds. *exact*: keys whose values have to be YAML, see read_yaml()."""
     matter, body = split_front_matter(text)
     if matter is None:
         return FrontMatter({}, body, found=False)
     if len(matter) > LARGEST:
         raise NoFrontMatter(f"its front matter is longer than {LARGEST} characters; move what is long behind it")
     try:
-        fields, problems = read_yaml(matter, exact=EXACT)
+        fields, problems = read_yaml(matter, exact=exact)
     except NotUnderstood as exc:
         raise NoFrontMatter(_in_file(exc)) from exc
     if not isinstance(fields, dict | None):
@@ -92,6 +100,14 @@ def split_front_matter(text: str) -> tuple[str | None, str]:
     if closing is None:
         raise NoFrontMatter("its front matter is never closed; put a line of `---` behind it")
     return text[opening.end() : closing.start()], text[closing.end() + 1 :]
+
+
+def body_of(text: str) -> str:
+    """What follows the front matter; all of it where that never ends."""
+    try:
+        return split_front_matter(text)[1].strip()
+    except NoFrontMatter:
+        return text.strip()
 
 
 def _in_file(problem: NotUnderstood) -> str:

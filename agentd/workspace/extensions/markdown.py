@@ -6,13 +6,13 @@ What is wrong with a file is told, and concerns that file only. The rules: the a
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
 from agentd.domain import Agent
 from agentd.errors import ToolFailed
-from agentd.workspace.extensions.frontmatter import FrontMatter, NoFrontMatter, read_front_matter
+from agentd.workspace.extensions.frontmatter import FrontMatter, NoFrontMatter, body_of, read_front_matter
 from agentd.workspace.extensions.nouns import PLUGIN_ROOT, AgentFile, Command, Skill, Style
 from agentd.workspace.extensions.places import DEEPEST, LARGEST_FILE, MOST_FILES, File, Place, Problems
 
@@ -48,7 +48,7 @@ def read_skills(place: Place, directory: str, problems: Problems, root: Path | N
             description=description[:LONGEST_KEPT],
             location=place.location,
             file=file,
-            allowed_tools=matter.tools("allowed-tools") or (),
+            allowed_tools=matter.allowed_tools,
             model=matter.text("model"),
             disable_model_invocation=matter.flag("disable-model-invocation"),
             root=root,
@@ -74,7 +74,7 @@ def read_commands(place: Place, directory: str, problems: Problems, root: Path |
             file=file,
             description=(matter.text("description") or _first_line(matter.body))[:LONGEST_KEPT],
             argument_hint=(matter.text("argument-hint") or "")[:LONGEST_KEPT],
-            allowed_tools=matter.tools("allowed-tools") or (),
+            allowed_tools=matter.allowed_tools,
             model=matter.text("model"),
             disable_model_invocation=matter.flag("disable-model-invocation"),
             root=root,
@@ -89,7 +89,7 @@ def read_agents(place: Place, directory: str, problems: Problems, root: Path | N
     """The agents of `<directory>/**/<name>.md`, by the name that each gives itself."""
 
     def agent(file: File) -> AgentFile | None:
-        if (matter := _matter(file, LARGEST_FILE)) is None:
+        if (matter := _matter(file, LARGEST_FILE, ("name", "tools", "model"))) is None:
             return None
         name, description, prompt = _name(matter), matter.text("description"), matter.body.strip()
         if not matter.found or name is None or description is None:
@@ -187,9 +187,11 @@ def _all(files: Iterator[File], read: Callable[[File], T | None], problems: Prob
     return found
 
 
-def _matter(file: File, limit: int, *, must_be_read: bool = True) -> FrontMatter | None:
+def _matter(
+    file: File, limit: int, exact: Collection[str] = ("name",), *, must_be_read: bool = True
+) -> FrontMatter | None:
     """The front matter of a file; None if there is no such file. With *must_be_read* raises Unusable for what cannot be
-    read of it; else that is only told. Raises ToolFailed."""
+    read of it; else that is only told. *exact*: see read_front_matter(). Raises ToolFailed."""
     found = file.place.head(file.relative, limit)
     if found is None:
         return None
@@ -197,11 +199,13 @@ def _matter(file: File, limit: int, *, must_be_read: bool = True) -> FrontMatter
     if size > LARGEST_FILE:
         raise Unusable(f"it is larger than {LARGEST_FILE} bytes")
     try:
-        return read_front_matter(text)
+        return read_front_matter(text, exact)
     except NoFrontMatter as exc:
         if must_be_read:
             raise Unusable(str(exc)) from exc
-        return FrontMatter({}, "", found=False, problems=[f"{exc}. Nothing of its front matter is used"])
+        problem = f"{exc}. Nothing of its front matter is used"
+        # It may have said that no model is to use it.
+        return FrontMatter({"disable-model-invocation": True}, body_of(text), found=False, problems=[problem])
 
 
 def _name(matter: FrontMatter) -> str | None:

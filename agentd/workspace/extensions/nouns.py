@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 
 from agentd.domain import Agent
-from agentd.workspace.extensions.frontmatter import split_front_matter
+from agentd.workspace.extensions.frontmatter import body_of
 from agentd.workspace.extensions.places import File, Location
 
 PLUGIN_ROOT = "${CLAUDE_PLUGIN_ROOT}"
@@ -153,5 +153,5 @@ def expanded(body: str, arguments: str) -> str:
 
 
 def _body(file: File, root: Path | None) -> str:
-    body = split_front_matter(file.text())[1].strip()
+    body = body_of(file.text())
     return body.replace(PLUGIN_ROOT, str(root)) if root is not None else body

@@ -53,10 +53,10 @@ def test_a_skill_may_be_one_file(ground: Ground) -> None:
         "---\nname: pdf\ndescription: x\n",
         "---\n- a\n---\n",
         "---\nname: *x\ndescription: x\n---\n",
+        "---\nname: pdf\ndescription: x\nmetadata:\n  a: *b\n---\n",
         '---\nname: "a\\nb"\ndescription: x\n---\n',
         f"---\nname: {'a' * 300}\ndescription: x\n---\n",
         f"---\nname: a\ndescription: x\nmore: {'a' * 70_000}\n---\n",
-        "---\nname: pdf\ndescription: x\nallowed-tools: {a: b}\n---\n",
     ],
 )
 def test_a_skill_that_does_not_say_what_it_is_is_left_out_and_told(ground: Ground, text: str) -> None:
@@ -68,7 +68,7 @@ def test_a_skill_that_does_not_say_what_it_is_is_left_out_and_told(ground: Groun
 
 
 def test_a_problem_of_front_matter_names_the_line_in_the_file(ground: Ground) -> None:
-    ground.write({".claude/skills/pdf/SKILL.md": "---\nname: pdf\nmodel: *x\ndescription: y\n---\n"})
+    ground.write({".claude/skills/pdf/SKILL.md": "---\ndescription: y\nname: *x\n---\n"})
     [problem] = ground.load().problems
     assert "line 3: an alias (*) is not supported; if it is text, put it in quotes" in problem
 
@@ -86,6 +86,29 @@ def test_a_description_that_is_no_yaml_is_taken_as_it_stands_and_told(ground: Gr
     found = ground.load()
     assert found.skills["x"].description == 'Use it when: the user says "forms"'
     assert "line 3" in found.problems[0]
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        "allowed-tools: {a: b}",
+        "allowed-tools: 3",
+        "allowed-tools: *",
+        "model: [a]",
+        "model: 4",
+        "license: see: LICENSE",
+    ],
+)
+def test_what_is_optional_is_understood_or_ignored_and_told(ground: Ground, more: str) -> None:
+    ground.write({".claude/skills/x/SKILL.md": skill("x", more=f"{more}\n")})
+    found = ground.load()
+    assert (found.skills["x"].allowed_tools, found.skills["x"].model) == ((), None)
+    assert len(found.problems) == 1
+
+
+def test_what_cannot_be_read_of_disable_model_invocation_keeps_a_skill_from_the_model(ground: Ground) -> None:
+    ground.write({".claude/skills/x/SKILL.md": skill("x", more="disable-model-invocation: *yes\n")})
+    assert ground.load().skills["x"].disable_model_invocation
 
 
 def test_a_value_that_nothing_follows_from_need_not_be_yaml(ground: Ground) -> None:
@@ -173,10 +196,25 @@ def test_an_argument_hint_as_documented_is_taken_as_it_stands(ground: Ground) ->
 
 
 def test_a_command_whose_front_matter_cannot_be_read_works_without_it(ground: Ground) -> None:
-    ground.write({".claude/commands/a.md": "---\nallowed-tools: *\n---\nGo on"})
+    ground.write({".claude/commands/a.md": "---\na: [\n  *\nb: c\n---\nGo on"})
     found = ground.load([])
-    assert (found.commands["a"].allowed_tools, found.commands["a"].expand("")) == ((), "Go on")
+    one = found.commands["a"]
+    assert (one.description, one.expand(""), one.disable_model_invocation) == ("Go on", "Go on", True)
     assert "Nothing of its front matter is used" in found.problems[0]
+
+
+def test_a_command_that_begins_with_a_rule_is_all_text(ground: Ground) -> None:
+    ground.write({".claude/commands/a.md": "---\n\nGo on with $1"})
+    found = ground.load([])
+    assert found.commands["a"].expand("it") == "---\n\nGo on with it"
+    assert "never closed" in found.problems[0]
+
+
+def test_a_skill_whose_front_matter_is_no_longer_closed_is_all_text(ground: Ground) -> None:
+    ground.write({".claude/skills/a/SKILL.md": skill("a")})
+    one = ground.load().skills["a"]
+    ground.write({".claude/skills/a/SKILL.md": "---\nname: a"})
+    assert one.body() == "---\nname: a"
 
 
 def test_a_command_in_a_directory_has_its_own_name_only(ground: Ground) -> None:
@@ -318,6 +356,13 @@ def test_an_output_style_is_the_projects_then_the_users_then_a_plugins(ground: G
 def test_an_output_style_is_named_not_found_by_a_path(ground: Ground, name: str) -> None:
     ground.write({".claude/x.md": "x", ".claude/output-styles/a/b.md": "x"})
     assert ground.load().styles(name) is None
+
+
+def test_an_output_style_whose_front_matter_cannot_be_read_is_its_body(ground: Ground) -> None:
+    ground.write({".claude/output-styles/x.md": "---\na:\n  *b\n---\nBe terse."})
+    style = ground.load().styles("x")
+    assert style is not None
+    assert style.text == "Be terse."
 
 
 def test_an_output_style_that_cannot_be_read_is_none_and_told(ground: Ground, caplog: pytest.LogCaptureFixture) -> None:
