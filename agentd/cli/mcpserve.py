@@ -51,15 +51,14 @@ def main(argv: list[str]) -> int:
         configure(*log_settings(settings))
         with claimed_streams() as (source, sink):
             trio.run(serve, settings, source, sink)
-    except InvalidSetting as wrong:
-        print(f"agentd mcp serve: {wrong}; `agentd help mcp` shows how it is used", file=sys.stderr)
-        return 2
     except (AgentdError, ExceptionGroup) as group:
         exc = only_cause(group)
         if not isinstance(exc, AgentdError):
             raise
-        print(f"agentd mcp serve: {exc}", file=sys.stderr)
-        return 1
+        is_usage = isinstance(exc, InvalidSetting)
+        hint = "; `agentd help mcp` shows how it is used" if is_usage else ""
+        print(f"agentd mcp serve: {exc}{hint}", file=sys.stderr)
+        return 2 if is_usage else 1
     return 0
 
 

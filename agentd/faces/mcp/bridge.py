@@ -74,7 +74,10 @@ class Bridge:
             if isinstance(request_id, (str, int)) and (scope := self._running.get(request_id)) is not None:
                 scope.cancel()  # the daemon takes a connection that is closed for the same
             return None
-        return partial(self._relay, message, outbox)
+        if not isinstance(message, Request):
+            return partial(self._relay, message, outbox)
+        scope = self._running[message.id] = trio.CancelScope()
+        return partial(self._answer, message, outbox, scope)
 
     async def close(self) -> None:
         """End the session that the client had."""
@@ -90,20 +93,19 @@ class Bridge:
     # --- Messages -------------------------------------------------------------------------------------------------
 
     async def _relay(self, message: Message, outbox: Outbox) -> None:
-        if not isinstance(message, Request):
+        try:
+            await self._post(message, outbox)
+        except AgentdError as exc:
+            logger.warning("a message is not relayed: %s", exc)
+
+    async def _answer(self, request: Request, outbox: Outbox, scope: trio.CancelScope) -> None:
+        with scope:
             try:
-                await self._post(message, outbox)
+                await self._post(request, outbox)
             except AgentdError as exc:
-                logger.warning("a message is not relayed: %s", exc)
-            return
-        with trio.CancelScope() as scope:
-            self._running[message.id] = scope
-            try:
-                await self._post(message, outbox)
-            except AgentdError as exc:
-                await outbox.send(encode(Response(message.id, error=RpcError(INTERNAL_ERROR, str(exc)))))
-            finally:
-                del self._running[message.id]
+                await outbox.send(encode(Response(request.id, error=RpcError(INTERNAL_ERROR, str(exc)))))
+        if self._running.get(request.id) is scope:
+            del self._running[request.id]
 
     async def _post(self, message: Message, outbox: Outbox, *, again: bool = True) -> None:
         """Raises AgentdError."""
@@ -151,7 +153,6 @@ class Bridge:
         async with self._beginning:
             if self._began is None or self._session != lost:
                 return
-            self._session = self._version = ""
             client = await self._opened()
             body, fields = encode(self._began), self._fields(self._began)
             told = await client.request("POST", PREFIX, headers=fields, body=body)

@@ -16,6 +16,7 @@ from typing import Any
 import attrs
 
 from agentd import __version__
+from agentd.tools.mcp.fields import encoded
 from agentd.wire.jsonrpc import (
     HEADER_MISMATCH,
     INVALID_PARAMS,
@@ -51,7 +52,6 @@ INSTRUCTIONS = (
     "settle them with answer_ask, then follow on. search and symbols look things up in a directory without a job. "
     "Another start_job with the same session goes on where the last one ended, knowing what was said."
 )
-_PLAIN = re.compile(r"[ -~]*")
 _ENCODED = re.compile(r"=\?base64\?(.*)\?=", re.DOTALL)
 
 
@@ -113,11 +113,11 @@ def unsupported(version: str) -> RpcError:
 def _check_headers(request: Request, version: str, headers: Mapping[str, str]) -> None:
     """What header fields repeat of a request has to be the same there, or something between client and server could be
     led to believe otherwise. Raises RpcError."""
-    found = {name: headers.get(name, "") for name in (VERSION_HEADER, METHOD_HEADER)}
+    found = {name: _decoded(headers.get(name, "")) for name in (VERSION_HEADER, METHOD_HEADER, NAME_HEADER)}
     there = {VERSION_HEADER: version, METHOD_HEADER: request.method}
     key = NAMED_BY.get(request.method)
     if key is not None and isinstance(named := (request.params or {}).get(key), str):
-        found[NAME_HEADER], there[NAME_HEADER] = _decoded(headers.get(NAME_HEADER, "")), named
+        there[NAME_HEADER] = named
     for field, value in there.items():
         if found[field] != value:
             raise RpcError(HEADER_MISMATCH, f"Header mismatch: {field} is missing, or is not what the body says")
@@ -128,14 +128,8 @@ def headers(request: Request) -> list[tuple[str, str]]:
     params = request.params or {}
     fields = [(VERSION_HEADER, str(_meta(params).get(VERSION_KEY))), (METHOD_HEADER, request.method)]
     if (key := NAMED_BY.get(request.method)) is not None and isinstance(params.get(key), str):
-        fields.append((NAME_HEADER, _encoded(params[key])))
-    return [(name, value) for name, value in fields if _PLAIN.fullmatch(value)]
-
-
-def _encoded(text: str) -> str:
-    if _PLAIN.fullmatch(text) and text == text.strip() and not _ENCODED.fullmatch(text):
-        return text
-    return f"=?base64?{base64.b64encode(text.encode()).decode()}?="
+        fields.append((NAME_HEADER, params[key]))
+    return [(name, encoded(value)) for name, value in fields]
 
 
 def _decoded(text: str) -> str:

@@ -25,7 +25,7 @@ Work = Callable[[], Awaitable[None]]
 
 
 class Input(Protocol):
-    async def receive_some(self, max_bytes: int | None = None, /) -> bytes: ...
+    async def receive_some(self, max_bytes: int | None = None, /) -> bytes | bytearray: ...
 
 
 class Output(Protocol):
@@ -46,7 +46,7 @@ class Lines:
         self._held = bytearray()
         self._too_long = False
 
-    def feed(self, data: bytes) -> list[bytes | None]:
+    def feed(self, data: bytes | bytearray) -> list[bytes | None]:
         *ends, rest = data.split(b"\n")
         found: list[bytes | None] = []
         for part in ends:
@@ -56,7 +56,7 @@ class Lines:
         self._hold(rest)
         return found
 
-    def _hold(self, part: bytes) -> None:
+    def _hold(self, part: bytes | bytearray) -> None:
         self._too_long = self._too_long or len(self._held) + len(part) > LINE_BYTES
         self._held = bytearray() if self._too_long else self._held + part
 
