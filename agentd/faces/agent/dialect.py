@@ -239,9 +239,9 @@ class Dialect:
         if not self._begun:  # a server that asks while it is being connected to
             self._held += (record,)
             return []
-        asks, call, parent = data["kind"] == "question", data["call"], record.parent
-        if asks and data["tool"] and data["tool"].startswith("mcp__"):
-            asks, (call, parent) = False, self._at_work(record.parent)
+        asks, call, parent = shapes.asked_by_model(data["kind"], data["tool"]), data["call"], record.parent
+        if data["kind"] == "question" and not asks:
+            call, parent = self._at_work(record.parent)
         question = {
             "tool_use_id": call,
             "question": data["question"],

@@ -10,6 +10,7 @@ from typing import Any
 from agentd.domain import JobState
 from agentd.faces.agent.models import DEFAULT
 from agentd.faces.agent.requests import Page
+from agentd.faces.agent.shapes import asked_by_model
 from agentd.store.checkpoints import CheckpointView
 from agentd.store.summary import AskRow, SessionRow
 from agentd.store.tables import Found, Query, options_of
@@ -76,7 +77,7 @@ def ask(found: Found[AskRow]) -> dict[str, Any]:
         "id": row.id,
         "session_id": row.session,
         "kind": row.kind,
-        "tool_name": row.tool if row.kind != "question" else None,
+        "tool_name": None if asked_by_model(row.kind, row.tool) else row.tool,
         "question": row.question,
         "options": options_of(row),
         "created_at": instant(row.opened),

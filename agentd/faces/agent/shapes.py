@@ -168,6 +168,11 @@ def _known_code(code: str) -> str:
     return "PROVIDER_ERROR" if code.startswith("PROVIDER_") else "AGENT_ERROR"
 
 
+def asked_by_model(kind: str, tool: str) -> bool:
+    """Whether an ask is a question of the model's; others are about a call, or an MCP server asks."""
+    return kind == "question" and not tool.startswith("mcp__")
+
+
 # --- What a run has -----------------------------------------------------------------------------------------------
 
 

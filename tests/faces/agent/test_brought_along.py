@@ -112,6 +112,7 @@ async def test_what_a_server_asks_is_a_question_and_gets_the_answer(tmp_path: Pa
         async with trio.open_nursery() as nursery:
             nursery.start_soon(run)
             ask = await api.asked()
+            assert (ask["kind"], ask["tool_name"]) == ("question", "mcp__echo")
             session = f"/api/v1/sessions/{ask['session_id']}"
             assert (await api.ask("POST", f"{session}/answer", {"answer": "the first"}))[0] == 200
         [call] = calls(events, None)

@@ -405,7 +405,7 @@ def test_a_server_may_ask_while_it_works_for_no_call() -> None:
 
 
 def test_a_question_before_init_waits_for_it() -> None:
-    asked = permission("", kind="question") | {"call": None, "tool": None}
+    asked = permission("mcp:1") | {"kind": "question", "tool": "mcp__db"}
     records = [Record(1, 0, "j", "job.created", {"spec": {}}), Record(2, 0, "j", "ask.opened", asked)]
     started = {"resolved_model": "m", "tools": [], "mcp_servers": [], "permission_mode": "default"}
     assert fold(records, "j") == []
