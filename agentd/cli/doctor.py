@@ -38,7 +38,19 @@ CONTAINMENT = {
     ),
     "group": ("poor", "a command that hides well enough can outlive its job", "install bubblewrap (Linux)"),
 }
-SANDBOX = ("bwrap", "--ro-bind", "/", "/", "--dev", "/dev", "--unshare-user-try", "--unshare-pid", "--unshare-net")
+SANDBOX = {
+    "bwrap": ("good", "commands can be kept from files, processes and the network"),
+    "unshare+landlock": ("good", "commands can be kept from files, processes and the network"),
+    "landlock": ("poor", "commands can be kept from writing elsewhere and from the network, `agentd help sandbox`"),
+}
+CONFINING = ("seccomp", "apparmor", "systempaths")
+CONTAINERS = ("/.dockerenv", "/run/.containerenv")
+# What forbids namespaces to ordinary users: the file that says so, what it then holds, what to do.
+FORBIDDEN = (
+    ("kernel/apparmor_restrict_unprivileged_userns", "1", "give bwrap an AppArmor profile that allows userns"),
+    ("kernel/unprivileged_userns_clone", "0", "sysctl kernel.unprivileged_userns_clone=1"),
+    ("user/max_user_namespaces", "0", "sysctl user.max_user_namespaces=15000"),
+)
 OLDEST_SQLITE = (3, 35, 0)
 PORTS = {8787: "runs, chat and the dashboard", 8080: "the session manager", 54000: "the agent API"}
 BUILT = 1767225600  # 2026-01-01: no clock of a machine that runs this shows less
@@ -165,13 +177,37 @@ def containment() -> Finding:
 
 
 def sandbox() -> Finding:
-    """Whether a command could be kept from files and network."""
+    """The level that commands would really have, and what keeps them from a better one."""
+    import trio
+
+    from agentd.sandbox.levels import SandboxLevel, problems
+    from agentd.sandbox.seccomp import make_filter
+
+    why = trio.run(problems, [level for level in SandboxLevel if level is not SandboxLevel.NONE])
+    level = next((level for level, problem in why.items() if not problem), None)
+    if level is None:
+        told = "; ".join(f"{name}: {problem}" for name, problem in why.items())
+        return Finding("sandbox", "poor", f"there is none ({told})", better_sandbox(why["bwrap"]))
+    state, text = SANDBOX[level]
+    if make_filter() is None:
+        state, text = "poor", f"{text}; system calls are not filtered on {platform.machine()}"
+    problem = f"; bwrap: {why['bwrap']}" if why["bwrap"] else ""
+    return Finding("sandbox", state, f"{level}: {text}{problem}", better_sandbox(why["bwrap"]))
+
+
+def better_sandbox(problem: str) -> str:
+    """What would make bwrap work, as *problem* keeps it from that."""
+    if not problem:
+        return ""
     if shutil.which("bwrap") is None:
-        return Finding("sandbox", "poor", "bwrap is not found in PATH", "install bubblewrap (Linux)")
-    said, works = run([*SANDBOX, "true"])
-    if works:
-        return Finding("sandbox", "good", "bwrap can keep commands from files and from the network")
-    return Finding("sandbox", "poor", f"bwrap cannot be used: {said}", "allow user namespaces to unprivileged users")
+        return "install bubblewrap (Linux)"
+    for name, value, remedy in FORBIDDEN:
+        path = Path("/proc/sys", name)
+        if path.is_file() and path.read_text().strip() == value and os.getuid() != 0:
+            return remedy
+    if any(map(os.path.exists, CONTAINERS)):
+        return f"start the container with {' '.join(f'--security-opt {name}=unconfined' for name in CONFINING)}"
+    return "allow user namespaces to unprivileged users"
 
 
 # --- The network --------------------------------------------------------------------------------------------------

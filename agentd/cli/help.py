@@ -10,6 +10,7 @@ from agentd.cli import USAGE, VERBS
 TOPICS = {
     "permissions": "what an agent may do unasked, and how it asks",
     "extensions": "skills, commands, agents, plugins, memory, output styles: what goes where",
+    "sandbox": "what commands are kept from, by which means, and what each of them stops",
     "exit-codes": "what `agentd run` tells a script",
     "files": "where data lives",
     "admin": "the admin API: sessions, logs, asks, executors, disk and tokens, with curl",

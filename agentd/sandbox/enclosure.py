@@ -218,10 +218,9 @@ def _ulimit(limits: Limits) -> str:
 
 
 def _behind_proxy(program: Program) -> Program:
-    from agentd.sandbox import netproxy
+    from agentd.sandbox.netproxy import forwarder_argv
 
-    argv = netproxy.forwarder_argv(str(PROXY_SOCKET), program.argv)
-    return attrs.evolve(program, argv=tuple(argv), command="", env={**program.env, **netproxy.PROXY_ENV})
+    return attrs.evolve(program, argv=tuple(forwarder_argv(str(PROXY_SOCKET), program.argv)), command="")
 
 
 class Cleaned:

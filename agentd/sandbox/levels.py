@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Literal
 
 import attrs
-import trio
 
 from agentd.domain import Sandbox
 from agentd.sandbox import confine
@@ -31,7 +30,7 @@ BWRAP = (
 DEV = ("--dev", "/dev")
 NEW_PROC = ("--proc", "/proc", "--ro-bind", "/proc/sys", "/proc/sys")
 OLD_PROC = ("--ro-bind", "/proc", "/proc")  # containers may refuse a new one
-PROBE = ": >probe && ! { : >>/proc/sys/kernel/core_pattern; } 2>/dev/null"
+PROBE = "true >probe && ! { true >>/proc/sys/kernel/core_pattern; } 2>/dev/null"  # `:` would end dash
 NO_NETWORK = {"namespaces": confine.NEWNET, "limits": [], "drop": False, "landlock": None, "filter": b""}
 LANDLOCK_CREATE, LANDLOCK_VERSION = 444, 1
 NEEDED = (
@@ -90,6 +89,17 @@ def _candidates(level: SandboxLevel) -> Iterator[Means]:
             yield Means(level, abi=abi)
         case SandboxLevel.LANDLOCK if (abi := landlock_abi()) > 0 and platform.machine() in ("x86_64", "aarch64"):
             yield Means(level, abi=abi)
+
+
+async def problems(levels: Sequence[SandboxLevel]) -> dict[SandboxLevel, str]:
+    """Why each of them does not work here; empty for one that does."""
+    found = {}
+    for level in levels:
+        said = [await problem(Containment(Level.GROUP), means) for means in _candidates(level)]
+        found[level] = (
+            "" if "" in said else next(iter(said), "it is not installed" if level == "bwrap" else "not there")
+        )
+    return found
 
 
 def landlock_abi() -> int:
@@ -190,17 +200,3 @@ async def offline(containment: Containment) -> Containment | None:
     except OSError:
         return None
     return made if done.exit_code == 0 else None
-
-
-def trial(levels: Sequence[SandboxLevel]) -> list[tuple[SandboxLevel, str]]:
-    """Each level, and why it does not work here; empty: it does."""
-    return trio.run(_trial, levels)
-
-
-async def _trial(levels: Sequence[SandboxLevel]) -> list[tuple[SandboxLevel, str]]:
-    containment = Containment(Level.GROUP)
-    told = []
-    for level in levels:
-        problems = [await problem(containment, means) for means in _candidates(level)]
-        told.append((level, "" if "" in problems else next(iter(problems), "not found")))
-    return told
