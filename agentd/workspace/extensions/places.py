@@ -76,8 +76,11 @@ class Place:
             found = os.fstat(descriptor)
             if not stat.S_ISREG(found.st_mode):
                 raise ToolFailed("it is no regular file")
-            with os.fdopen(descriptor, "rb", closefd=False) as file:
-                return file.read(limit), found.st_size
+            try:
+                with os.fdopen(descriptor, "rb", closefd=False) as file:
+                    return file.read(limit), found.st_size
+            except OSError as exc:  # a disk that fails, a file of /proc that has conditions
+                raise ToolFailed(exc.strerror or "it cannot be read") from exc
 
     def listing(self, relative: str, problems: Problems) -> tuple[list[tuple[str, bool]], tuple[int, int]]:
         """The entries of a directory by name, each with whether it is a directory, and which directory it was. Empty

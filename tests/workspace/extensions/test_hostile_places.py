@@ -190,6 +190,15 @@ def test_a_device_that_the_user_has_linked_is_left_out(ground: Ground) -> None:
     assert len(found.problems) == 3
 
 
+def test_a_file_that_fails_when_it_is_read_is_left_out_and_told(ground: Ground) -> None:
+    (ground.home / ".claude").mkdir()
+    for name in (".claude/CLAUDE.md", ".claude.json"):
+        (ground.home / name).symlink_to("/proc/self/mem")  # of which the first page is never there
+    found = ground.load()
+    assert has_nothing(found)
+    assert len(found.problems) == 2
+
+
 def test_a_file_of_the_largest_size_is_read_and_one_byte_more_is_not(ground: Ground) -> None:
     ground.write({".claude/commands/fits.md": "x" * LARGEST_FILE, ".claude/commands/not.md": "x" * (LARGEST_FILE + 1)})
     found = ground.load()
