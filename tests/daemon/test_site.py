@@ -112,13 +112,14 @@ def test_verbs_that_are_executors_themselves_have_the_same_settings() -> None:
         assert SITE.items() <= options.items()
 
 
-def test_nothing_of_mcp_is_loaded_where_there_is_no_server() -> None:
+def test_the_client_of_mcp_is_not_loaded_where_there_is_no_server() -> None:
     program = """import sys
 from agentd.cli.serve import OPTIONS
 from agentd.config import read_settings
 from agentd.daemon.settings import executor_settings, load_serve
 env = {"HOME": "/h", "XDG_CONFIG_HOME": "/nowhere"}
 executor_settings(load_serve(read_settings(OPTIONS, [], env), env), hooks=True)
-print([name for name in sys.modules if "tools.mcp" in name or "workspace.extensions" in name])"""
+late = ("tools.mcp.config", "tools.mcp.servers", "workspace.extensions")
+print([name for name in sys.modules if name.removeprefix("agentd.").startswith(late)])"""
     told = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
     assert told.stdout == "[]\n"
