@@ -25,7 +25,7 @@ SERVE_OPTIONS = {
     **EXECUTORS,
     **IN_PLACE,
     **SITE,
-    **COMMON,
+    **{name: option for name, option in COMMON.items() if name != "allowed-host"},
     "log-level": COMMON["log-level"]._replace(default="warning"),  # whoever started it shows its log to a person
 }
 OPTIONS = {**CLIENT_OPTIONS, **SERVE_OPTIONS}

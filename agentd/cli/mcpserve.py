@@ -22,6 +22,7 @@ from agentd.config import Settings, read_settings
 from agentd.daemon.access import Access
 from agentd.daemon.announced import announce, find_daemon
 from agentd.daemon.app import SIGNALS, Daemon, Door, open_daemon
+from agentd.daemon.contacts import go_offline
 from agentd.daemon.keys import open_key
 from agentd.daemon.listing import open_listing
 from agentd.daemon.logs import configure
@@ -175,6 +176,7 @@ async def serve_here(daemon: Daemon, settings: Settings, say: Callable[[], None]
     """Serve on a socket in the data directory until the daemon is to stop. *say* is called once requests are taken.
     Raises AgentdError."""
     executors, catalog = executor_settings(settings, hooks=True), load_services(settings, os.environ)
+    executors = attrs.evolve(executors, site=go_offline(executors.site, catalog, os.environ))
     most, home = count(settings, "max-executors"), daemon.home
     token = open_key(home, "admin", settings.text("admin-token"))
     door = daemon.doors["main"] = Door("main", [open_unix_listener(home.root / SOCKET)])
