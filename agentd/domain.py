@@ -45,7 +45,8 @@ always present unless marked `?`; sizes are bytes, durations milliseconds, times
     context.dropped   ids
     context.changed   id, pinned
     notice            level (info, warning, error), text, code
-    hook              event, url (scheme, host and port), call, decision (or null), reason, error (or null), duration_ms
+    hook              event, url (scheme, host and port; `plugin:NAME` of a plugin's), call, decision (or null), reason,
+                      error (or null), duration_ms
     usage             input_tokens, output_tokens, cached_tokens, written_tokens?, cost, output_cost? (part of cost),
                       model, provider, calls (made until this reply came), salvaged (tool calls read from text),
                       request_bytes and prefix_bytes (of them, as many as the last request began with too; null where
