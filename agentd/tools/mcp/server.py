@@ -32,6 +32,7 @@ from agentd.wire.jsonschema import SchemaError, compile_schema
 T = TypeVar("T")
 
 KINDS = ("tools", "prompts", "resources")
+LESS_WANTED = 0.3  # of the time to connect is for each of the lists without which a server is of use too
 RESTARTS = 3
 BACKOFF_SECONDS = 0.5  # before the first, and twice as much before each of the others
 WELL_SECONDS = 60.0  # after so long a connection its end is the first again
@@ -145,8 +146,9 @@ class Server:
             seconds = self.connect_seconds
             await handshake.agree(session, seconds=seconds, legacy=self._legacy)
             self._legacy = not session.is_modern
-            for kind in KINDS:
-                await self._read(session, kind, seconds)
+            await self._read(session, "tools", seconds)
+            for kind in ("prompts", "resources"):
+                await self._read_if_it_can(session, kind, LESS_WANTED * seconds)
             if self._gone:
                 return
             self._session, scope.deadline = session, math.inf
@@ -201,6 +203,16 @@ class Server:
             self.prompts = listing.read_prompts(entries)
         self.changes += before != (self.tools, self.prompts, self.has_resources)
 
+    async def _read_if_it_can(self, session: Session, kind: str, seconds: float) -> None:
+        """What cannot be read stays what it was, and that is said. Raises what ended the session."""
+        try:
+            with trio.fail_after(seconds):
+                await self._read(session, kind, seconds)
+        except (RpcError, TransportFailed, trio.TooSlowError) as exc:
+            if session.ended is not None:
+                raise session.ended from exc
+            self.notice("warning", f"its {kind} could not be read: {self._words(exc)}")
+
     async def _entries(
         self, session: Session, method: str, key: str, most: int, seconds: float
     ) -> list[dict[str, Any]]:
@@ -217,11 +229,7 @@ class Server:
             await trio.sleep(DEBOUNCE_SECONDS)
             self._news, changed, self._changed = trio.Event(), self._changed, set()
             for kind in changed:
-                try:
-                    with trio.fail_after(self.call_seconds):
-                        await self._read(session, kind, self.call_seconds)
-                except (TransportFailed, RpcError, trio.TooSlowError) as exc:
-                    self.notice("warning", f"its {kind} have changed, and could not be read: {self._words(exc)}")
+                await self._read_if_it_can(session, kind, self.call_seconds)
             await trio.sleep(BETWEEN_SECONDS)
 
     async def _subscribe(self, session: Session) -> None:

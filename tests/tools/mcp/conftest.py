@@ -183,3 +183,16 @@ def job(tmp_path: Path) -> Job:
 def program(script: Mapping[str, Any], **more: Any) -> McpServer:
     """The scripted server as a program of its own."""
     return McpServer(command=sys.executable, args=("-S", str(FAKE), json.dumps(script)), **more)
+
+
+def running_in(directory: Path) -> list[Path]:
+    """Processes whose working directory it is."""
+    return [path for path in Path("/proc").glob("[0-9]*/cwd") if _leads_to(path, directory)]
+
+
+def _leads_to(link: Path, directory: Path) -> bool:
+    try:
+        state = (link.parent / "stat").read_text().rpartition(")")[2].split()[0]
+        return link.readlink() == directory and state not in "ZX"
+    except OSError:
+        return False

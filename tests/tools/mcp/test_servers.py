@@ -17,10 +17,11 @@ from trio.testing import wait_all_tasks_blocked
 
 from agentd.domain import Image, McpServer, Text, ToolClass
 from agentd.errors import ToolFailed
-from agentd.sandbox.contain import probe
+from agentd.sandbox.contain import Level, probe
+from agentd.sandbox.enclosure import Refused
 from agentd.tools.mcp.servers import Servers
 from agentd.tools.mcp.transport import FRAME
-from tests.tools.mcp.conftest import Job, program
+from tests.tools.mcp.conftest import Job, program, running_in
 from tests.tools.mcp.fake import text, tool
 
 ECHO = {"tools": [tool("echo"), tool("look", annotations={"readOnlyHint": True})]}
@@ -241,6 +242,15 @@ async def test_a_server_that_is_not_to_be_had_is_failed_and_says_why(job: Job, w
         assert await job.said(servers, "mcp__good__echo") == "{}"
 
 
+@pytest.mark.parametrize("steps", [[], [{"error": {"code": 1, "message": "oh"}}]])
+async def test_a_server_whose_prompts_cannot_be_read_has_tools(job: Job, steps: list[Any]) -> None:
+    script = {**ECHO, "prompts": [], "on": {"prompts/list": steps}}
+    async with job.open(fake=program(script, connect_seconds=2.0)) as servers:
+        assert servers.statuses[0].status == "connected"
+        assert any("its prompts could not be read" in said for _, _, said in job.notices)
+        assert await job.said(servers, "mcp__fake__echo") == "{}"
+
+
 async def test_a_server_that_dies_of_a_question_it_does_not_know_is_taken_for_legacy(job: Job) -> None:
     async with job.open(fake=program({**ECHO, "on": {"server/discover": [{"exit": 1}]}})) as servers:
         assert servers.statuses[0].status == "connected"
@@ -260,6 +270,13 @@ async def test_without_a_network_only_programs_are_servers(job: Job) -> None:
     remote = McpServer(transport="http", url="http://127.0.0.1:9/")
     async with job.open(remote=remote, local=program(ECHO)) as servers:
         assert [status.error for status in servers.statuses] == ["network disabled by sandbox", None]
+
+
+async def test_where_there_has_to_be_a_sandbox_and_is_none_no_program_is_started(job: Job) -> None:
+    job.terms = attrs.evolve(job.terms, confine=Refused(Level.GROUP, why="no sandbox works here"))
+    async with job.open(fake=program(ECHO)) as servers:
+        assert servers.statuses[0].error is not None
+        assert servers.statuses[0].error.endswith("could not be started: no sandbox works here")
 
 
 async def test_keys_are_in_no_error(job: Job) -> None:
@@ -370,13 +387,6 @@ async def test_notices_have_an_end(job: Job) -> None:
 # --- How it ends --------------------------------------------------------------------------------------------------
 
 
-def is_running(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except OSError:
-        return False
-
-
 STUBBORN = """
 import os, signal, subprocess, sys, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -398,18 +408,7 @@ async def test_nothing_of_a_server_is_left(job: Job, tmp_path: Path, cancelled: 
                 scope.cancel()
             await trio.lowlevel.checkpoint()
     assert time.monotonic() - started < 15
-    assert _running_in(tmp_path) == []
-
-
-def _running_in(directory: Path) -> list[Path]:
-    return [path for path in Path("/proc").glob("[0-9]*/cwd") if _reads_as(path, directory)]
-
-
-def _reads_as(link: Path, directory: Path) -> bool:
-    try:
-        return link.readlink() == directory and is_running(int(link.parent.name))
-    except OSError:
-        return False
+    assert running_in(tmp_path) == []
 
 
 async def test_a_server_is_told_to_go_before_it_is_made_to(job: Job, tmp_path: Path) -> None:
