@@ -190,6 +190,6 @@ async def serve_here(daemon: Daemon, settings: Settings, say: Callable[[], None]
         open_mcp(work, access, (home.root, *map(Path, catalog.files))) as mcp,
     ):
         door.mounts += [admin.mount(), mcp.mount()]
-        daemon.at_stop.append(admin.close_feeds)
+        daemon.at_stop += [admin.close_feeds, mcp.stop]
         with announce(home.root, door.address, {"admin": str(token.path)} if token.path else {}):
             await daemon.serve([], say)

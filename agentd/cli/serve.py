@@ -167,7 +167,7 @@ async def open_faces(
             agent = await stack.enter_async_context(open_agent(daemon, chosen.agent, keys["agent"], work, access))
             put(daemon, "agent", agent.mount)
             daemon.doors["agent"].origins = chosen.agent.origins  # not of the main one, where other faces are too
-        daemon.at_stop.append(admin.close_feeds)
+        daemon.at_stop += [admin.close_feeds, mcp.stop]
         yield
 
 

@@ -33,6 +33,10 @@ class Peer(Protocol):
     """The client, while it waits for an answer."""
 
     @property
+    def takes_messages(self) -> bool:
+        """Before the response."""
+
+    @property
     def takes_requests(self) -> bool: ...
     def notify(self, method: str, params: Mapping[str, Any]) -> None:
         """Without waiting: to a client that takes nothing now, it is not said."""
@@ -88,6 +92,7 @@ class App:
     off_limits: tuple[Path, ...]
     nursery: trio.Nursery
     differences: Differences = attrs.field(factory=Differences)
+    stopping: trio.Event = attrs.field(factory=trio.Event)  # set: the server is stopping
     looks: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(MOST_LOOKS))
 
     @property

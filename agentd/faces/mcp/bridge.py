@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
@@ -179,7 +180,7 @@ class Bridge:
             ("Authorization", f"Bearer {self._place.token if self._place else ''}"),
             ("Accept", f"{JSON}, {EVENTS}"),
             ("Content-Type", JSON),
-            (DIRECTORY_HEADER, quote(str(self.directory))),
+            (DIRECTORY_HEADER, quote(os.fsencode(self.directory))),
         ]
         if isinstance(message, Request) and protocol.is_stateless(message):
             return [*fields, *protocol.headers(message)]

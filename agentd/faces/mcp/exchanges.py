@@ -42,8 +42,12 @@ class Exchange:
     # --- From the work --------------------------------------------------------------------------------------------
 
     @property
+    def takes_messages(self) -> bool:
+        return self.may_stream and len(self._frames) < MOST_NOTIFIED
+
+    @property
     def takes_requests(self) -> bool:
-        return self.may_stream and not self.is_stateless
+        return self.takes_messages and not self.is_stateless
 
     def notify(self, method: str, params: Mapping[str, Any]) -> None:
         self._say(Notification(method, params))
@@ -60,7 +64,7 @@ class Exchange:
         self._tell()
 
     def _say(self, message: Message) -> None:
-        if self.may_stream and not self.over and len(self._frames) < MOST_NOTIFIED:
+        if self.takes_messages and not self.over:
             self._frames.append(_frame(message))
             self._tell()
 

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import trio
-
 from agentd.errors import InvalidRequest, only_cause
 from agentd.faces.mcp import resources, tools
 from agentd.faces.mcp.answers import protocol_error
 from agentd.faces.mcp.app import App, Call, InputRequired
 from agentd.faces.mcp.protocol import SUBSCRIPTION_KEY, discovered, shaped
-from agentd.wire.jsonrpc import INVALID_PARAMS, METHOD_NOT_FOUND, Response, RpcError
+from agentd.wire.jsonrpc import INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND, Response, RpcError
 
 Answering = Callable[[App, Call], Awaitable[dict[str, Any]]]
 
@@ -34,11 +32,13 @@ async def _templates(app: App, call: Call) -> dict[str, Any]:
 
 
 async def _listen(app: App, call: Call) -> dict[str, Any]:
-    """Nothing that can be subscribed to changes here without being asked for: none of it is promised."""
+    """Until the server stops. Nothing that can be subscribed to changes unasked: none of it is promised."""
+    if not call.peer.takes_messages:
+        raise RpcError(INVALID_REQUEST, "a subscription is a stream: accept text/event-stream")
     ident = {SUBSCRIPTION_KEY: call.id}
     call.peer.notify("notifications/subscriptions/acknowledged", {"_meta": ident, "notifications": {}})
-    await trio.sleep_forever()
-    raise AssertionError("it is cancelled")
+    await app.stopping.wait()
+    return {"_meta": ident}
 
 
 BOTH: dict[str, Answering] = {

@@ -116,6 +116,10 @@ class Server:
 
     # --- Requests -------------------------------------------------------------------------------------------------
 
+    def stop(self) -> None:
+        """End subscriptions: the server is stopping. Who follows a job is let go by the end of its log."""
+        self.app.stopping.set()
+
     async def answer(
         self, request: Request, message: jsonrpc.Request, client: protocol.Client, conversation: Conversation
     ) -> Answer:
@@ -154,7 +158,7 @@ class Server:
 
 def directory_of(request: Request) -> Path | None:
     """Where work is done that does not say where, as who relays for a process in a directory says it."""
-    named = unquote(request.headers.get(DIRECTORY_HEADER))
+    named = unquote(request.headers.get(DIRECTORY_HEADER), errors="surrogateescape")
     return Path(named) if named.startswith("/") else None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -279,6 +280,19 @@ async def test_a_session_that_nobody_uses_ends(tmp_path: Path, monkeypatch: pyte
         assert await first.post(request("ping")) == 404
 
 
+async def _until_stopped(api: Api, answer: Any) -> AsyncIterator[Any]:
+    async for event in answer.events():
+        yield event
+        api.server.stop()
+
+
+async def test_a_subscription_needs_a_stream(tmp_path: Path) -> None:
+    async with serving(tmp_path) as api:
+        talk = api.stateless()
+        talk.headers = {"accept": "application/json"}
+        assert (await talk.error("subscriptions/listen", notifications={}))["code"] == -32600
+
+
 async def test_a_subscription_is_held_and_promises_nothing(tmp_path: Path) -> None:
     async with serving(tmp_path) as api:
         meta = {VERSION_KEY: "2026-07-28", CAPABILITIES_KEY: {}}
@@ -287,9 +301,9 @@ async def test_a_subscription_is_held_and_promises_nothing(tmp_path: Path) -> No
         fields |= {"mcp-protocol-version": "2026-07-28", "mcp-method": "subscriptions/listen"}
         body, headers = json.dumps(message).encode(), list(fields.items())
         async with api.client.open_stream("POST", "/mcp", headers=headers, body=body) as answer:
-            async for event in answer.events():
-                told = json.loads(event.data)
-                break
+            events = [json.loads(event.data) async for event in _until_stopped(api, answer)]
+        told, last = events
+        assert last["result"]["resultType"] == "complete"
         assert told["method"] == "notifications/subscriptions/acknowledged"
         assert told["params"]["notifications"] == {}
         assert list(told["params"]["_meta"].values()) == [9]
