@@ -445,11 +445,10 @@ class JobSpec:
     thinking_tokens: int | None = None  # a hint to the service
     user: str | None = None  # the end user, as the service is told
     settings: str | None = None  # path of a settings file: permission rules, env, model
-    notices: tuple[str, ...] = ()  # what the job says at its beginning: of what was asked for and is not there
     run: RunSpec | None = None  # of mode SPEC_RUN
     chat: ChatSpec | None = None  # of mode CHAT
     draft: SpecDraft | None = None  # of mode SPEC_DRAFT
-    # What the face that asked wants to find again; its own business. Below "secret", what no log and no repr shows.
+    # What the face that asked wants to find again; its own business.
     face: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
 
 

@@ -41,7 +41,7 @@ def next_spec(last: JobSpec, asked: FollowUp) -> JobSpec:
     if asked.permission_mode is not None:
         spec = attrs.evolve(spec, tools=attrs.evolve(spec.tools, permission_mode=asked.permission_mode))
     tools = attrs.evolve(spec.tools, ask_seconds=ToolPolicy().ask_seconds)  # whoever sends this can be asked
-    spec = attrs.evolve(spec, prompt=asked.text, tools=tools, context_texts=(), images=(), notices=())
+    spec = attrs.evolve(spec, prompt=asked.text, tools=tools, context_texts=(), images=())
     return _next_turn(spec) if spec.mode is Mode.CHAT else spec
 
 

@@ -15,7 +15,7 @@ import attrs
 from agentd.domain import JobSpec, Mode, Sandbox, Site
 from agentd.sandbox.contain import Containment
 
-OFF = "off"
+OFF, REQUIRED = "off", "require"
 NO_NAMESPACE = (
     "agentd is offline, and this machine has no way to run a command without a network: `agentd doctor` says what is "
     "missing. No command can be run; work with the file tools"
@@ -44,6 +44,8 @@ async def open_confinement(
 ) -> AsyncIterator[Confinement]:
     """In force as long as the block lasts."""
     asked = spec.sandbox
+    if asked is not None and site.sandbox == REQUIRED:
+        asked = attrs.evolve(asked, enabled=True)  # whoever runs this machine has said so
     everywhere = None if spec.mode is Mode.QUERY else ()
     if not (site.sandbox != OFF if asked is None else asked.enabled):
         yield await _offline(confine, everywhere) if site.offline else Confinement(confine, beside=everywhere)

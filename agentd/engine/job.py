@@ -371,8 +371,6 @@ class JobRun:
             cwd=str(self.bench.workspace),
             **work.customs.told(self.bench.workspace, work.servers),
         )
-        for text in self.spec.notices:
-            self._branch.notice("info", "NOT_THERE", text)
 
     def _started_in_background(self) -> int:
         """How many commands the session has asked to run in the background, until now: their ids are taken."""

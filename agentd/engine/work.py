@@ -29,7 +29,7 @@ from agentd.engine.questions import AskUserQuestion, ExitPlanMode
 from agentd.engine.skilltools import COMMAND_TOOL, SKILL_TOOL, RunCommand, UseSkill
 from agentd.engine.subagents import MOST_TURNS, NOT_THEIRS, Delegate
 from agentd.engine.tasklist import TASK_TOOL, TaskList
-from agentd.errors import ProviderFailed
+from agentd.errors import ModelUnavailable, ProviderFailed
 from agentd.providers.registry import Role
 from agentd.store.fold import Task
 from agentd.tools.base import Tool
@@ -254,10 +254,8 @@ class Work:
         return await self._conversation(CODE, branch=branch, material=material).run()
 
     async def _delegate(self, call: str, name: str, agent: Agent, prompt: str) -> Ending:
-        """Have a subagent do something. Raises ModelUnavailable."""
-        caller = self.callers[MODES[self.spec.mode].recipe.role]
-        if agent.model is not None:
-            caller = await self.caller_of(agent.model)
+        """Have a subagent do something."""
+        caller = await self._caller_for(name, agent.model)
         branch, theirs = self.branch.below(call), agent.tools
         self._say(branch, prompt)
         tools = Part(self.on_offer, lambda t: t not in NOT_THEIRS and (theirs is None or names_tool(theirs, t)))
@@ -270,6 +268,18 @@ class Work:
             ending = Ending.failed("llm_error", exc.code, str(exc))
         await self.around.hooks.subagent_stopped(name, ending.outcome is not JobState.COMPLETED, ending.result)
         return ending
+
+    async def _caller_for(self, agent: str, model: str | None) -> Caller:
+        """The parent's where none is named, or that one is not there: files of agents name models of one service."""
+        own = self.callers[MODES[self.spec.mode].recipe.role]
+        if model is None:
+            return own
+        try:
+            return await self.caller_of(model)
+        except ModelUnavailable as exc:
+            text = f"the subagent {agent} works with {own.model.name}: {exc}"
+            self.branch.notice("warning", "SUBAGENT_MODEL", text)
+            return own
 
     def _say(self, branch: Branch, *texts: str) -> str:
         """In a person's place; the id of the message."""

@@ -15,6 +15,7 @@ from agentd.domain import (
     Image,
     ImagePart,
     JobState,
+    McpServer,
     Mode,
     OutputFormat,
     PermissionMode,
@@ -299,7 +300,7 @@ async def test_secrets_reach_the_job_and_are_not_in_its_log(workshop: Workshop) 
     given: dict[str, Any] = {
         "env": {"MY_VAR": "s3cret-env"},
         "hooks": {"SubagentStop": Hook("http://127.0.0.1:9/x", headers={"X-Key": "s3cret-hook"})},
-        "face": {"model": "sonnet", "secret": {"token": "s3cret-face"}},
+        "servers": {"demo": McpServer(command="none", env={"TOKEN": "s3cret-server"})},
     }
     async with workshop.open() as engine:
         accepted = await engine.accept(query(**given))
@@ -309,7 +310,7 @@ async def test_secrets_reach_the_job_and_are_not_in_its_log(workshop: Workshop) 
     assert b"s3cret" not in session.dir.log_path.read_bytes()
     assert session.dir.secrets_path.stat().st_mode & 0o777 == 0o600
     whole = secrets.revealed(session.dir, accepted.job.id, accepted.job.spec)
-    assert (whole["env"], whole["face"]) == (given["env"], given["face"])
+    assert (whole["env"], whole["servers"]["demo"]["env"]) == (given["env"], {"TOKEN": "s3cret-server"})
     assert whole["hooks"]["SubagentStop"]["headers"] == {"X-Key": "s3cret-hook"}
 
 
@@ -320,12 +321,6 @@ async def test_the_secrets_of_earlier_jobs_are_forgotten(workshop: Workshop) -> 
             accepted = await engine.accept(query(env=env))
             await ended(accepted.session, accepted.job)
     assert accepted.session.dir.read_secrets() == {}
-
-
-async def test_what_is_not_there_yet_is_told_at_the_beginning(workshop: Workshop) -> None:
-    workshop.says("Hello.")
-    _, records = await workshop.do(mode=Mode.QUERY, notices=("plugins are not there yet",))
-    assert only(records, "notice")[0]["text"] == "plugins are not there yet"
 
 
 async def test_the_conversation_goes_on_from_job_to_job(workshop: Workshop) -> None:

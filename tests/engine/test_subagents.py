@@ -152,13 +152,13 @@ async def test_one_whose_model_fails_is_an_error_result_and_the_job_goes_on(work
     assert job.finished["result"] == "I did it myself."
 
 
-async def test_one_of_a_model_that_is_not_there_is_an_error_result(workshop: Workshop) -> None:
-    model = Cast([reply(task("stranger")), "Done."])
+async def test_one_of_a_model_that_is_not_there_has_its_parents_and_that_is_told(workshop: Workshop) -> None:
+    model = Cast([reply(task("stranger")), "Done."], stranger=["s"])
     agents = {"stranger": Agent("Thinks.", "You are the stranger.", model="nowhere")}
     _, records = await do(workshop, model, agents=agents)
-    [said] = results(records)
-    assert said.startswith("False: ")
-    assert "nowhere" in said
+    assert results(records) == ["True: s"]
+    [notice] = [data for data in only(records, "notice") if data["code"] == "SUBAGENT_MODEL"]
+    assert notice["text"].startswith("the subagent stranger works with scripted: ")
 
 
 async def test_a_cancelled_job_ends_them_too(workshop: Workshop) -> None:

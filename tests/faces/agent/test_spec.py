@@ -90,7 +90,6 @@ def test_a_prompt_alone_is_a_query_with_the_defaults() -> None:
     assert made.tools.permission_mode is PermissionMode.DEFAULT
     assert made.tools.ask_seconds == 60
     assert made.limits == Limits(turns=20)
-    assert made.notices == ()
     assert (made.servers, made.agents, made.plugins, made.sources, made.sandbox) == (None, {}, (), (), None)
     said = {"model": "sonnet", "cwd": "/tmp", "partials": False, "single": False}
     assert {name: value for name, value in made.face.items() if value is not None} == said
@@ -240,10 +239,6 @@ def test_of_servers_the_log_has_only_how_they_are_reached() -> None:
     shown, secret = conceal(whole)
     assert shown["servers"] == {"db": {"transport": "http"}}
     assert reveal(shown, secret) == whole
-
-
-def test_nothing_is_said_not_to_be_there() -> None:
-    assert spec(**SETTINGS).notices == ()
 
 
 def test_a_query_that_says_null_is_one_that_says_nothing() -> None:
