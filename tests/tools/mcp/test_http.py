@@ -80,6 +80,15 @@ async def test_a_stream_that_goes_on_behind_its_response_is_left(autojump_clock:
         assert (peer.got, server.open) == ([result()], 0)
 
 
+async def test_an_answer_may_come_byte_by_byte() -> None:
+    async def drip(link: Link, seen: Seen) -> None:
+        await link.drip(stream(event(note(1), "é"), event(result()), fields="Mcp-Session-Id: s-1\r\n"), 0)
+
+    async with stranger(web(drip)) as server, peer_of(server.url) as peer:
+        await peer.send(asked("initialize", 1))
+        assert peer.got == [note(1), result()]
+
+
 async def test_a_connection_is_used_again() -> None:
     async with stranger(web(in_turn(stream(event(result())), document(result()), ACCEPTED))) as server:
         async with peer_of(server.url) as peer:
