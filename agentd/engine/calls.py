@@ -58,7 +58,6 @@ class Surroundings:
     symbols: Symbols | None = None
     beside: tuple[Path, ...] | None = ()  # what file tools reach beside the workspace; None: all there is
     acted: list[str] = attrs.field(factory=list)  # names of the tools that did something to the world, call by call
-    no_commands: str = ""  # why none may be run
     prompter: Prompter | None = None  # asked where a person would be, about permissions
 
     def apart(self) -> Surroundings:
@@ -263,8 +262,6 @@ class Calls:
     async def _outcome(self, tool: Tool, call: ToolUse, context: ToolContext) -> ToolOutcome:
         seconds = float("inf") if tool.tool_class in OWN_TIME else TOOL_SECONDS
         try:
-            if tool.tool_class is ToolClass.EXEC and self.around.no_commands:
-                raise ToolFailed(self.around.no_commands)
             with trio.fail_after(seconds):
                 return await tool.run(call.input, context)
         except ProviderFailed:  # of a subagent's model: the job fails on it as on its own

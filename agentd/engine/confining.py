@@ -24,13 +24,13 @@ NO_NAMESPACE = (
 
 @attrs.frozen
 class Confinement:
-    """*beside*: places that file tools reach beside the workspace, None for all; *refusal*: why no command may run."""
+    """*confine* may be one that refuses every command; *beside*: places that file tools reach beside the workspace,
+    None for all."""
 
     confine: Containment
     level: str = OFF  # of the sandbox
     beside: tuple[Path, ...] | None = ()
     network: bool = True
-    refusal: str = ""
 
 
 @asynccontextmanager
@@ -60,15 +60,15 @@ async def open_confinement(
         made.level,
         _reached(workspace, directories, asked),
         asked is not None and asked.network,
-        made.refusal,
     )
 
 
 async def _offline(confine: Containment, beside: tuple[Path, ...] | None) -> Confinement:
+    from agentd.sandbox.enclosure import Refused
     from agentd.sandbox.levels import offline
 
     alone = await offline(confine)
-    return Confinement(alone or confine, beside=beside, network=True, refusal="" if alone else NO_NAMESPACE)
+    return Confinement(alone or Refused(confine.level, confine.prefix, why=NO_NAMESPACE), beside=beside)
 
 
 def _reached(workspace: Path, directories: Sequence[Path], asked: Sandbox | None) -> tuple[Path, ...]:

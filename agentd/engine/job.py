@@ -271,8 +271,8 @@ class JobRun:
         bench, spec, site, policy = self.bench, self.spec, self.bench.site, self.spec.tools
         directories = [bench.workspace / directory for directory in spec.directories]
         env = tool_environment(PASS_ENV, {**customs.settings.env, **spec.env})
-        background = await stack.enter_async_context(open_background(self._started_in_background()))
         confined = await stack.enter_async_context(self._confined(directories))
+        background = await stack.enter_async_context(open_background(self._started_in_background()))
         if customs.servers:
             self.begun.set()  # they may take a while to connect
         self._hooks = self._all_hooks(customs, confined.confine, env)
@@ -306,7 +306,6 @@ class JobRun:
             confine=confined.confine,
             symbols=bench.symbols,
             beside=confined.beside,
-            no_commands=confined.refusal,
             prompter=_prompter(servers, policy.prompt_tool),
         )
         tools = bench.tools if confined.network else {n: t for n, t in bench.tools.items() if t.tool_class is not NET}

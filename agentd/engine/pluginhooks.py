@@ -40,7 +40,7 @@ from agentd.engine.hooks import (
     of_call,
     without_answer,
 )
-from agentd.errors import InvalidRequest
+from agentd.errors import InvalidRequest, ToolFailed
 from agentd.sandbox.child import CHUNK
 from agentd.sandbox.contain import Containment
 from agentd.sandbox.trees import Tree, find_bash
@@ -180,6 +180,8 @@ class ProgramHook:
             tree = self._confine.service(argv, self._workspace, env)
         except OSError as exc:
             raise HookFailed(f"it cannot be started: {exc.strerror}") from exc
+        except ToolFailed as exc:  # there is no sandbox, and it has to be in one
+            raise HookFailed(str(exc)) from exc
         return await _talk(tree, body, self.hook.timeout)
 
 

@@ -2,14 +2,13 @@
 runs-and-chat.md, 5.3.
 
 Commands are kept together as those of tools are (sandbox/contain.py), which merges the streams; so what goes to stderr
-takes a way of its own, a named pipe that only the command's shell knows.
+takes a way of its own, a pipe that only the command's shell knows.
 """
 
 from __future__ import annotations
 
 import os
 import shlex
-import tempfile
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import closing
@@ -20,7 +19,7 @@ import attrs
 import trio
 from trio.lowlevel import FdStream
 
-from agentd.errors import only_cause
+from agentd.errors import ToolFailed, only_cause
 from agentd.sandbox.contain import Containment, Finished, run_command
 from agentd.sandbox.output import Output
 
@@ -76,22 +75,29 @@ async def _exit_code(
     if "\0" in command:
         complained.feed(b"agentd: the command has a NUL character in it, which no shell takes\n")
         return NO_SUCH
-    with tempfile.TemporaryDirectory(prefix="agentd-run-") as directory:
-        pipe = Path(directory, "stderr")
-        os.mkfifo(pipe, 0o600)
-        line = f"exec /bin/bash -lc {shlex.quote(command)} 2>{shlex.quote(str(pipe))}"
-        work = partial(run_command, confine, line, cwd=workspace, env=env, timeout=seconds, on_output=said.feed)
-        try:
-            done = await _hearing(pipe, complained, work)
-        except OSError as exc:
-            complained.feed(f"agentd: the command could not be started: {exc.strerror}\n".encode())
-            return NO_SUCH
+    reader, writer = os.pipe()
+    # Only bash can name a descriptor above 9, and the shell in which commands are run may be another.
+    split = f"exec 2>&{writer} {writer}>&-; exec /bin/bash -lc {shlex.quote(command)}"
+    line = f"exec /bin/bash -c {shlex.quote(split)}"
+    work = partial(
+        run_command, confine, line, cwd=workspace, env=env, timeout=seconds, on_output=said.feed, fds=(writer,)
+    )
+    try:
+        done = await _hearing(reader, complained, work)
+    except OSError as exc:
+        complained.feed(f"agentd: the command could not be started: {exc.strerror}\n".encode())
+        return NO_SUCH
+    except ToolFailed as exc:  # there is no sandbox, and it has to be in one
+        complained.feed(f"agentd: {exc}\n".encode())
+        return NO_SUCH
+    finally:
+        os.close(writer)
     return TIMED_OUT if done.timed_out else done.exit_code
 
 
-async def _hearing(pipe: Path, output: Output, work: Callable[[], Awaitable[Finished]]) -> Finished:
-    """What *work* returns or raises. Meanwhile what is written to *pipe* goes to *output*."""
-    with closing(FdStream(os.open(pipe, os.O_RDWR | os.O_NONBLOCK))) as stream:  # as a writer too, or it ends at once
+async def _hearing(reader: int, output: Output, work: Callable[[], Awaitable[Finished]]) -> Finished:
+    """What *work* returns or raises. Meanwhile what comes to *reader*, which is closed then, goes to *output*."""
+    with closing(FdStream(reader)) as stream:
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_pump, stream, output)

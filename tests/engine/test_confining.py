@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from agentd.domain import Mode, PermissionMode, Record, Sandbox, Site, ToolPolicy
+from agentd.domain import (
+    ChatMessage,
+    ChatPart,
+    ChatSpec,
+    McpServer,
+    Mode,
+    PermissionMode,
+    Record,
+    Sandbox,
+    Site,
+    ToolPolicy,
+)
 from agentd.providers.scripted import call, reply
 from agentd.sandbox import levels
 from agentd.sandbox.contain import Containment, probe
@@ -132,3 +144,23 @@ async def test_offline_without_namespaces_no_command_runs(sandboxed: Workshop, m
     monkeypatch.setattr(levels, "offline", none)
     sandboxed.site = Site(offline=True)
     assert "agentd is offline" in told(await query(sandboxed, bash("echo ran")))[0]
+
+
+async def test_commands_of_a_chat_and_of_a_run_have_both_their_streams_in_a_sandbox(sandboxed: Workshop) -> None:
+    sandboxed.site = Site(sandbox="require")
+    chat = ChatSpec("turn_1", (ChatMessage("m", "user", (ChatPart("text", "go"),)),))
+    records = await query(sandboxed, call("shell", command="echo out; echo err >&2"), mode=Mode.CHAT, chat=chat)
+    said = json.loads(told(records)[0])
+    assert (said["stdout"], said["stderr"]) == ("out\n", "err\n")
+
+
+async def test_nothing_of_a_job_starts_where_no_sandbox_works(without_means: Workshop, tmp_path: Path) -> None:
+    """Not the servers, and not the commands of a chat."""
+    server = McpServer(command="touch", args=(str(tmp_path / "started"),))
+    records = await query(without_means, bash("echo ran"), sandbox=Sandbox(), servers={"demo": server})
+    assert only(records, "job.started")[0]["mcp_servers"][0]["status"] == "failed"
+    chat = ChatSpec("turn_1", (ChatMessage("m", "user", (ChatPart("text", "go"),)),))
+    touch = call("shell", command=f"touch {tmp_path}/started")
+    records = await query(without_means, touch, mode=Mode.CHAT, chat=chat, sandbox=Sandbox())
+    assert "have to be in a sandbox" in told(records)[0]
+    assert not (tmp_path / "started").exists()
