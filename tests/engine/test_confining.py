@@ -31,8 +31,11 @@ BYPASS = ToolPolicy(permission_mode=PermissionMode.BYPASS)
 
 
 @pytest.fixture
-async def sandboxed(workshop: Workshop, require: Callable[[str], str]) -> Workshop:
+async def sandboxed(
+    workshop: Workshop, require: Callable[[str], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Workshop:
     require("bwrap")
+    monkeypatch.setenv("HOME", str(tmp_path))  # what somebody has in their profile may say something
     workshop.tools, workshop.confine = built_in(), await probe()
     return workshop
 
