@@ -8,35 +8,25 @@ from __future__ import annotations
 
 import fcntl
 import os
+import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import attrs
 import trio
 
-from agentd.cli.manager import open_executors
 from agentd.cli.mcp import SERVE_OPTIONS
 from agentd.config import Settings, read_settings
-from agentd.daemon.access import Access
-from agentd.daemon.announced import announce, find_daemon
-from agentd.daemon.app import SIGNALS, Daemon, Door, open_daemon
-from agentd.daemon.contacts import go_offline
-from agentd.daemon.keys import open_key
-from agentd.daemon.listing import open_listing
+from agentd.daemon.announced import find_daemon
 from agentd.daemon.logs import configure
-from agentd.daemon.opening import open_work
-from agentd.daemon.settings import count, data_directory, executor_settings, load, load_services, log_settings
+from agentd.daemon.settings import data_directory, load, log_settings
 from agentd.errors import AgentdError, InvalidSetting, Locked, only_cause
-from agentd.faces.admin.routes import open_admin
 from agentd.faces.mcp.bridge import Bridge, Place
-from agentd.faces.mcp.routes import open_mcp
 from agentd.faces.mcp.stdio import serve_stdio
-from agentd.store.home import Home
-from agentd.wire.listeners import open_unix_listener
 
-SOCKET = "mcp.sock"  # in the data directory
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
 START_SECONDS, LOOK_SECONDS = 10.0, 0.1  # for a daemon that has the directory to say where it is; between two looks
 
 
@@ -118,8 +108,8 @@ class Daemons:
 
     settings: Settings
     nursery: trio.Nursery
-    _ours: Daemon | None = None
-    _over: trio.Event = attrs.field(factory=trio.Event)
+    _stop: trio.Event = attrs.field(factory=trio.Event)  # set: ours is to end
+    _over: trio.Event | None = None  # set: ours has ended
 
     async def find(self) -> Place:
         """Where the daemon is, begun here where there is none. Raises AgentdError."""
@@ -134,18 +124,22 @@ class Daemons:
         return place(self.settings)
 
     async def close(self) -> None:
-        """End ours: jobs that are at work are stopped, those that wait for an answer go on waiting."""
-        if self._ours is not None:
-            self._ours.stop.set()
+        """End ours."""
+        self._stop.set()
+        if self._over is not None:
             await self._over.wait()
 
     async def _own(self, *, task_status: trio.TaskStatus[None]) -> None:
+        from agentd.cli.mcpdaemon import run_daemon  # much that who only relays does not need
+
+        over = trio.Event()
         try:
-            async with open_daemon(Home(data_directory(self.settings)), os.environ) as self._ours:
-                await serve_here(self._ours, self.settings, task_status.started)
+            async with trio.open_nursery() as nursery:
+                await nursery.start(run_daemon, self.settings, self._stop)
+                self._over = over
+                task_status.started()
         finally:
-            self._ours = None
-            self._over.set()
+            over.set()
         self.nursery.cancel_scope.cancel()  # it was told to stop, and so is everything here
 
 
@@ -170,26 +164,3 @@ async def wait_for_daemon(root: Path) -> None:
                 return
             await trio.sleep(LOOK_SECONDS)
     raise Locked(f"{root} belongs to a process that answers no requests; end that, or name another with --data-dir")
-
-
-async def serve_here(daemon: Daemon, settings: Settings, say: Callable[[], None]) -> None:
-    """Serve on a socket in the data directory until the daemon is to stop. *say* is called once requests are taken.
-    Raises AgentdError."""
-    executors, catalog = executor_settings(settings, hooks=True), load_services(settings, os.environ)
-    executors = attrs.evolve(executors, site=go_offline(executors.site, catalog, os.environ))
-    most, home = count(settings, "max-executors"), daemon.home
-    token = open_key(home, "admin", settings.text("admin-token"))
-    door = daemon.doors["main"] = Door("main", [open_unix_listener(home.root / SOCKET)])
-    access = Access(home.root_log, token.text)
-    await trio.to_thread.run_sync(access.load)
-    async with (
-        open_executors(daemon, executors, catalog, "mcp") as control,
-        open_listing(home) as listing,
-        open_work(control, listing, most=most, budget_of=access.budget) as work,
-        open_admin(control, listing, work, access) as admin,
-        open_mcp(work, access, (home.root, *map(Path, catalog.files))) as mcp,
-    ):
-        door.mounts += [admin.mount(), mcp.mount()]
-        daemon.at_stop += [admin.close_feeds, mcp.stop]
-        with announce(home.root, door.address, {"admin": str(token.path)} if token.path else {}):
-            await daemon.serve([], say)

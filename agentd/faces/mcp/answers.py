@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 
 from agentd import errors
+from agentd.faces.mcp.protocol import JSON
 from agentd.wire.hosts import ForeignRequest
 from agentd.wire.jsonrpc import INTERNAL_ERROR, INVALID_REQUEST, Id, NotMessage, RpcError, encode
 from agentd.wire.jsonrpc import Response as RpcResponse
 from agentd.wire.messages import BadMessage, Request, Response
 
-JSON = "application/json"
 REMEDIES: dict[type[errors.AgentdError], str] = {
     errors.JobNotFound: "list_jobs shows the jobs there are",
     errors.SessionNotFound: "list_sessions shows the sessions there are",

@@ -19,9 +19,7 @@ import trio
 
 from agentd.errors import AgentdError
 from agentd.faces.mcp import protocol
-from agentd.faces.mcp.answers import JSON
-from agentd.faces.mcp.conversation import CANCELLED
-from agentd.faces.mcp.server import DIRECTORY_HEADER, EVENTS, PREFIX, SESSION_HEADER
+from agentd.faces.mcp.protocol import CANCELLED, DIRECTORY_HEADER, EVENTS, JSON, PREFIX, SESSION_HEADER
 from agentd.faces.mcp.stdio import Outbox, Work
 from agentd.wire.client import Address, Client
 from agentd.wire.failure import HttpFailed

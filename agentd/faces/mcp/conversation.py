@@ -10,10 +10,10 @@ from typing import Any
 import attrs
 import trio
 
+from agentd.faces.mcp.protocol import CANCELLED
 from agentd.wire.jsonrpc import INVALID_REQUEST, Id, Notification, Request, Response, RpcError
 
 MOST_AT_ONCE = 64  # requests that are being answered
-CANCELLED = "notifications/cancelled"
 
 
 @attrs.define(eq=False)

@@ -10,8 +10,8 @@ import attrs
 import trio
 
 from agentd.faces.mcp import protocol
-from agentd.faces.mcp.answers import JSON
 from agentd.faces.mcp.conversation import Conversation
+from agentd.faces.mcp.protocol import JSON
 from agentd.wire import sse
 from agentd.wire.feed import Feed, Hub, Reader
 from agentd.wire.jsonrpc import Message, Notification, Response, encode

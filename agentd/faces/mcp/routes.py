@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 from agentd.faces.mcp import protocol
-from agentd.faces.mcp.answers import JSON, Refused, problem
+from agentd.faces.mcp.answers import Refused, problem
 from agentd.faces.mcp.conversation import Conversation
-from agentd.faces.mcp.server import EVENTS, Server, open_mcp, routes
+from agentd.faces.mcp.protocol import EVENTS, JSON
+from agentd.faces.mcp.server import Server, open_mcp, routes
 from agentd.wire import jsonrpc
 from agentd.wire.jsonrpc import INVALID_REQUEST, NotMessage, RpcError, encode, parse_message
 from agentd.wire.messages import Answer, Request, Response

@@ -24,15 +24,13 @@ from agentd.faces.mcp.answers import Refused, problem
 from agentd.faces.mcp.app import FACE, App, Call, may_come_in
 from agentd.faces.mcp.conversation import MOST_AT_ONCE, Conversation
 from agentd.faces.mcp.exchanges import Exchange
+from agentd.faces.mcp.protocol import DIRECTORY_HEADER, EVENTS, PREFIX, SESSION_HEADER
 from agentd.wire import jsonrpc
 from agentd.wire.jsonrpc import INVALID_REQUEST, RpcError
 from agentd.wire.messages import Answer, Request, Response
 from agentd.wire.routing import Mount, Routes
 
-PREFIX = "/mcp"
 BODY_BYTES = 4 << 20
-SESSION_HEADER, DIRECTORY_HEADER = "mcp-session-id", "agentd-directory"
-EVENTS = "text/event-stream"
 MOST_SESSIONS = 256
 IDLE_SECONDS = 3600.0
 
