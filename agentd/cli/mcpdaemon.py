@@ -1,4 +1,4 @@
-"""The daemon that `agentd mcp serve` is where no other has the data directory: MCP and the admin API on a socket there."""
+"""The daemon that `agentd mcp serve` is where there is no other: MCP and the admin API on a socket in its directory."""
 
 from __future__ import annotations
 

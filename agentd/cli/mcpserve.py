@@ -56,7 +56,11 @@ def main(argv: list[str]) -> int:
 @contextmanager
 def claimed_streams() -> Iterator[tuple[int, int]]:
     """Descriptors of what were standard input and output, which no child gets. What else is printed in this process
-    would be taken for a message, and goes to standard error."""
+    would be taken for a message, and goes to standard error. Raises InvalidSetting."""
+    if sys.stdin is None or sys.stdout is None:
+        raise InvalidSetting("standard input or output is closed, and messages come and go there")
+    if sys.stdin.isatty():
+        print("agentd mcp serve: a program is expected at standard input: a message of MCP a line", file=sys.stderr)
     sys.stdout.flush()
     source, sink = (fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3) for fd in (0, 1))
     nothing = os.open(os.devnull, os.O_RDONLY)

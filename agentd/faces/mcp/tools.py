@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from functools import cache
 from typing import Any
@@ -17,6 +16,7 @@ from agentd.faces.mcp.app import App, Call, Run
 from agentd.faces.mcp.views import Schema
 from agentd.tools.schema import input_schema, parse
 from agentd.wire.jsonrpc import INVALID_PARAMS, RpcError
+from agentd.wire.messages import to_json
 
 
 @attrs.frozen
@@ -199,7 +199,7 @@ async def called(app: App, call: Call) -> dict[str, Any]:
         outcome = await tool.run(app, call, _read(tool, arguments or {}))
     except AgentdError as exc:
         return {"content": [{"type": "text", "text": told(exc)}], "isError": True}
-    text = outcome.text if outcome.text is not None else json.dumps(outcome.value, ensure_ascii=False)
+    text = outcome.text if outcome.text is not None else to_json(outcome.value).decode()
     return {"content": [{"type": "text", "text": text}], "structuredContent": outcome.value, "isError": False}
 
 
