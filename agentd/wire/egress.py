@@ -68,7 +68,7 @@ class Guard:
     def check_name(self, host: str) -> None:
         """Whether it may be looked up. Raises EgressRefused."""
         plain = _plain(host)
-        if not (is_local(plain) or _is_literal(plain) or any(plain == name for name, _ in self._endpoints)):
+        if not (is_local(plain) or is_literal(plain) or any(plain == name for name, _ in self._endpoints)):
             self._refuse(plain)
 
     def _refuse(self, target: str) -> None:
@@ -161,7 +161,7 @@ def _plain(host: str) -> str:
         return plain
 
 
-def _is_literal(host: str) -> bool:
+def is_literal(host: str) -> bool:
     """Whether it is an address, for which nobody is asked."""
     from ipaddress import ip_address
 
