@@ -98,6 +98,8 @@ class Server:
         while not self._gone:
             began = trio.current_time()
             why = await self._live()
+            if self._gone:
+                return None
             if not self._settled.is_set() and isinstance(why, TransportClosed) and not self._legacy:
                 self._legacy = True  # some legacy servers die of a first message that they do not know
                 continue

@@ -43,7 +43,8 @@ CANCEL_SECONDS = 0.5  # for a server to be told that nobody waits for an answer 
 REPLY_SECONDS = 5.0
 TAIL_SECONDS = 1.0  # that a stream has to end, behind the response that it is for
 SERVED_AT_ONCE = 8  # requests of the server's
-HELD_BACK, HOLD_SECONDS = 100, 0.1  # so long is not read behind every so many messages that nobody asked for
+# What nobody asked for costs: behind 100 messages, or as much as 100 times 16 KiB, nothing is read for a tenth second.
+HELD_BACK, HOLD_SECONDS, HELD_BYTES = 100, 0.1, 16384
 LARGE = 1 << 18  # bytes
 ELICITATIONS = 50  # in a session
 
@@ -204,15 +205,19 @@ class Session:
         for message in await self._read(data):
             if isinstance(message, Response) and self._answer(message, asked):
                 continue
-            self._unasked += 1
-            if self._unasked % HELD_BACK == 0:
-                await trio.sleep(HOLD_SECONDS)
             if isinstance(message, NotMessage):
                 self.garbage += 1
             elif isinstance(message, Notification):
                 self._hear(message, asked)
             elif isinstance(message, Request):
                 self._serve(message, asked)
+            await self._hold_back(len(data))
+
+    async def _hold_back(self, size: int) -> None:
+        self._unasked += 1 + size // HELD_BYTES
+        if self._unasked >= HELD_BACK:
+            pause, self._unasked = HOLD_SECONDS * self._unasked / HELD_BACK, 0
+            await trio.sleep(pause)
 
     async def _read(self, data: bytes) -> Sequence[Message | NotMessage]:
         read = parse_batch if self.version == protocol.BATCHES else _one_message

@@ -263,6 +263,8 @@ async def test_a_server_that_says_nothing_is_not_waited_for(job: Job) -> None:
         assert time.monotonic() - started < 5
         assert servers.statuses[0].error == "it was not there within 0.5 s"
         assert servers.tools == {}
+        await trio.sleep(0.2)
+    assert job.notices == []
 
 
 async def test_without_a_network_only_programs_are_servers(job: Job) -> None:

@@ -181,6 +181,13 @@ async def test_who_floods_is_made_to_wait(opened: OpenSession, autojump_clock: M
         assert trio.current_time() == pytest.approx(1.0)
 
 
+async def test_who_sends_much_is_made_to_wait_too(opened: OpenSession, autojump_clock: MockClock) -> None:
+    garbage = {"raw": "x" * 163_840, "repeat": 100}
+    async with opened({"on": {"tools/call": [garbage, {"answer": text("done")}]}}) as (session, _):
+        assert await call(session, "x") == text("done")
+        assert trio.current_time() == pytest.approx(1.1, abs=0.1)
+
+
 async def test_a_connection_that_ends_ends_every_request(opened: OpenSession, autojump_clock: MockClock) -> None:
     async with opened({"on": {"tools/call": [], "tools/call last": [{"close": True}]}}) as (session, _):
         failures: list[str] = []
