@@ -9,6 +9,7 @@ Each command waits for this to start, so only modules are used that load at once
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]  # signal itself takes as long as all the rest
 import _socket
 import os
 import select
@@ -38,10 +39,8 @@ def main(path: str, argv: list[str]) -> None:
 
 
 def execute(argv: list[str]) -> None:
-    import signal
-
-    for ignored_by_python in (signal.SIGPIPE, signal.SIGXFSZ):
-        signal.signal(ignored_by_python, signal.SIG_DFL)
+    for ignored_by_python in (_signal.SIGPIPE, _signal.SIGXFSZ):
+        _signal.signal(ignored_by_python, _signal.SIG_DFL)
     try:
         os.execvp(argv[0], argv)
     except OSError as exc:

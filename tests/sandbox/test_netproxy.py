@@ -92,7 +92,10 @@ class Desk:
             return await everything(stream)
 
     async def status(self, head: str | bytes) -> str:
-        return (await self.ask(head)).decode("latin-1").partition("\r\n")[0].removeprefix("HTTP/1.1 ")
+        async with await dial(self.path) as stream:
+            await stream.send_all(head.encode() if isinstance(head, str) else head)
+            line = (await stream.receive_some()).decode().partition("\r\n")[0]
+        return line.removeprefix("HTTP/1.1 ")
 
     async def connect(self, endpoint: str) -> str:
         return await self.status(f"CONNECT {endpoint} HTTP/1.1\r\nHost: {endpoint}\r\n\r\n")
@@ -166,12 +169,15 @@ async def test_a_request_goes_on_with_its_own_path_and_host_and_nothing_of_the_p
 
 
 async def test_what_comes_one_byte_at_a_time_is_the_same(tmp_path: Path) -> None:
-    async with server(lambda heard: heard.upper()) as port, desk(tmp_path, f"localhost:{port}") as proxy:
-        async with await dial(proxy.path) as stream:
-            for byte in f"CONNECT localhost:{port} HTTP/1.1\r\nHost: x\r\n\r\n".encode():
-                await stream.send_all(bytes([byte]))
-            await stream.send_all(b"x.")
-            assert (await everything(stream)).endswith(b"X.")
+    async with (
+        server(lambda heard: heard.upper()) as port,
+        desk(tmp_path, f"localhost:{port}") as proxy,
+        await dial(proxy.path) as stream,
+    ):
+        for byte in f"CONNECT localhost:{port} HTTP/1.1\r\nHost: x\r\n\r\n".encode():
+            await stream.send_all(bytes([byte]))
+        await stream.send_all(b"x.")
+        assert (await everything(stream)).endswith(b"X.")
 
 
 async def test_a_host_that_is_not_allowed_is_refused_and_told_once(tmp_path: Path) -> None:
@@ -235,11 +241,10 @@ async def test_a_head_without_end_is_told_so(tmp_path: Path) -> None:
 
 
 async def test_who_says_nothing_is_hung_up_on(tmp_path: Path, autojump_clock: MockClock) -> None:
-    async with desk(tmp_path, "pypi.org") as proxy:
-        async with await dial(proxy.path) as stream:
-            began = trio.current_time()
-            assert await everything(stream) == b""
-            assert trio.current_time() - began == HEAD_SECONDS
+    async with desk(tmp_path, "pypi.org") as proxy, await dial(proxy.path) as stream:
+        began = trio.current_time()
+        assert await everything(stream) == b""
+        assert trio.current_time() - began == HEAD_SECONDS
 
 
 async def test_more_connections_than_there_may_be_are_refused(tmp_path: Path) -> None:
