@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -15,7 +16,7 @@ from agentd.faces.mcp.protocol import JSON
 from agentd.wire import sse
 from agentd.wire.feed import Feed, Hub, Reader
 from agentd.wire.jsonrpc import Message, Notification, Response, encode
-from agentd.wire.messages import Answer, StreamResponse
+from agentd.wire.messages import Answer, StreamResponse, to_json
 from agentd.wire.messages import Request as HttpRequest
 from agentd.wire.messages import Response as HttpResponse
 from agentd.wire.presence import while_there
@@ -85,7 +86,7 @@ class Exchange:
         if self.response is not None and len(self._frames) == 1:
             error = self.response.error
             status = protocol.STATUS.get(error.code, 200) if error is not None and self.is_stateless else 200
-            return HttpResponse(status, encode(self.response), JSON)
+            return HttpResponse(status, written(self.response), JSON)
         if not self.may_stream:
             return HttpResponse(202, content_type=None)
         return StreamResponse(_Watched(self, self.scope.cancel))
@@ -130,4 +131,13 @@ class _Watched(Feed):
 
 
 def _frame(message: Message) -> bytes:
-    return sse.encode("message", encode(message).decode())
+    return sse.encode("message", written(message).decode())
+
+
+def written(message: Message) -> bytes:
+    """As JSON. What UTF-8 has not, as names of files may have it, becomes "?"."""
+    try:
+        return encode(message)
+    except UnicodeEncodeError:
+        field = "result" if isinstance(message, Response) else "params"
+        return encode(attrs.evolve(message, **{field: json.loads(to_json(getattr(message, field)))}))

@@ -13,6 +13,7 @@ import trio
 from agentd.faces.mcp import exchanges, server
 from agentd.faces.mcp.protocol import CAPABILITIES_KEY, VERSION_KEY
 from agentd.providers.scripted import Hang, call, reply
+from agentd.wire.jsonrpc import Notification, Response
 from tests.adminapi import ADMIN
 from tests.faces.mcp.mcpapi import RUNS_TOKEN, Api, messages_of, request, serving
 
@@ -252,6 +253,23 @@ async def test_progress_is_told_to_who_wants_it(tmp_path: Path) -> None:
         assert [step["progress"] for step in steps] == list(range(1, len(steps) + 1))
         assert {step["progressToken"] for step in steps} == {"p1"}
         assert {"Reading.", "Read a.py", "Done."} <= {step["message"] for step in steps}
+
+
+async def test_progress_that_nobody_takes_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exchanges, "MOST_NOTIFIED", 2)
+    async with serving(tmp_path, reply("Reading.", call("Read", about="a.py")), "Done.") as api:
+        talk = await api.begin()
+        asked = {"prompt": "go", "directory": str(api.workspace), "wait_seconds": 10}
+        response = await talk.ask("tools/call", name="start_job", arguments=asked, _meta={"progressToken": 1})
+        assert response["result"]["structuredContent"]["job"]["done"]
+        assert len(talk.heard) == 2
+
+
+def test_what_utf8_has_not_is_told_in_another_way() -> None:
+    response = Response(1, {"content": [{"text": "caf\udce9"}]})
+    assert json.loads(exchanges.written(response))["result"] == {"content": [{"text": "caf?"}]}
+    notified = Notification("notifications/progress", {"message": "caf\udce9"})
+    assert json.loads(exchanges.written(notified))["params"] == {"message": "caf?"}
 
 
 async def test_too_many_requests_at_once_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
