@@ -184,15 +184,16 @@ def sandbox() -> Finding:
     from agentd.sandbox.seccomp import make_filter
 
     why = trio.run(problems, [level for level in SandboxLevel if level is not SandboxLevel.NONE])
+    bwrap = why[SandboxLevel.BWRAP]
     level = next((level for level, problem in why.items() if not problem), None)
     if level is None:
         told = "; ".join(f"{name}: {problem}" for name, problem in why.items())
-        return Finding("sandbox", "poor", f"there is none ({told})", better_sandbox(why["bwrap"]))
+        return Finding("sandbox", "poor", f"there is none ({told})", better_sandbox(bwrap))
     state, text = SANDBOX[level]
     if make_filter() is None:
         state, text = "poor", f"{text}; system calls are not filtered on {platform.machine()}"
-    problem = f"; bwrap: {why['bwrap']}" if why["bwrap"] else ""
-    return Finding("sandbox", state, f"{level}: {text}{problem}", better_sandbox(why["bwrap"]))
+    problem = f"; bwrap: {bwrap}" if bwrap else ""
+    return Finding("sandbox", state, f"{level}: {text}{problem}", better_sandbox(bwrap))
 
 
 def better_sandbox(problem: str) -> str:

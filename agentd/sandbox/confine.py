@@ -1,7 +1,7 @@
 """Puts itself into a sandbox, then becomes a command: for machines without bwrap. Linux only.
 
 A program of its own, started by enclosure.py: `python -I -S -c <START> <descriptor> <argv of the command>`, where the
-descriptor is of a file with this module and its order, both marshalled. System calls are made through ctypes, as
+descriptor is of a file that has this module and its order, both marshalled. System calls are made through ctypes, as
 Python 3.11 has none of these. What cannot be done ends the program with 125, before there is a command.
 """
 
@@ -38,6 +38,10 @@ libc = ctypes.CDLL(None, use_errno=True)
 
 def main(order: dict[str, Any], argv: list[str]) -> None:
     """Never returns."""
+    if order["parent"]:
+        prctl(PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != order["parent"]:  # it died before the line above: that signal will never come
+            os._exit(FAILED)
     if order["namespaces"]:
         enter_namespaces(order)
     for name, wanted in order["limits"]:
@@ -81,6 +85,7 @@ def be_below_the_first(mounts: list[tuple[str, str, str]]) -> None:
     first = os.fork()
     if first:
         os.close(alive)
+        signal.signal(signal.SIGTERM, lambda *_: os.kill(first, signal.SIGKILL))
         stand_by(first)
     os.close(held)
     be_the_first(alive)

@@ -10,23 +10,25 @@ import marshal
 import os
 import resource
 import shutil
+import signal
 import sys
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
+from types import CodeType, ModuleType
 
 import attrs
 
 from agentd.errors import ToolFailed
-from agentd.sandbox import confine, landlock
+from agentd.sandbox import confine, guard, landlock
 from agentd.sandbox.child import Child
-from agentd.sandbox.contain import Containment
+from agentd.sandbox.contain import Containment, Level
 from agentd.sandbox.explain import explain
 from agentd.sandbox.policy import Limits, Network, Policy, Proxy, SandboxLevel
 from agentd.sandbox.rules import PROXY_SOCKET, Access, Rule, Rules, rules_of
 from agentd.sandbox.seccomp import INET, INET6, NETLINK, ORDINARY, make_filter
-from agentd.sandbox.trees import Guarded, Namespace, Program, Tree
+from agentd.sandbox.trees import GUARD_SECONDS, Namespace, Program, Tree
 
 TMP = "/tmp"  # a private one
 LOADED = {"GCONV_PATH", "GLIBC_TUNABLES", "LOCPATH", "OPENSSL_CONF", "OPENSSL_MODULES"}  # and LD_*
@@ -107,11 +109,13 @@ class Confined(Containment):
         return words + hidden
 
     def _by_confine(self, program: Program) -> Tree:
+        order = self._order()
         with ExitStack() as files:
-            program = through_confine(program, self._order(), files)
-            if self.means.level is SandboxLevel.UNSHARE:  # a pid namespace below another could not have its own /proc
-                return Guarded(program)
-            return super()._start(program)
+            if self.means.level is SandboxLevel.UNSHARE:  # it keeps all together by itself
+                return Helped(through_confine(program, {**order, "parent": os.getpid()}, files))
+            if self.level is Level.SUBREAPER:
+                return Helped(through_confine(program, order, files, guarded=True))
+            return super()._start(through_confine(program, order, files))
 
     def _order(self) -> dict[str, object]:
         alone = self.means.level is SandboxLevel.LANDLOCK
@@ -122,6 +126,7 @@ class Confined(Containment):
             families = ORDINARY
         namespaces = 0 if alone else REST | (0 if network else confine.NEWNET)
         return {
+            "parent": 0,
             "namespaces": namespaces,
             "mounts": None if alone else [_as_words(rule) for rule in self.rules.each],
             "limits": [(name, value) for _, _, field, name in LIMITS if (value := getattr(self.policy.limits, field))],
@@ -139,42 +144,44 @@ REST = confine.NEWNS | confine.NEWCGROUP | confine.NEWUTS | confine.NEWIPC | con
 
 
 ONLY_SCOPED = {  # where the network is not its own, abstract unix sockets are everybody's
+    "parent": 0,
     "namespaces": 0,
     "limits": [],
     "drop": False,
     "landlock": landlock.only_scoped(),
     "filter": b"",
 }
-START = (
-    "import marshal, sys\n"
-    "with open(int(sys.argv[1]), 'rb') as file:\n"
-    "    module = {'__name__': 'confine'}\n"
-    "    exec(marshal.load(file), module)\n"
-    "    order = marshal.load(file)\n"
-    "module['run'](order, sys.argv[2:])\n"
-)
+START = """
+import marshal, os, sys
+with open(int(sys.argv[1]), "rb") as file:
+    confine, guard, order, parent = marshal.load(file)
+module = {"__name__": "confine"}
+exec(confine, module)
+become = lambda argv: module["run"](order, argv)
+if guard:
+    keeper = {"__name__": "guard"}
+    exec(guard, keeper)
+    os._exit(keeper["main"](parent, sys.argv[2:], become))
+become(sys.argv[2:])
+"""
 
 
-def through_confine(program: Program, order: Mapping[str, object], files: ExitStack) -> Program:
-    """*program*, which confine.py becomes when it has done what the order says. *files* are to be closed once it has
-    started."""
+def through_confine(
+    program: Program, order: Mapping[str, object], files: ExitStack, *, guarded: bool = False
+) -> Program:
+    """*program*, which confine.py becomes when it has done what the order says, below a guard if it is to be *guarded*.
+    *files* are to be closed once it has started."""
     env, loaded = _split(program.env)
-    descriptor = _file("order", _compiled() + marshal.dumps({**order, "env": loaded}), files)
+    told = (_code(confine), _code(guard) if guarded else None, {**order, "env": loaded}, os.getpid())
+    descriptor = _file("order", marshal.dumps(told), files)
     argv = (sys.executable, "-I", "-S", "-c", START, str(descriptor), *program.argv)
     return attrs.evolve(program, argv=argv, env=env, command="", fds=(*program.fds, descriptor))
 
 
-def _split(env: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
-    """What the means may have in their environment, and what only the command has: names of files that are loaded into
-    a program, perhaps from the workspace. They would run outside of the sandbox."""
-    loaded = {name: value for name, value in env.items() if name.startswith("LD_") or name in LOADED}
-    return {name: value for name, value in env.items() if name not in loaded}, loaded
-
-
 @cache
-def _compiled() -> bytes:
-    assert confine.__spec__.loader is not None
-    return marshal.dumps(confine.__spec__.loader.get_code(confine.__name__))  # type: ignore[attr-defined]  # files and zips do
+def _code(module: ModuleType) -> CodeType:
+    assert module.__spec__ is not None
+    return module.__spec__.loader.get_code(module.__name__)  # type: ignore[no-any-return, union-attr]  # files and zips do
 
 
 def _file(name: str, data: bytes, files: ExitStack) -> int:
@@ -184,6 +191,13 @@ def _file(name: str, data: bytes, files: ExitStack) -> int:
     os.write(descriptor, data)
     os.lseek(descriptor, 0, os.SEEK_SET)
     return descriptor
+
+
+def _split(env: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+    """What the means may have in their environment, and what only the command has: names of files that are loaded into
+    a program, perhaps from the workspace. They would run outside of the sandbox."""
+    loaded = {name: value for name, value in env.items() if name.startswith("LD_") or name in LOADED}
+    return {name: value for name, value in env.items() if name not in loaded}, loaded
 
 
 def _bind(rule: Rule) -> list[str]:
@@ -221,6 +235,17 @@ def _behind_proxy(program: Program) -> Program:
     from agentd.sandbox.netproxy import forwarder_argv
 
     return attrs.evolve(program, argv=tuple(forwarder_argv(str(PROXY_SOCKET), program.argv)), command="")
+
+
+class Helped:
+    """A tree that a process of ours keeps together, and ends when it is asked to and when the executor dies."""
+
+    def __init__(self, program: Program) -> None:
+        self.child = program.spawn([*program.argv])
+
+    async def end(self) -> None:
+        self.child.signal(signal.SIGCONT)  # in case the command stopped it
+        await self.child.end(GUARD_SECONDS)
 
 
 class Cleaned:

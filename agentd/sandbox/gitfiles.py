@@ -16,6 +16,8 @@ from pathlib import Path
 
 import attrs
 
+from agentd.sandbox.policy import exists
+
 # In a git directory. `worktrees` and `modules` are full of such directories.
 RUN_BY_GIT = ("hooks", "config", "config.worktree", "info", "commondir", "gitdir", "worktrees", "modules")
 MADE = ("hooks", "info")  # git makes them too, where its templates are in place: empty, they forbid to make them
@@ -111,7 +113,7 @@ def _planted(directory: Path, names: tuple[str, ...]) -> tuple[Path, ...]:
 
 
 def _is_plain(path: Path) -> bool:
-    return path.exists() and not path.is_symlink()
+    return exists(path) and not path.is_symlink()
 
 
 def _make(directory: Path) -> None:

@@ -17,13 +17,18 @@ import signal
 import sys
 import time
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 SWEEP_SECONDS = 5.0
 WAKES = (signal.SIGTERM, signal.SIGCHLD)
 
 
-def main(parent: int, argv: list[str]) -> int:
-    """Run *argv* to its end. The exit code is the command's, as shells count: 128 + n for signal n."""
+def main(parent: int, argv: list[str], become: Callable[[list[str]], None] | None = None) -> int:
+    """Run *argv* to its end; *become* is what a child does to become it. The exit code is the command's, as shells
+    count: 128 + n for signal n."""
     signal.pthread_sigmask(signal.SIG_BLOCK, WAKES)
     prctl(PR_SET_CHILD_SUBREAPER, 1)
     prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
@@ -32,7 +37,9 @@ def main(parent: int, argv: list[str]) -> int:
     descendants(os.getpid())  # raises where the kernel cannot tell, before there is anything to end
     command = os.fork()
     if command == 0:
-        execute(argv)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, WAKES)
+        os.setsid()  # or `kill 0` in the command would reach its guard
+        (become or execute)(argv)
     let_go_of_output()
     code = wait_for(command)
     sweep()
@@ -48,8 +55,6 @@ def prctl(option: int, value: int) -> None:
 def execute(argv: list[str]) -> None:
     for ignored_by_python in (signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(ignored_by_python, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, WAKES)
-    os.setsid()  # or `kill 0` in the command would reach its guard
     try:
         os.execvp(argv[0], argv)
     except OSError as exc:

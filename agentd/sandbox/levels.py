@@ -18,7 +18,7 @@ from agentd.domain import Sandbox
 from agentd.sandbox import confine
 from agentd.sandbox.contain import PROBE_SECONDS, Containment, Level, run_command
 from agentd.sandbox.enclosure import Means, Refused, through_confine
-from agentd.sandbox.policy import Network, Policy, Proxy, SandboxLevel, secrets
+from agentd.sandbox.policy import Network, Policy, Proxy, SandboxLevel, exists, reachable, secrets
 from agentd.sandbox.trees import Program, Tree
 
 __all__ = ["Confinement", "Means", "SandboxLevel", "confine_for", "find_means", "offline", "sandbox_level"]
@@ -31,11 +31,15 @@ DEV = ("--dev", "/dev")
 NEW_PROC = ("--proc", "/proc", "--ro-bind", "/proc/sys", "/proc/sys")
 OLD_PROC = ("--ro-bind", "/proc", "/proc")  # containers may refuse a new one
 PROBE = "true >probe && ! { true >>/proc/sys/kernel/core_pattern; } 2>/dev/null"  # `:` would end dash
-NO_NETWORK = {"namespaces": confine.NEWNET, "limits": [], "drop": False, "landlock": None, "filter": b""}
+NO_NETWORK = {"parent": 0, "namespaces": confine.NEWNET, "limits": [], "drop": False, "landlock": None, "filter": b""}
 LANDLOCK_CREATE, LANDLOCK_VERSION = 444, 1
-NEEDED = (
+NONE_HERE = (
     "This job's commands have to be in a sandbox, and there is none on this machine: `agentd doctor` says what is "
     "missing. No command can be run; work with the file tools"
+)
+NOT_OURS = (
+    "This job's commands have to be in a sandbox, where root has no rights beyond its own, and the workspace is in a "
+    "directory of another user: agentd has to run as that one. No command can be run; work with the file tools"
 )
 
 _found: dict[tuple[Containment, tuple[SandboxLevel, ...]], Means] = {}  # it does not change while a process runs
@@ -140,14 +144,15 @@ async def confine_for(
     if not asked.enabled:
         return Confinement(containment)
     means = await find_means(containment)
-    if means.level is SandboxLevel.NONE:
+    why = NONE_HERE if means.level is SandboxLevel.NONE else "" if reachable(workspace) else NOT_OURS
+    if why:
         if sandbox is None and site_mode == "best-effort":
             return Confinement(containment, active=True)
-        return Confinement(Refused(containment.level, containment.prefix, why=NEEDED), active=True, refusal=NEEDED)
+        return Confinement(Refused(containment.level, containment.prefix, why=why), active=True, refusal=why)
     allowed = tuple(_real(path) for path in (*directories, *_named(asked, workspace)))
     policy = Policy(
         workspace,
-        tuple(path for path in allowed if path.exists()),
+        tuple(path for path in allowed if exists(path)),
         (*secrets(os.environ, allowed), *_hidden(state_dirs, workspace)),
         _network(asked, proxy),
         scratch=scratch,

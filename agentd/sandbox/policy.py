@@ -88,7 +88,7 @@ def secrets(env: Mapping[str, str], allowed: Iterable[Path] = ()) -> tuple[Path,
         named += [Path(config, name.removeprefix(".config/")) for name in SECRETS if name.startswith(".config/")]
     named += map(Path, MACHINE_SECRETS)
     named += Path("/etc/ssh").glob("ssh_host_*_key")
-    found = dict.fromkeys(Path(os.path.realpath(path)) for path in named if _exists(path))
+    found = dict.fromkeys(Path(os.path.realpath(path)) for path in named if exists(path))
     return tuple(path for path in found if path not in allowed)
 
 
@@ -101,9 +101,24 @@ def _homes(env: Mapping[str, str]) -> Iterator[Path]:
             yield Path(user.pw_dir)
 
 
-def _exists(path: Path) -> bool:
+def exists(path: Path) -> bool:
+    """False also where it cannot be known."""
     try:
         path.stat()
-    except OSError:  # or somebody else's, whom the kernel protects
+    except OSError:
         return False
     return True
+
+
+def reachable(path: Path) -> bool:
+    """Whether there is a way to *path* for this user without capabilities, which root has none of in a sandbox."""
+    return all(_passes(parent) for parent in path.parents)
+
+
+def _passes(directory: Path) -> bool:
+    try:
+        found = directory.stat()
+    except OSError:
+        return False
+    mine = 0o100 if found.st_uid == os.getuid() else 0o010 if found.st_gid in (os.getgid(), *os.getgroups()) else 0o001
+    return bool(found.st_mode & mine)

@@ -11,11 +11,12 @@ from pathlib import Path
 import attrs
 
 from agentd.sandbox.gitfiles import git_files
-from agentd.sandbox.policy import Network, Policy, Proxy
+from agentd.sandbox.policy import Network, Policy, Proxy, exists, reachable
 
 ROOT = Path("/")
 FRESH = (Path("/tmp"), Path("/var/tmp"), Path("/run"), Path("/var/run"))  # replaced
 KEPT = (Path("/run/current-system"), Path("/run/opengl-driver"))  # where NixOS has its programs
+RESOLVER = Path("/etc/resolv.conf")
 PROXY_SOCKET = Path("/run/agentd-proxy.sock")  # inside
 
 
@@ -54,7 +55,7 @@ class Rules:
 
 def rules_of(policy: Policy) -> Rules:
     """To be made once, before the first command of a job: a command that runs may change what is looked at here."""
-    writable = tuple(dict.fromkeys(path for path in (policy.workspace, *policy.writable) if path.exists()))
+    writable = tuple(dict.fromkeys(path for path in (policy.workspace, *policy.writable) if exists(path)))
     git = git_files(policy.workspace, writable[1:])
     rules = {ROOT: Rule(ROOT, Access.READ)}
     for rule in (
@@ -62,7 +63,7 @@ def rules_of(policy: Policy) -> Rules:
         *(Rule(path, Access.WRITE) for path in writable),
         *(Rule(path, Access.WRITE) for path in git.writable),
         *(Rule(path, Access.READ) for path in git.protected),
-        *(Rule(path, Access.HIDE) for path in (*_sockets(writable), *policy.hidden) if path.exists()),
+        *(Rule(path, Access.HIDE) for path in (*_sockets(writable), *policy.hidden) if _is_in_reach(path)),
     ):
         rules[rule.path] = rule
     for path in _pins(rules):
@@ -71,16 +72,21 @@ def rules_of(policy: Policy) -> Rules:
     return Rules(tuple(rule for rule in each if not _is_gone(rule, rules)), git.planted)
 
 
+def _is_in_reach(path: Path) -> bool:
+    """What is not cannot be hidden, and need not be."""
+    return exists(path) and reachable(path)
+
+
 def _machine(policy: Policy) -> Iterator[Rule]:
     for path in FRESH:
         if path.is_dir() and not path.is_symlink():
             yield Rule(path, Access.FRESH, policy.scratch if path == FRESH[0] else None)
     for path in KEPT:
-        if path.exists():
+        if exists(path):
             yield Rule(path, Access.READ, path)
     if isinstance(policy.network, Proxy):
         yield Rule(PROXY_SOCKET, Access.READ, policy.network.socket)
-    resolver = Path(os.path.realpath("/etc/resolv.conf"))
+    resolver = Path(os.path.realpath(RESOLVER))
     if policy.network is Network.ALL and resolver.is_file() and any(path in resolver.parents for path in FRESH):
         yield Rule(resolver, Access.READ, resolver)
 
