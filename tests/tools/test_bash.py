@@ -14,6 +14,9 @@ import trio
 from agentd.domain import Text, ToolClass
 from agentd.errors import ToolFailed
 from agentd.sandbox.contain import Containment, Level, probe
+from agentd.sandbox.levels import SandboxLevel, find_means
+from agentd.sandbox.policy import Policy
+from agentd.tools.background import open_background
 from agentd.tools.base import Tool, ToolContext, ToolOutcome, ToolState
 from agentd.tools.bash import MAX_TIMEOUT, OUTPUT_CHARACTERS, Bash
 
@@ -66,6 +69,18 @@ def session(tmp_path: Path) -> Session:
 @pytest.fixture
 def session_of_each_level(level: Containment, tmp_path: Path) -> Session:
     return make_session(level, tmp_path.resolve() / "workspace")
+
+
+@pytest.fixture(params=[level for level in SandboxLevel if level is not SandboxLevel.NONE])
+async def sandboxed(request: pytest.FixtureRequest, require: Callable[[str], str], session: Session) -> Session:
+    if request.param is SandboxLevel.BWRAP:
+        require("bwrap")
+    contained = Containment(Level.SUBREAPER)
+    means = await find_means(contained, [request.param])
+    if means.level is not request.param:
+        pytest.skip(f"{request.param} does not work here")
+    session.confine = contained.confined(Policy(session.workspace), means)
+    return session
 
 
 def test_bash_is_a_tool_that_executes() -> None:
@@ -189,3 +204,45 @@ async def test_nothing_is_left_in_the_temporary_directory(session: Session, monk
     await session.text("seq 1 20000")
     await session.text("sleep 1000", timeout=50)
     assert list(temporary.iterdir()) == []
+
+
+async def test_a_directory_that_a_command_only_claims_to_be_in_is_not_believed(session: Session) -> None:
+    await session.text(
+        "trap - EXIT; fd=$(ls -l /proc/$$/fd | sed -n 's/.* \\([0-9]*\\) -> .*cwd.*/\\1/p')\n"
+        f"printf '%s' {session.workspace}/../../etc >/proc/$$/fd/$fd"
+    )
+    assert session.state.cwd == session.workspace
+
+
+# --- In a sandbox -------------------------------------------------------------------------------------------------
+
+
+async def test_in_a_sandbox_a_directory_change_lasts(sandboxed: Session) -> None:
+    await sandboxed.text("mkdir 'a dir'; cd 'a dir'")
+    assert await sandboxed.text("pwd; cd ..") == f"{sandboxed.workspace}/a dir"
+    assert await sandboxed.text("pwd") == str(sandboxed.workspace)
+
+
+async def test_in_a_sandbox_there_is_a_temporary_directory(sandboxed: Session) -> None:
+    assert await sandboxed.text('echo hello >"$(mktemp)" && echo done') == "done"
+
+
+async def test_a_command_that_is_denied_a_write_is_told_where_it_may(sandboxed: Session) -> None:
+    outcome = await sandboxed.outcome(command="touch /etc/agentd-test")
+    (content,) = outcome.content
+    assert isinstance(content, Text)
+    assert f"[Commands run in a sandbox: they can write only below {sandboxed.workspace}" in content.text
+    assert content.text.endswith("[exit code 1]")
+
+
+async def test_a_command_that_succeeds_is_told_nothing(sandboxed: Session) -> None:
+    assert await sandboxed.text("echo Permission denied") == "Permission denied"
+
+
+async def test_in_a_sandbox_a_command_runs_in_the_background(sandboxed: Session) -> None:
+    async with open_background() as background:
+        shell = await background.start(sandboxed.confine, "echo there; touch /etc/x", sandboxed.workspace, ENV)
+        with trio.fail_after(30):
+            await shell.wait()
+        assert shell.ring.unread().data.startswith(b"there\n")
+        assert shell.status == "has ended with exit code 1"
