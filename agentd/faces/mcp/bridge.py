@@ -108,9 +108,8 @@ class Bridge:
 
     async def _post(self, message: Message, outbox: Outbox, *, again: bool = True) -> None:
         """Raises AgentdError."""
-        session = self._session
+        session, client = self._session, await self._opened()
         try:
-            client = await self._opened()
             async with client.open_stream(
                 "POST", PREFIX, headers=self._fields(message), body=encode(message), seconds=HEAD_SECONDS
             ) as answer:
