@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from agentd.sandbox.policy import Network, Policy
-from agentd.sandbox.rules import Access, Rules
+from agentd.sandbox.rules import ROOT, Access, Rules
 
 EXECUTE, WRITE_FILE, READ_FILE, READ_DIR = 1, 2, 4, 8
 REFER, TRUNCATE, IOCTL_DEV = 1 << 13, 1 << 14, 1 << 15
@@ -48,7 +48,7 @@ def only_scoped() -> dict[str, object]:
 def readable(rules: Rules) -> Iterator[str]:
     """All there is but what is hidden: the neighbours of each directory on the way to that."""
     hidden = set(rules.of(Access.HIDE))
-    on_the_way = {parent for path in hidden for parent in path.parents}
+    on_the_way = {ROOT, *(parent for path in hidden for parent in path.parents)}
     for directory in on_the_way:
         if any(directory.is_relative_to(path) for path in hidden):
             continue

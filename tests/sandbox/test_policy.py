@@ -200,6 +200,11 @@ def test_landlock_alone_reads_the_neighbours_of_what_is_hidden(place: Path) -> N
     assert not {str(place / "secret"), str(place), "/"} & allowed
 
 
+def test_landlock_alone_reads_all_where_nothing_is_hidden(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rules, "_sockets", lambda _: ())
+    assert {"/usr", "/etc", str(place)} <= set(landlock.readable(rules_of(Policy(place))))
+
+
 @pytest.mark.parametrize(("abi", "size", "net"), [(1, 8, 0), (3, 8, 0), (4, 16, 3), (5, 16, 3), (6, 24, 3), (7, 24, 3)])
 def test_landlock_is_asked_for_what_its_version_knows(place: Path, abi: int, size: int, net: int) -> None:
     policy = Policy(place)
