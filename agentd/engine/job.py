@@ -36,7 +36,7 @@ from agentd.engine.prompter import ToolPrompter
 from agentd.engine.rules import RuleBook
 from agentd.engine.session import Session
 from agentd.engine.work import OWN_COMMANDS, Work
-from agentd.errors import AgentdError, ProviderFailed, ReadOnly, StoreFailed, only_cause
+from agentd.errors import AgentdError, ModelUnavailable, ProviderFailed, ReadOnly, StoreFailed, only_cause
 from agentd.providers.policy import Policy
 from agentd.providers.registry import Registry, Resolved, Role
 from agentd.sandbox.contain import GROUP, Containment
@@ -215,14 +215,22 @@ class JobRun:
         return Callers(self.bench.registry, self.bench.policy, self.spec, self._branch, self.begun.set)
 
     async def _read_customs(self) -> Customs:
-        """What is on disk for this job. A model that a settings file names counts where the client named none. Raises
-        AgentdError."""
+        """What is on disk for this job. Raises AgentdError."""
         spec = self.spec
         seen = tool_environment(PASS_ENV, spec.env)
         customs = await read_customs(self.bench.workspace, self.bench.site, spec, seen, self._branch)
         if customs.settings.model is not None and spec.models.planner is None:
-            self.spec = attrs.evolve(spec, models=attrs.evolve(spec.models, planner=customs.settings.model))
+            await self._take_model(customs.settings.model)
         return customs
+
+    async def _take_model(self, name: str) -> None:
+        """Of a settings file, for a client that named none; if it is there: such files name models of one service."""
+        try:
+            await self._models().named(name)
+        except ModelUnavailable as exc:
+            self._branch.notice("warning", "SETTINGS_MODEL", f"the model of the settings is not used: {exc}")
+        else:
+            self.spec = attrs.evolve(self.spec, models=attrs.evolve(self.spec.models, planner=name))
 
     async def _submit(self, work: Work) -> Ending | None:
         """Have the hook look at the prompt, and fetch its images; what the model gets is in the history afterwards. An

@@ -367,6 +367,16 @@ async def test_a_settings_file_gives_rules_environment_and_model(workshop: Works
     assert job.state is JobState.COMPLETED
 
 
+async def test_a_model_of_a_settings_file_that_is_not_there_is_told_and_the_default_does_the_job(
+    workshop: Workshop,
+) -> None:
+    workshop.says("Done.")
+    (workshop.workspace / "settings.json").write_text('{"model": "sonnet"}')
+    job, records = await workshop.do(mode=Mode.QUERY, settings="settings.json")
+    assert job.state is JobState.COMPLETED
+    assert "SETTINGS_MODEL" in notices(records)
+
+
 async def test_a_settings_file_that_cannot_be_used_ends_the_job(workshop: Workshop) -> None:
     job, _ = await workshop.do(mode=Mode.QUERY, settings="settings.json")
     assert job.finished is not None
