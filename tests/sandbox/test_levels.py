@@ -11,15 +11,20 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import attrs
 import pytest
 import trio
 
+import agentd
 from agentd.sandbox import rules
 from agentd.sandbox.contain import Containment, Finished, Level, run_command
 from agentd.sandbox.levels import SandboxLevel, find_means, landlock_abi
 from agentd.sandbox.policy import Limits, Network, Policy
+
+if TYPE_CHECKING:
+    from tests.witness import Witness
 
 if sys.platform != "linux":
     pytest.skip("the means are Linux's", allow_module_level=True)
@@ -492,3 +497,64 @@ async def test_a_limit_ends_what_goes_beyond_it(place: Place, limits: Limits, co
     assert not done.timed_out
     said = (await place.confined(place.repo, limits=limits)).explain(done.exit_code, "MemoryError too many open files")
     assert any("the limit here is" in line for line in said)
+
+
+# --- Nothing is left ----------------------------------------------------------------------------------------------
+
+EXECUTOR = """
+import sys, trio
+from pathlib import Path
+from agentd.sandbox.contain import Containment, Level, run_command
+from agentd.sandbox.levels import SandboxLevel, find_means
+from agentd.sandbox.policy import Policy
+level, workspace, command, path = sys.argv[1:]
+async def main():
+    contained = Containment(Level.SUBREAPER)
+    means = await find_means(contained, [SandboxLevel(level)])
+    confined = contained.confined(Policy(Path(workspace)), means)
+    await run_command(confined, command, cwd=Path(workspace), env={"PATH": path}, timeout=None,
+                      on_output=lambda text: print("there", flush=True))
+trio.run(main)
+"""
+HOSTILE = """
+setsid {sleep} &
+(setsid {sleep} &) &
+(env -i setsid $(command -v sleep) {number} &)
+(trap '' TERM HUP INT; setsid {sleep} &)
+"""
+
+
+def hostile(witness: Witness) -> str:
+    return HOSTILE.format(sleep=witness.sleep, number=witness.number)
+
+
+async def test_what_a_command_leaves_behind_ends_with_it(place: Place, witness: Witness) -> None:
+    done, said = await place.run(f"{hostile(witness)}\nexit 3")
+    assert done == Finished(3, timed_out=False), said
+    assert witness.alive() == []
+
+
+async def test_a_cancellation_ends_all_of_it(place: Place, witness: Witness) -> None:
+    confined = await place.confined(place.repo)
+    command = f"{hostile(witness)}\necho it is there; {witness.sleep}"
+    with trio.fail_after(60), trio.CancelScope() as scope:
+        await run_command(confined, command, cwd=place.repo, env=ENV, timeout=None, on_output=lambda _: scope.cancel())
+    assert scope.cancelled_caught
+    assert witness.alive() == []
+
+
+def test_nothing_is_left_two_seconds_after_the_executor_is_killed(place: Place, witness: Witness) -> None:
+    if not trio.run(works, place):
+        pytest.skip(f"{place.level} does not work here")
+    command = f"{hostile(witness)}\necho it is there; {witness.sleep}"
+    argv = [sys.executable, "-c", EXECUTOR, place.level, str(place.repo), command, ENV["PATH"]]
+    env = {"PYTHONPATH": str(Path(agentd.__path__[0]).parent), **ENV}
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, env=env) as executor:
+        assert executor.stdout is not None
+        assert executor.stdout.readline() == b"there\n"
+        executor.kill()
+    assert witness.gone_within(2)
+
+
+async def works(place: Place) -> bool:
+    return (await find_means(place.containment, [place.level])).level is place.level
