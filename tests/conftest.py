@@ -9,12 +9,14 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from agentd.providers.scripted import ScriptedProvider
 from agentd.store.home import make_home
+from agentd.wire.egress import Guard
 from tests.witness import Witness
 from tests.workshop import Workshop
 
@@ -23,6 +25,29 @@ ROOT = Path(__file__).resolve().parent.parent
 # How fast a machine is that others use too says nothing about what is tested.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
+
+
+_outside = Guard()  # of this process: nothing but loopback is contacted, as with --offline
+_is_watching = True
+
+
+def _watch(event: str, args: tuple[Any, ...]) -> None:
+    if event.startswith("socket.") and _is_watching:
+        _outside.audit(event, args)
+
+
+sys.addaudithook(_watch)
+
+
+@pytest.fixture(autouse=True)
+def nothing_outside_is_contacted(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fails whatever test contacts anything but this machine, unless it is marked with `contacts_outside`."""
+    global _is_watching
+    _is_watching = request.node.get_closest_marker("contacts_outside") is None
+    _outside.refused.clear()
+    yield
+    if refused := dict(_outside.refused):
+        pytest.fail(f"this test wanted to contact {', '.join(refused)}", pytrace=False)
 
 
 @pytest.fixture

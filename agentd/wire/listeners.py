@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from agentd.errors import AgentdError
+from agentd.wire import egress
 
 if TYPE_CHECKING:
     import ssl
@@ -54,6 +55,8 @@ class Listener:
 def open_tcp_listeners(host: str, port: int, *, tls: ssl.SSLContext | None = None) -> list[Listener]:
     """One for each address of *host*, all on one port; 0 picks a free one. Raises ListenFailed."""
     listeners: list[Listener] = []
+    if host:  # it is this machine: its name may be looked up
+        egress.permit(egress.endpoint_of(host, port or 1))
     try:
         infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         for family, _, _, _, address in infos:

@@ -82,6 +82,16 @@ async def test_every_state_of_executors_is_there() -> None:
     assert "\nagentd_executors_at_work 0\n" in page
 
 
+async def test_what_executors_were_offline_for_is_counted_by_target() -> None:
+    metrics = Metrics()
+    async with open_seats(Plan(forks=False)) as seats:
+        watch_seats(metrics, seats)
+        seats.refused.update({"192.0.2.7:80": 2, "example.org": 1})
+        page = await metrics.page()
+    assert '\nagentd_egress_refused_total{target="192.0.2.7:80"} 2\n' in page
+    assert '\nagentd_egress_refused_total{target="example.org"} 1\n' in page
+
+
 async def test_processes_are_this_one_and_its_children() -> None:
     before = len(children())
     async with trio.open_nursery() as nursery:

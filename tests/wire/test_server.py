@@ -58,6 +58,7 @@ def test_a_port_that_is_taken_is_a_clear_error() -> None:
     listener.close()
 
 
+@pytest.mark.contacts_outside  # to look the name up
 @pytest.mark.parametrize("host", ["192.0.2.1", "no-such-host.invalid"])
 def test_a_host_that_is_not_this_machine_is_a_clear_error(host: str) -> None:
     with pytest.raises(ListenFailed, match=f"cannot listen on {host}:0"):
