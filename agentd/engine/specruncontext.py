@@ -12,7 +12,7 @@ import trio
 from agentd.errors import AgentdError, GitFailed
 from agentd.store.naming import fresh
 from agentd.workspace import overview, specfile
-from agentd.workspace.git import git
+from agentd.workspace.git import git, unfiltered
 
 AGENTS_FILE = "AGENTS.md"
 AGENTS_BYTES = 64 * 1024
@@ -102,7 +102,7 @@ async def _status(workspace: Path) -> str | None:
     if not (workspace / ".git").exists():
         return None
     try:
-        told = await git(workspace, "status", "--porcelain", seconds=GIT_SECONDS)
+        told = await git(workspace, "status", "--porcelain", env=await unfiltered(workspace), seconds=GIT_SECONDS)
     except GitFailed:
         return None
     return told.decode("utf-8", "replace")[:STATUS_CHARS]

@@ -13,7 +13,7 @@ from agentd.engine.specruncommand import TIMED_OUT, run
 from agentd.errors import GitFailed
 from agentd.store.specrun import DIAGRAMS, Step
 from agentd.workspace.git import Done as GitDone
-from agentd.workspace.git import run_git
+from agentd.workspace.git import run_git, unfiltered
 
 PATCH_SECONDS = 60.0
 TOLD_CHARS = 10_000  # of each stream, for people who watch: the artifact has more
@@ -75,7 +75,8 @@ async def _patch(patch: str, around: Surroundings) -> Done:
     words = ("apply", "--whitespace=nowarn", "-")
     began = time.monotonic()
     try:
-        done = await run_git(around.workspace, *words, input=whole.encode(), seconds=PATCH_SECONDS)
+        env = await unfiltered(around.workspace)
+        done = await run_git(around.workspace, *words, input=whole.encode(), env=env, seconds=PATCH_SECONDS)
     except GitFailed as exc:
         done = GitDone(TIMED_OUT, b"", str(exc))
     return _applied(done, round(1000 * (time.monotonic() - began)))

@@ -254,9 +254,22 @@ async def _publish(scratch: Scratch, draft: Draft) -> bool:
 
 async def _move_head(scratch: Scratch, draft: Draft) -> None:
     """Raises GitFailed if it is not where it was when the commit was planned."""
+    await _refuse_links(scratch)
     there = draft.head or scratch.no_object.decode()
     reason = f"commit: {draft.subject}"
     await scratch.in_users_repository("update-ref", "-m", reason, "HEAD", draft.sha, there, env=draft.identity)
+
+
+async def _refuse_links(scratch: Scratch) -> None:
+    """Git writes a line to a reflog, wherever links lead; a command may have put one there, and the line says what a
+    model has chosen. Raises GitFailed."""
+    branch = (await scratch.in_users_repository("symbolic-ref", "-q", "HEAD", ok=(0, 1))).decode().strip()
+    for name in filter(None, ("HEAD", branch)):
+        told = await scratch.in_users_repository("rev-parse", "--git-path", f"logs/{name}")
+        path = scratch.top / os.fsdecode(told.removesuffix(b"\n"))
+        parts = [path, *path.parents][: name.count("/") + 2]
+        if any(part.is_symlink() for part in parts):
+            raise GitFailed(f"{path} is, or is behind, a symbolic link: git would write where that leads; remove it")
 
 
 async def _follow(scratch: Scratch, index: Path, draft: Draft) -> None:

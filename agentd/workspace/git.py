@@ -105,6 +105,20 @@ def environment() -> dict[str, str]:
     return {name: os.environ[name] for name in INHERITED if name in os.environ} | FIXED
 
 
+async def unfiltered(directory: Path) -> dict[str, str]:
+    """An environment in which git runs no filter of the repository's: those are commands, and attributes in its files
+    say to what they are applied. For what reads or writes the working tree. Raises GitFailed."""
+    told = await git(directory, "config", "-z", "--name-only", "--get-regexp", r"^filter\.", ok=(0, 1))
+    drivers = sorted({os.fsdecode(name).rpartition(".")[0] for name in told.split(b"\0") if name})
+    off = {"clean": "", "smudge": "", "process": "", "required": "false"}
+    settings = [(f"{driver}.{key}", value) for driver in drivers for key, value in off.items()]
+    # Not by -c, where a name ends at its first equals sign.
+    env = {"GIT_CONFIG_COUNT": str(len(settings))}
+    for number, (name, value) in enumerate(settings):
+        env |= {f"GIT_CONFIG_KEY_{number}": name, f"GIT_CONFIG_VALUE_{number}": value}
+    return env
+
+
 async def _finish(child: Child) -> Done:
     assert child.stdout is not None
     assert child.stderr is not None

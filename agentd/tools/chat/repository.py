@@ -12,7 +12,7 @@ from agentd.domain import Text, ToolClass
 from agentd.errors import GitFailed, ToolFailed
 from agentd.tools.base import ToolContext, ToolOutcome
 from agentd.tools.schema import arg, as_bytes, input_schema, parse
-from agentd.workspace.git import git, run_git
+from agentd.workspace.git import git, run_git, unfiltered
 
 STATUS_SECONDS, PATCH_SECONDS = 10.0, 60.0
 CLEAN = "Nothing has changed."
@@ -37,7 +37,8 @@ class GitStatus:
         if not (context.workspace / ".git").exists():
             raise ToolFailed(NO_REPOSITORY)
         try:
-            told = await git(context.workspace, "status", "--porcelain", seconds=STATUS_SECONDS)
+            env = await unfiltered(context.workspace)
+            told = await git(context.workspace, "status", "--porcelain", env=env, seconds=STATUS_SECONDS)
         except GitFailed as exc:
             raise ToolFailed(str(exc)) from exc
         text = told.decode("utf-8", "replace").rstrip("\n")
@@ -70,7 +71,8 @@ class ApplyPatch:
         data = as_bytes(patch if patch.endswith("\n") else f"{patch}\n", "patch")
         words = ("apply", "--whitespace=nowarn", "-")
         try:
-            done = await run_git(context.workspace, *words, input=data, seconds=PATCH_SECONDS)
+            env = await unfiltered(context.workspace)
+            done = await run_git(context.workspace, *words, input=data, env=env, seconds=PATCH_SECONDS)
         except GitFailed as exc:
             raise ToolFailed(str(exc)) from exc
         told = {"applied": done.code == 0, "stdout": done.stdout.decode("utf-8", "replace"), "stderr": done.stderr}

@@ -376,3 +376,22 @@ def test_raw_diffs_are_read_by_path() -> None:
         b"\xff\n": Change(None, Entry(b"120000", b"cc")),
         b"c": Change(Entry(b"100644", b"dd"), None),
     }
+
+
+@pytest.mark.parametrize("link", ["logs", "logs/HEAD", "logs/refs/heads", "logs/refs/heads/main"])
+async def test_a_reflog_that_leads_elsewhere_is_not_written_to(
+    repository: Repository, tmp_path: Path, link: str
+) -> None:
+    repository.commit(a="one\n")
+    head, place = repository.git("rev-parse", "HEAD"), repository.top / ".git" / link
+    outside = place.rename(tmp_path / "outside")
+    before = outside.read_bytes() if outside.is_file() else None
+
+    def job() -> None:
+        repository.write("a", "changed\n")
+        place.symlink_to(outside)
+
+    with pytest.raises(GitFailed, match="symbolic link"):
+        await commit_of(repository, job, "x; touch /tmp/ran;#")
+    assert repository.git("rev-parse", "HEAD") == head
+    assert before is None or outside.read_bytes() == before

@@ -9,7 +9,7 @@ import pytest
 
 from agentd.errors import GitFailed
 from agentd.workspace import git as git_module
-from agentd.workspace.git import git, repository_root
+from agentd.workspace.git import git, repository_root, unfiltered
 
 if TYPE_CHECKING:
     from tests.workspace.snapshots.conftest import Repository
@@ -80,3 +80,23 @@ async def test_there_is_no_root_without_a_working_tree(repository: Repository, t
     assert await repository_root(tmp_path) is None
     assert await repository_root(repository.another("bare", "--bare").top) is None
     assert await repository_root(repository.top / ".git") is None
+
+
+@pytest.mark.parametrize("driver", ["x", "a=b", "with.dots"])
+@pytest.mark.parametrize("kind", ["clean", "process"])
+async def test_without_filters_none_of_the_repositorys_is_run(
+    repository: Repository, tmp_path: Path, driver: str, kind: str
+) -> None:
+    repository.commit(a="one\n")
+    mark = tmp_path / "ran"
+    repository.git("config", f"filter.{driver}.{kind}", f"touch {mark}; cat")
+    repository.git("config", f"filter.{driver}.required", "true")
+    repository.write(".git/info/attributes", f"* filter={driver}\n")
+    repository.write("a", "two\n")
+    repository.git("status", check=False)
+    assert mark.exists()  # with filters it is
+    mark.unlink()
+    repository.write("a", "two!\n")
+    told = await git(repository.top, "status", "--porcelain", env=await unfiltered(repository.top))
+    assert told == b" M a\n"
+    assert not mark.exists()
