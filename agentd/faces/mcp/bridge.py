@@ -78,6 +78,9 @@ class Bridge:
         scope = self._running[message.id] = trio.CancelScope()
         return partial(self._answer, message, outbox, scope)
 
+    def take_batch(self, line: bytes, outbox: Outbox) -> Work:
+        return partial(self._relay_batch, line, outbox)
+
     async def close(self) -> None:
         """End the session that the client had."""
         with trio.move_on_after(GOODBYE_SECONDS, shield=True):
@@ -96,6 +99,17 @@ class Bridge:
             await self._post(message, outbox)
         except AgentdError as exc:
             logger.warning("a message is not relayed: %s", exc)
+
+    async def _relay_batch(self, line: bytes, outbox: Outbox) -> None:
+        """What it is in is not looked at: so it is not sent again either."""
+        try:
+            client = await self._opened()
+            told = await client.request("POST", PREFIX, headers=self._fields(None), body=line, seconds=HEAD_SECONDS)
+        except AgentdError as exc:
+            await outbox.send(encode(Response(None, error=RpcError(INTERNAL_ERROR, str(exc)))))
+            return
+        if told.body:
+            await outbox.send(told.body)
 
     async def _answer(self, request: Request, outbox: Outbox, scope: trio.CancelScope) -> None:
         with scope:

@@ -77,12 +77,8 @@ class Exchange:
     # --- For the connection ---------------------------------------------------------------------------------------
 
     async def answer(self, request: HttpRequest) -> Answer:
-        """The client that leaves takes its request back: nobody else could get the answer. Raises Hangup."""
-        try:
-            await while_there(request.wait_gone, self._begun)
-        except BaseException:
-            self.scope.cancel()
-            raise
+        """As JSON if that is soon there. Raises Hangup."""
+        await self._wait(request)
         if self.response is not None and len(self._frames) == 1:
             error = self.response.error
             status = protocol.STATUS.get(error.code, 200) if error is not None and self.is_stateless else 200
@@ -90,6 +86,19 @@ class Exchange:
         if not self.may_stream:
             return HttpResponse(202, content_type=None)
         return StreamResponse(_Watched(self, self.scope.cancel))
+
+    async def whole(self, request: HttpRequest) -> bytes | None:
+        """The response, of who takes no stream; None: it was taken back. Raises Hangup."""
+        await self._wait(request)
+        return written(self.response) if self.response is not None else None
+
+    async def _wait(self, request: HttpRequest) -> None:
+        """The client that leaves takes its request back: nobody else could get the answer. Raises Hangup."""
+        try:
+            await while_there(request.wait_gone, self._begun)
+        except BaseException:
+            self.scope.cancel()
+            raise
 
     async def _begun(self) -> None:
         """Until it is over, or has to be a stream."""

@@ -29,7 +29,8 @@ from agentd.wire.jsonrpc import (
     RpcError,
 )
 
-HANDSHAKE = ("2025-11-25", "2025-06-18", "2024-11-05")  # 2025-03-26 alone has batches, which are not taken here
+HANDSHAKE = ("2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05")
+BATCHES = "2025-03-26"  # the one version in which several messages may come as an array
 STATELESS = ("2026-07-28",)
 VERSIONS = (*STATELESS, *HANDSHAKE)
 

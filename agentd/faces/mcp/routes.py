@@ -5,11 +5,11 @@ from __future__ import annotations
 
 from agentd.faces.mcp import protocol
 from agentd.faces.mcp.answers import Refused, problem
-from agentd.faces.mcp.conversation import Conversation
+from agentd.faces.mcp.conversation import MOST_AT_ONCE, Conversation
 from agentd.faces.mcp.protocol import EVENTS, JSON
 from agentd.faces.mcp.server import Server, open_mcp, routes
 from agentd.wire import jsonrpc
-from agentd.wire.jsonrpc import INVALID_REQUEST, NotMessage, RpcError, encode, parse_message
+from agentd.wire.jsonrpc import INVALID_REQUEST, NotMessage, RpcError, encode, parse_batch, parse_message
 from agentd.wire.messages import Answer, Request, Response
 
 __all__ = ["Server", "open_mcp", "routes"]
@@ -21,6 +21,8 @@ async def post(server: Server, request: Request) -> Answer:
     accepted = request.headers.get("accept", "*/*")
     if not any(kind in accepted for kind in (JSON, EVENTS, "*/*", "application/*")):
         raise Refused(problem(406, RpcError(INVALID_REQUEST, f"accept {JSON} and {EVENTS}")))
+    if request.body.lstrip().startswith(b"["):
+        return await _answer_batch(server, request)
     try:
         message = parse_message(request.body)
     except NotMessage as exc:
@@ -38,6 +40,27 @@ async def post(server: Server, request: Request) -> Answer:
         return await server.answer(request, message, session.client, session.conversation)
     session.conversation.take(message)
     return _accepted()
+
+
+async def _answer_batch(server: Server, request: Request) -> Response:
+    """Of several messages, in the one version that has such: an array of responses, or 202 where there are none."""
+    session = server.find(request)
+    try:
+        if session.client.version != protocol.BATCHES:
+            raise NotMessage(f"a message, not an array: only {protocol.BATCHES} has batches")
+        messages = parse_batch(request.body)
+        if len(messages) > MOST_AT_ONCE:
+            raise NotMessage(f"more than {MOST_AT_ONCE} messages at once")
+    except NotMessage as exc:
+        raise Refused(problem(400, RpcError(exc.code, str(exc)), exc.id)) from exc
+    asked = [message for message in messages if isinstance(message, jsonrpc.Request)]
+    wrong = [message for message in messages if isinstance(message, NotMessage)]
+    for message in messages:
+        if isinstance(message, (jsonrpc.Notification, jsonrpc.Response)):
+            session.conversation.take(message)
+    told = [encode(jsonrpc.Response(each.id, error=RpcError(each.code, str(each)))) for each in wrong]
+    told += await server.answer_all(request, asked, session)
+    return Response(200, b"[" + b",".join(told) + b"]", JSON) if told else _accepted()
 
 
 @routes.delete("/")

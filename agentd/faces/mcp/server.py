@@ -10,6 +10,7 @@ import secrets
 from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -122,12 +123,31 @@ class Server:
         self, request: Request, message: jsonrpc.Request, client: protocol.Client, conversation: Conversation
     ) -> Answer:
         """Raises Refused, Hangup."""
+        may_stream = EVENTS in request.headers.get("accept")
+        return await self._begin(request, message, client, conversation, may_stream=may_stream).answer(request)
+
+    async def answer_all(self, request: Request, messages: Sequence[jsonrpc.Request], session: Session) -> list[bytes]:
+        """The responses to the requests of a batch. Raises Refused, Hangup."""
+        begin = partial(self._begin, request, client=session.client, conversation=session.conversation)
+        exchanges = [begin(message=message, may_stream=False) for message in messages]
+        return [made for exchange in exchanges if (made := await exchange.whole(request)) is not None]
+
+    def _begin(
+        self,
+        request: Request,
+        message: jsonrpc.Request,
+        client: protocol.Client,
+        conversation: Conversation,
+        *,
+        may_stream: bool,
+    ) -> Exchange:
+        """Raises Refused."""
         principal: Principal = request.principal
         if self._at_once[principal.id] >= MOST_AT_ONCE:
             raise Refused(
                 problem(429, RpcError(INVALID_REQUEST, "too many requests at once; wait for one"), message.id)
             )
-        exchange = Exchange(conversation, client.is_stateless, may_stream=EVENTS in request.headers.get("accept"))
+        exchange = Exchange(conversation, client.is_stateless, may_stream)
         call = Call(
             message.id,
             principal,
@@ -139,7 +159,7 @@ class Server:
             protocol.progress_token(message.params or {}),
         )
         self.app.nursery.start_soon(self._work, call, exchange)
-        return await exchange.answer(request)
+        return exchange
 
     async def _work(self, call: Call, exchange: Exchange) -> None:
         response: jsonrpc.Response | None = None

@@ -38,6 +38,9 @@ class Backend(Protocol):
     def take(self, message: Message, outbox: Outbox) -> Work | None:
         """A message of the client, in the order they come; what is to be done about it that takes time."""
 
+    def take_batch(self, line: bytes, outbox: Outbox) -> Work:
+        """Several messages in an array, which only one version of the protocol has."""
+
 
 class Lines:
     """Bytes in, lines out, without their ends; None for one of more than LINE_BYTES, of which nothing is kept."""
@@ -98,11 +101,18 @@ async def _read(source: Input, backend: Backend, outbox: Outbox, nursery: trio.N
             try:
                 if line is None:
                     raise NotMessage(f"a message has more than {LINE_BYTES} bytes", PARSE_ERROR)
-                if line.strip() and (work := backend.take(parse_message(line), outbox)) is not None:
+                if (work := _taken(line, outbox, backend)) is not None:
                     await room.acquire()
                     nursery.start_soon(_do, work, room)
             except NotMessage as exc:
                 await outbox.send(encode(Response(exc.id, error=RpcError(exc.code, str(exc)))))
+
+
+def _taken(line: bytes, outbox: Outbox, backend: Backend) -> Work | None:
+    """Raises NotMessage."""
+    if line.lstrip().startswith(b"["):
+        return backend.take_batch(line, outbox)
+    return backend.take(parse_message(line), outbox) if line.strip() else None
 
 
 async def _do(work: Work, room: trio.Semaphore) -> None:

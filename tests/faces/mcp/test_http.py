@@ -92,7 +92,7 @@ async def test_requests_without_a_session_are_refused(
         (b'{"jsonrpc":"2.0","id":1,"id":2,"method":"ping"}', -32700),
         (b'[{"jsonrpc":"2.0","id":1,"method":"ping"}]', -32600),
         (b'{"id":1,"method":"ping"}', -32600),
-        (b"[" * 100_000, -32700),
+        (b'{"a":' * 100_000, -32700),
     ],
 )
 async def test_what_is_no_message_is_refused(tmp_path: Path, body: bytes, code: int) -> None:
@@ -157,6 +157,30 @@ async def test_notifications_and_responses_are_accepted(tmp_path: Path) -> None:
         told = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {}}
         assert (await api.send(told, **stateless)).status == 202
         assert (await api.send({"jsonrpc": "2.0", "id": 1, "result": {}}, **stateless)).status == 400
+
+
+async def test_the_version_that_has_batches_gets_them_answered(tmp_path: Path) -> None:
+    async with serving(tmp_path) as api:
+        talk = await api.begin("2025-03-26")
+        assert talk.told["protocolVersion"] == "2025-03-26"
+        fields = {name.replace("-", "_"): value for name, value in talk.headers.items()}
+        told = {"jsonrpc": "2.0", "method": "notifications/initialized"}
+        batch = [request("ping", {}, 1), told, request("initialize", {}, 2), {"id": 3}, request("tools/list", {}, 4)]
+        answer = await api.send(batch, **fields)
+        responses = {each["id"]: each for each in json.loads(answer.body)}
+        assert set(responses) == {1, 2, 3, 4}
+        assert responses[1]["result"] == {}
+        assert [responses[ident]["error"]["code"] for ident in (2, 3)] == [-32601, -32600]
+        assert len(responses[4]["result"]["tools"]) == 11
+        assert (await api.send([told], **fields)).status == 202
+        for wrong in ([], [told] * 65):
+            assert (await api.send(wrong, **fields)).status == 400
+
+
+async def test_other_versions_have_no_batches(tmp_path: Path) -> None:
+    async with serving(tmp_path) as api:
+        talk = await api.begin()
+        assert await talk.post([request("ping")]) == 400
 
 
 async def follow_of(api: Api, talk: Any, **more: Any) -> dict[str, Any]:

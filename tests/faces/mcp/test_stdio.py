@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -64,10 +65,13 @@ class Echo:
 
         return answer if isinstance(message, Request) else None
 
+    def take_batch(self, line: bytes, outbox: Outbox) -> Work:
+        return partial(outbox.send, line)
+
 
 async def test_messages_are_answered_and_what_is_none_is_told_so(autojump_clock: trio.testing.MockClock) -> None:
     (ours, theirs), echo = trio.testing.memory_stream_pair(), Echo()
-    for line in (json.dumps(request("x", {"a": 1})).encode(), b"", b"{", b"[]"):
+    for line in (json.dumps(request("x", {"a": 1})).encode(), b"", b"{", b"7"):
         await theirs.send_all(line + b"\n")
     await theirs.send_eof()
     await serve_stdio(ours, ours, echo)
@@ -223,6 +227,16 @@ async def test_progress_and_what_the_server_asks_come_as_they_are(tmp_path: Path
             heard.append(await program.hear())
         assert {each["params"]["progressToken"] for each in heard[:-1]} == {7}
         assert heard[-1]["result"]["structuredContent"]["result"] == "Done."
+
+
+async def test_batches_are_relayed_as_they_are(tmp_path: Path) -> None:
+    async with serving(tmp_path) as api, relaying(api) as program:
+        await program.say([request("ping", {}, 7)])
+        assert (await program.hear())["error"]["code"] == -32600
+        params = {"protocolVersion": "2025-03-26", "capabilities": {}}
+        assert (await program.ask("initialize", params))["result"]["protocolVersion"] == "2025-03-26"
+        await program.say([request("ping", {}, 7)])
+        assert await program.hear() == [{"jsonrpc": "2.0", "id": 7, "result": {}}]
 
 
 async def test_a_request_that_is_taken_back_is_not_answered(tmp_path: Path) -> None:
