@@ -61,6 +61,7 @@ class Server:
         self.call_seconds = config.call_seconds or terms.call_seconds
         self.error: str | None = None
         self._terms = terms
+        self._deadline = trio.current_time() + self.connect_seconds  # for it to be there at first
         self._session: Session | None = None
         self._legacy = False
         self._gone = False
@@ -85,7 +86,7 @@ class Server:
 
     async def settled(self) -> None:
         """It is connected, or has failed; at the end of its time it has."""
-        with trio.move_on_after(self.connect_seconds):
+        with trio.CancelScope(deadline=self._deadline):
             await self._settled.wait()
         if not self._settled.is_set():
             self._fail(f"it was not there within {self.connect_seconds:g} s")
@@ -94,18 +95,19 @@ class Server:
         """Ends when there is nothing more to be had of it."""
         if problem := self._hindrance():
             return self._fail(problem)
-        deaths = 0
+        deaths, first = 0, None
         while not self._gone:
             began = trio.current_time()
             why = await self._live()
             if self._gone:
-                return None
-            if not self._settled.is_set() and isinstance(why, TransportClosed) and not self._legacy:
-                self._legacy = True  # some legacy servers die of a first message that they do not know
+                return self._forget()
+            if not self._settled.is_set() and isinstance(why, TransportClosed) and not self._legacy and first is None:
+                self._legacy, first = True, why  # some legacy servers die of a first message that they do not know
                 continue
             deaths = 1 if trio.current_time() - began > WELL_SECONDS else deaths + 1
             if deaths > RESTARTS or not self._settled.is_set():
-                return self._fail(self._words(why))
+                # A modern server that died refuses to be a legacy one: that is not what is wrong with it.
+                return self._fail(self._words(first if first is not None and isinstance(why, RpcError) else why))
             if not isinstance(why, SessionLost) or deaths > 1:
                 self.notice("warning", f"{self._words(why)}; it is begun anew")
                 await trio.sleep(BACKOFF_SECONDS * 2 ** (deaths - 1))
@@ -124,12 +126,20 @@ class Server:
         self._gone = True
         if self._settled.is_set():
             self.notice("error", f"{why}; it is left alone")
+        else:
+            self._forget()
         self._settled.set()
         self._tell_waiting()
 
+    def _forget(self) -> None:
+        """What it told before it failed is not to be had."""
+        self.tools, self.prompts, self.has_resources = (), (), False
+        self.changes += 1
+
     async def _live(self) -> Exception:
         """Connect and stay so for as long as it goes. What ended it."""
-        with trio.CancelScope(deadline=trio.current_time() + self.connect_seconds) as scope:
+        again = trio.current_time() + self.connect_seconds
+        with trio.CancelScope(deadline=again if self._settled.is_set() else self._deadline) as scope:
             try:
                 await self._connect(scope)
             except (TransportFailed, RpcError) as exc:
