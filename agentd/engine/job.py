@@ -24,7 +24,7 @@ from agentd.engine.calls import Surroundings
 from agentd.engine.changes import Changes
 from agentd.engine.checkpoints import Checkpoints
 from agentd.engine.combinedhooks import CombinedHooks, HookSet
-from agentd.engine.confining import Confinement, open_confinement
+from agentd.engine.confining import Confinement, Confining
 from agentd.engine.conversation import Ending, Material
 from agentd.engine.customs import Customs, open_mcp, read_customs
 from agentd.engine.elicitation import Elicitor
@@ -335,7 +335,17 @@ class JobRun:
 
     def _confined(self, directories: Sequence[Path]) -> AbstractAsyncContextManager[Confinement]:
         bench = self.bench
-        return open_confinement(bench.confine, bench.site, self.spec, bench.workspace, directories, bench.off_limits)
+        confining = Confining(
+            bench.confine,
+            bench.site,
+            bench.workspace,
+            directories,
+            bench.off_limits,
+            self.session.dir.path,
+            bench.url_policy,
+            self._branch.notice,
+        )
+        return confining.open(self.spec)
 
     def _all_hooks(self, customs: Customs, confine: Containment, env: Mapping[str, str]) -> HookSet:
         """The webhooks of the request, and behind them the programs of plugins, where the site lets them run."""

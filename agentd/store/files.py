@@ -127,8 +127,20 @@ def making_directory(path: Path) -> Iterator[Path]:
     fsync_dir(path.parent)
 
 
+@contextmanager
+def temp_directory(directory: Path) -> Iterator[Path]:
+    """A directory below *directory* that is gone with its block. Raises OSError."""
+    path, fd = _make_temp_directory(directory)
+    try:
+        yield path
+    finally:
+        remove_tree(path)
+        os.close(fd)
+
+
 def sweep(directory: Path) -> list[Path]:
-    """Remove what `temp_file` and `making_directory` left in *directory* when their process was killed."""
+    """Remove what processes left in *directory* that were killed: a `temp_file`, what `temp_directory` and
+    `making_directory` made."""
     left = [path for path in directory.glob(f"{TEMP_PREFIX}*") if _is_abandoned(path)]
     for path in left:
         if path.is_dir():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from socketserver import BaseRequestHandler, TCPServer
 from typing import Any
 
 import pytest
@@ -167,3 +168,29 @@ async def test_nothing_of_a_job_starts_where_no_sandbox_works(without_means: Wor
     records = await query(without_means, touch, mode=Mode.CHAT, chat=chat, sandbox=Sandbox())
     assert "have to be in a sandbox" in told(records)[0]
     assert not (tmp_path / "started").exists()
+
+
+async def test_temporary_files_last_as_long_as_the_job(sandboxed: Workshop) -> None:
+    records = await query(sandboxed, bash("echo x > /tmp/f"), bash("cat /tmp/f; echo $TMPDIR"), sandbox=Sandbox())
+    assert told(records)[1].split() == ["x", "/tmp"]
+    assert not [path for path in sandboxed.home.root.rglob("*") if path.name.startswith(".tmp-")]
+
+
+async def test_commands_reach_the_hosts_that_are_allowed_and_no_others(
+    sandboxed: Workshop, require: Callable[[str], str]
+) -> None:
+    require("curl")
+    with TCPServer(("127.0.0.1", 0), BaseRequestHandler) as server:
+        port = server.server_address[1]
+        curl = (
+            f"curl -s -m 5 -o /dev/null -w '%{{http_connect}} %{{errormsg}}' --noproxy '' -p http://localhost:{port}/"
+        )
+        sandbox = Sandbox(network=True, hosts=(f"localhost:{port}",))
+        other = curl.replace("localhost", "example.org")
+        records = await query(sandboxed, bash(curl), bash(other), sandbox=sandbox)
+    assert [text.split()[0] for text in told(records)] == ["200", "403"]
+    assert "WebFetch" not in only(records, "job.started")[0]["tools"]
+    refused = [data["text"] for data in only(records, "notice") if data["code"] == "NETWORK_REFUSED"]
+    assert refused == [
+        f"this sandbox does not let commands reach example.org:{port}: network_access allows localhost:{port}"
+    ]
