@@ -141,7 +141,7 @@ def test_an_empty_batch_is_refused() -> None:
 
 @pytest.mark.parametrize("value", [float("nan"), "\ud800", object(), {"a": {1, 2}}])
 def test_what_json_has_no_form_for_is_not_written(value: Any) -> None:
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError, match=r"JSON|surrogates"):
         encode(Notification("a", {"x": value}))
 
 

@@ -25,7 +25,7 @@ async def listed(opened: OpenSession, script: dict[str, Any], most: int = 1000) 
     """The names of the tools, and what was said of it."""
     problems: list[str] = []
     async with opened(script) as (session, _):
-        entries = await all_pages(session, "tools/list", "tools", most=most, seconds=5, problem=problems.append)
+        entries = await all_pages(session, "tools/list", "tools", most=most, seconds=60, problem=problems.append)
     return [entry["name"] for entry in entries], problems
 
 
