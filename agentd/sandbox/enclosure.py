@@ -9,13 +9,11 @@ from __future__ import annotations
 import marshal
 import os
 import resource
-import shutil
 import signal
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from functools import cache
-from pathlib import Path
 from types import CodeType, ModuleType
 
 import attrs
@@ -25,6 +23,7 @@ from agentd.sandbox import confine, guard, landlock
 from agentd.sandbox.child import Child
 from agentd.sandbox.contain import Containment, Level
 from agentd.sandbox.explain import explain
+from agentd.sandbox.gitfiles import GitFiles, clean
 from agentd.sandbox.policy import Limits, Network, Policy, Proxy, SandboxLevel
 from agentd.sandbox.rules import PROXY_SOCKET, Access, Rule, Rules, rules_of
 from agentd.sandbox.seccomp import INET, INET6, NETLINK, ORDINARY, make_filter
@@ -72,7 +71,7 @@ class Confined(Containment):
         if isinstance(self.policy.network, Proxy) and self.means.level is not SandboxLevel.LANDLOCK:
             program = _behind_proxy(program)
         tree = self._in_bwrap(program) if self.means.level is SandboxLevel.BWRAP else self._by_confine(program)
-        return Cleaned(tree, self.rules.planted) if self.rules.planted else tree
+        return Cleaned(tree, self.rules.git)
 
     def _with_tmp(self, program: Program) -> Program:
         """Where temporary files can be made; with Landlock alone nothing is put in the place of another."""
@@ -99,7 +98,7 @@ class Confined(Containment):
     def _bwrap(self) -> list[str]:
         """Its words. What has gone since the rules were made is left out."""
         network = () if self.policy.network is Network.ALL else ("--unshare-net",)
-        root, *others = self.rules.each
+        root, *others = self.rules.with_sockets().each
         words = [*self.means.prefix[1:], *network, *_bind(root), *self.means.special]
         hidden = []
         for rule in others:
@@ -128,8 +127,9 @@ class Confined(Containment):
         return {
             "parent": 0,
             "namespaces": namespaces,
-            "mounts": None if alone else [_as_words(rule) for rule in self.rules.each],
-            "limits": [(name, value) for _, _, field, name in LIMITS if (value := getattr(self.policy.limits, field))],
+            "mounts": None if alone else [_as_words(rule) for rule in self.rules.with_sockets().each],
+            "limits": [("RLIMIT_CORE", 0)]
+            + [(name, value) for _, _, field, name in LIMITS if (value := getattr(self.policy.limits, field))],
             "drop": True,
             "landlock": landlock.order(self.means.abi, self.rules, self.policy, alone=alone),
             "filter": make_filter(families, shared=not alone) or b"",
@@ -249,25 +249,15 @@ class Helped:
 
 
 class Cleaned:
-    """A tree after which what git would run is removed that nobody could keep it from making."""
+    """A tree after which is removed what git would run, and nobody could keep it from making."""
 
-    def __init__(self, tree: Tree, planted: Iterable[Path]) -> None:
+    def __init__(self, tree: Tree, git: GitFiles) -> None:
         self.child: Child = tree.child
-        self._tree, self._planted = tree, tuple(planted)
+        self._tree, self._git = tree, git
 
     async def end(self) -> None:
         await self._tree.end()
-        for path in self._planted:
-            remove(path)
-
-
-def remove(path: Path) -> None:
-    try:
-        path.unlink()
-    except (IsADirectoryError, PermissionError):
-        shutil.rmtree(path, ignore_errors=True)
-    except OSError:
-        pass
+        clean(self._git)
 
 
 @attrs.frozen

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import attrs
@@ -33,6 +34,7 @@ class GitFiles:
     writable: tuple[Path, ...] = ()
     protected: tuple[Path, ...] = ()
     planted: tuple[Path, ...] = ()  # not there; they cannot be kept from being made, so they are removed again
+    links: tuple[Path, ...] = ()  # in what is writable, now: git writes through them
 
 
 def git_files(workspace: Path, others: tuple[Path, ...]) -> GitFiles:
@@ -40,11 +42,52 @@ def git_files(workspace: Path, others: tuple[Path, ...]) -> GitFiles:
     below them and in submodules. Makes empty `hooks` and `info` where they are missing."""
     places = [*_upwards(workspace), *(nested for place in (workspace, *others) for nested in _nested(place))]
     found = [_checkout(place, (workspace, *others)) for place in dict.fromkeys(places)]
+    writable = tuple(path for each in found for path in each.writable)
     return GitFiles(
-        tuple(path for each in found for path in each.writable),
+        writable,
         tuple(path for each in found for path in each.protected),
         tuple(path for each in found for path in each.planted),
+        tuple(links(writable)),
     )
+
+
+def clean(git: GitFiles) -> None:
+    """Remove what commands have made that git would run, or write through: an index that is a link is written where it
+    leads."""
+    for path in (*git.planted, *(path for path in links(git.writable) if path not in git.links)):
+        _remove(path)
+
+
+def links(directories: Iterable[Path]) -> Iterator[Path]:
+    """In git directories, and in logs and refs at any depth; as far as there are not too many files."""
+    left = MAX_ENTRIES
+    for top in map(str, directories):
+        for place, below, files in os.walk(top):
+            paths = [f"{place}/{name}" for name in (*below, *files)]
+            yield from (Path(path) for path in paths if os.path.islink(path))  # noqa: PTH114  # there may be many
+            left -= len(paths)
+            if left < 0 or top.endswith("/objects"):
+                break
+            if place == top and not top.endswith(("/logs", "/refs")):
+                below[:] = [name for name in below if name in ("logs", "refs")]
+
+
+def _remove(path: Path) -> None:
+    """No link is followed on the way: a command may have put one there."""
+    directory = os.open("/", os.O_PATH | os.O_CLOEXEC)
+    try:
+        for name in path.parts[1:-1]:
+            below = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=directory)
+            os.close(directory)
+            directory = below
+        try:
+            os.unlink(path.name, dir_fd=directory)
+        except (IsADirectoryError, PermissionError):
+            shutil.rmtree(path.name, ignore_errors=True, dir_fd=directory)
+    except OSError:  # it is not there
+        pass
+    finally:
+        os.close(directory)
 
 
 def _upwards(workspace: Path) -> Iterator[Path]:

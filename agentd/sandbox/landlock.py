@@ -20,7 +20,10 @@ TCP, SCOPES = 3, 3  # bind and connect; abstract sockets and signals
 NET, SCOPED = 4, 6  # the ABI from which they are known
 OF_FILES = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE | IOCTL_DEV
 READ = EXECUTE | READ_FILE | READ_DIR
-DEVICES = tuple(f"/dev/{name}" for name in ("null", "zero", "full", "random", "urandom", "tty", "ptmx", "pts", "fd"))
+DEVICES = tuple(
+    f"/dev/{name}" for name in ("null", "zero", "full", "random", "urandom", "tty", "ptmx", "fd")
+)  # not pts: terminals of others
+DEV = Path("/dev")
 MAX_ENTRIES = 20_000
 
 
@@ -47,16 +50,16 @@ def only_scoped() -> dict[str, object]:
 
 def readable(rules: Rules) -> Iterator[str]:
     """All there is but what is hidden: the neighbours of each directory on the way to that."""
-    hidden = set(rules.of(Access.HIDE))
+    hidden = {*rules.of(Access.HIDE), *rules.of(Access.FRESH), DEV}
     on_the_way = {ROOT, *(parent for path in hidden for parent in path.parents)}
     for directory in on_the_way:
-        if any(directory.is_relative_to(path) for path in hidden):
-            continue
-        for path in _entries(directory):
-            if path not in on_the_way and path not in hidden:
-                yield str(path)
-    for path in rules.of(Access.WRITE):
-        yield str(path)
+        if rules.nearest(directory).access is Access.READ:
+            yield from (str(path) for path in _entries(directory) if path not in on_the_way | hidden)
+    for rule in rules.each:
+        is_kept = rule.access is Access.READ and rule.source == rule.path and rule.path not in on_the_way
+        if is_kept or rule.access is Access.WRITE:
+            yield str(rule.path)
+    yield from DEVICES
 
 
 def written(rules: Rules, policy: Policy, *, alone: bool) -> Iterable[str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import attrs
 
-from agentd.sandbox.gitfiles import git_files
+from agentd.sandbox.gitfiles import GitFiles, git_files
 from agentd.sandbox.policy import Network, Policy, Proxy, exists, reachable
 
 ROOT = Path("/")
@@ -40,13 +40,19 @@ class Rule:
 
 @attrs.frozen
 class Rules:
-    """*each*: parents before what is below them. *planted*: see gitfiles.GitFiles."""
+    """*each*: parents before what is below them."""
 
     each: tuple[Rule, ...]
-    planted: tuple[Path, ...]
+    git: GitFiles
 
     def of(self, access: Access) -> tuple[Path, ...]:
         return tuple(rule.path for rule in self.each if rule.access is access)
+
+    def with_sockets(self) -> Rules:
+        """These, and one for each unix socket that there is now. A mount that is read-only keeps nobody from connecting
+        to one; where commands may write, sockets are theirs."""
+        open_to_all = (path for path in _sockets() if self.nearest(path).access is Access.READ and reachable(path))
+        return Rules((*self.each, *(Rule(path, Access.HIDE) for path in open_to_all)), self.git)
 
     def nearest(self, path: Path) -> Rule:
         """The rule that holds for a path."""
@@ -63,13 +69,13 @@ def rules_of(policy: Policy) -> Rules:
         *(Rule(path, Access.WRITE) for path in writable),
         *(Rule(path, Access.WRITE) for path in git.writable),
         *(Rule(path, Access.READ) for path in git.protected),
-        *(Rule(path, Access.HIDE) for path in (*_sockets(writable), *policy.hidden) if _is_in_reach(path)),
+        *(Rule(path, Access.HIDE) for path in policy.hidden if _is_in_reach(path)),
     ):
         rules[rule.path] = rule
     for path in _pins(rules):
         rules.setdefault(path, Rule(path, Access.WRITE))
     each = sorted(rules.values(), key=lambda rule: (rule.depth, rule.path))
-    return Rules(tuple(rule for rule in each if not _is_gone(rule, rules)), git.planted)
+    return Rules(tuple(rule for rule in each if not _is_gone(rule, rules)), git)
 
 
 def _is_in_reach(path: Path) -> bool:
@@ -91,14 +97,13 @@ def _machine(policy: Policy) -> Iterator[Rule]:
         yield Rule(resolver, Access.READ, resolver)
 
 
-def _sockets(writable: tuple[Path, ...]) -> Iterator[Path]:
-    """Unix sockets of the machine. A mount that is read-only does not keep anybody from connecting to one."""
+def _sockets() -> Iterator[Path]:
     try:
         lines = Path("/proc/net/unix").read_text(errors="surrogateescape").splitlines()
     except OSError:
         return
     for path in {Path(name) for line in lines if (name := line[line.find("/") :]).startswith("/")}:
-        if not any(path.is_relative_to(place) for place in writable) and _is_socket(path):
+        if _is_socket(path):
             yield path
 
 

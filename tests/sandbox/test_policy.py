@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from agentd.sandbox import landlock, rules, seccomp
 from agentd.sandbox.explain import explain, terms
-from agentd.sandbox.gitfiles import git_files
+from agentd.sandbox.gitfiles import clean, git_files
 from agentd.sandbox.policy import Limits, Network, Policy, Proxy, SandboxLevel, reachable, secrets
 from agentd.sandbox.rules import Access, Rule, rules_of
 
@@ -177,6 +177,32 @@ def test_a_link_in_the_place_of_git_is_left_alone(place: Path) -> None:
     assert (found.writable, found.protected) == ((), ())
 
 
+def test_links_that_were_made_in_a_git_directory_are_removed_and_not_followed(place: Path) -> None:
+    git = make_repository(place / "space") / ".git"
+    (git / "logs").mkdir()
+    (git / "old").symlink_to(place)
+    found = git_files(place / "space", ())
+    for path in (git / "index", git / "logs" / "HEAD"):
+        path.symlink_to(place / "outside")
+    (place / "outside").touch()
+    (git / "commondir").write_text("evil")
+    clean(found)
+    assert sorted(path.name for path in git.iterdir()) == ["config", "hooks", "info", "logs", "objects", "old", "refs"]
+    assert list((git / "logs").iterdir()) == []
+    assert (place / "outside").exists()
+
+
+def test_nothing_is_removed_behind_a_link_that_was_put_in_the_way(place: Path) -> None:
+    git = make_repository(place / "space") / ".git"
+    found = git_files(place / "space", ())
+    git.rename(place / "space" / "moved")
+    (place / "other").mkdir()
+    (place / "other" / "commondir").touch()
+    git.symlink_to(place / "other")
+    clean(found)
+    assert (place / "other" / "commondir").exists()
+
+
 @pytest.mark.parametrize("name", ["../other", "link/sub"])
 def test_no_submodule_is_looked_for_outside(place: Path, name: str) -> None:
     make_repository(place / "space")
@@ -200,8 +226,7 @@ def test_landlock_alone_reads_the_neighbours_of_what_is_hidden(place: Path) -> N
     assert not {str(place / "secret"), str(place), "/"} & allowed
 
 
-def test_landlock_alone_reads_all_where_nothing_is_hidden(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rules, "_sockets", lambda _: ())
+def test_landlock_alone_reads_all_where_nothing_is_hidden(place: Path) -> None:
     assert {"/usr", "/etc", str(place)} <= set(landlock.readable(rules_of(Policy(place))))
 
 
@@ -239,11 +264,37 @@ def test_each_denied_call_fails_and_others_pass(machine: str) -> None:
     code = seccomp.make_filter(machine=machine)
     assert code is not None
     denied = {call[column] for call in seccomp.DENIED.values()} - {None}
-    special = {call[column] for call in (seccomp.CLONE, seccomp.CLONE3, seccomp.UNSHARE, seccomp.IOCTL)}
+    calls = (seccomp.CLONE, seccomp.CLONE3, seccomp.UNSHARE, seccomp.IOCTL, seccomp.OPENAT2)
+    special = {call[column] for call in (*calls, *seccomp.MODES.values())}
     sockets = {seccomp.SOCKET[column], seccomp.SOCKETPAIR[column]}
     for number in set(range(470)) - special - sockets:
         expected = seccomp.FAIL | errno.EPERM if number in denied else seccomp.ALLOW
         assert run_filter(code, number, arch) == expected, number
+
+
+@pytest.mark.parametrize(
+    ("number", "arguments", "denied"),
+    [
+        (90, (0, 0o4755), True),
+        (90, (0, 0o755), False),
+        (257, (0, 0, os.O_CREAT, 0o4755), True),
+        (257, (0, 0, 0, 0o4755), False),  # it makes no file: that is no mode
+        (268, (0, 0, 0o2755), True),
+    ],
+)
+def test_no_program_is_made_that_runs_as_its_owner(number: int, arguments: tuple[int, ...], denied: bool) -> None:
+    code = seccomp.make_filter(machine="x86_64")
+    assert code is not None
+    answer = run_filter(code, number, 0xC000003E, arguments)
+    assert answer == (seccomp.FAIL | errno.EPERM if denied else seccomp.ALLOW)
+
+
+@pytest.mark.parametrize(("pid", "shared", "denied"), [(0, False, False), (7, False, True), (7, True, False)])
+def test_limits_of_other_processes_are_theirs_where_all_are_seen(pid: int, shared: bool, denied: bool) -> None:
+    code = seccomp.make_filter(shared=shared, machine="x86_64")
+    assert code is not None
+    answer = run_filter(code, 302, 0xC000003E, (pid,))
+    assert answer == (seccomp.FAIL | errno.EPERM if denied else seccomp.ALLOW)
 
 
 @given(st.integers(0, (1 << 64) - 1), st.sampled_from(sorted(seccomp.MACHINES)))
