@@ -1,6 +1,6 @@
 """The way out of a sandbox without a network: a port on its loopback that leads to the proxy's unix socket.
 
-A program of its own: `python -I -S -c <this source> <path of the socket> <argv of the command>`. It listens, leaves a
+A program of its own: `python -I -S -c <this code> <path of the socket> <argv of the command>`. It listens, leaves a
 process behind that forwards, and becomes the command: exit code, signals and files are the command's own. What it left
 behind is no child of the command, ends with it, holds none of its files, and knows nothing of what it forwards.
 

@@ -9,6 +9,7 @@ decides. The rules of proxies: RFC 9110, 7.6 and 9.3.6; RFC 9112, 3.2.2.
 
 from __future__ import annotations
 
+import marshal
 import os
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -30,6 +31,7 @@ from agentd.wire.tls import Trust, start_tls
 from agentd.wire.urlpolicy import UrlPolicy, UrlRefused, check_host, checked
 from agentd.wire.urls import InvalidUrl, parse_url
 
+_RUN = "import marshal, sys; exec(marshal.loads(bytes.fromhex(sys.argv.pop(1))), {'__name__': '__main__'})"
 PORTS = (80, 443)  # of a host that is allowed without one
 MOST_CONNECTIONS = 64
 MOST_TOLD = 100  # hosts of which a refusal is told
@@ -55,9 +57,8 @@ def forwarder_argv(socket_inside: str, argv: Sequence[str]) -> list[str]:
     """*argv* with the variables set by which programs find the proxy at *socket_inside*."""
     from agentd.sandbox import netforward
 
-    loader = netforward.__spec__.loader if netforward.__spec__ is not None else None
-    source = loader.get_source(netforward.__name__)  # type: ignore[union-attr]  # loaders of files and of zips have it
-    return [sys.executable, "-I", "-S", "-c", source, socket_inside, *argv]
+    code = netforward.__spec__.loader.get_code(netforward.__name__)  # type: ignore[union-attr]  # files and zips do
+    return [sys.executable, "-I", "-S", "-c", _RUN, marshal.dumps(code).hex(), socket_inside, *argv]
 
 
 # --- What is allowed ----------------------------------------------------------------------------------------------
