@@ -77,7 +77,8 @@ def seen(
 
 def talk(python: str, mode: str, repository: Path, *how: str) -> dict[str, Any]:
     command = [python, str(CLIENT), mode, str(repository), *how]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, timeout=SECONDS)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS)
+    assert done.returncode == 0, done.stderr[-5000:]
     told: dict[str, Any] = json.loads(done.stdout)
     return {**told, "mode": mode}
 
