@@ -53,6 +53,15 @@ def resolve_for_writing(
     return path
 
 
+def is_below(top: bytes, descriptor: int) -> bool:
+    """Whether an open file or directory is where it was found, below *top*, which ends in a slash: a directory on the
+    way may have been swapped for a link meanwhile."""
+    try:
+        return (os.readlink(b"/proc/self/fd/%d" % descriptor) + b"/").startswith(top)  # noqa: PTH115 - bytes
+    except OSError:
+        return True  # no /proc here
+
+
 def _these(beside: Sequence[Path]) -> str:
     return " or ".join(["it", *map(str, beside)])
 

@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Callable, Iterator
 
+from agentd.workspace.paths import is_below
 from agentd.workspace.pattern import Pattern
 from agentd.workspace.text import printable, sniff
 
@@ -110,14 +111,6 @@ class Scan:
         if pattern.alone:
             return _lines_at(_line_starts(text), text, pattern)
         return _lines_matching(text, pattern.regex)
-
-
-def is_below(top: bytes, descriptor: int) -> bool:
-    """Whether an open file is where it was found: a directory on the way may have been swapped for a link meanwhile."""
-    try:
-        return os.readlink(b"/proc/self/fd/%d" % descriptor).startswith(top)  # noqa: PTH115 - bytes
-    except OSError:
-        return True  # no /proc here
 
 
 def _end(text: str) -> int:

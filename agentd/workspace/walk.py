@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 from agentd.workspace.ignore import IgnoreFile, is_ignored
+from agentd.workspace.paths import is_below
 
 MAX_FILES = 500_000
 MAX_ENTRIES = 100_000  # of one directory
@@ -88,14 +90,14 @@ class Walk:
     def _scan(self, directory: bytes) -> list[tuple[bytes, bool]]:
         listed: list[tuple[bytes, bool]] = []
         try:
-            with os.scandir(self._top + directory) as entries:
+            with _opened(self._top + directory, self._top) as descriptor, os.scandir(descriptor) as entries:
                 for entry in entries:
                     if len(listed) == MAX_ENTRIES:
                         self.cut = True
                         break
                     is_dir = entry.is_dir(follow_symlinks=False)
                     if is_dir or entry.is_file(follow_symlinks=False):
-                        listed.append((entry.name, is_dir))
+                        listed.append((os.fsencode(entry.name), is_dir))
         except OSError:
             pass  # unreadable, vanished, or a name too long: what was read so far is what there is
         listed.sort()
@@ -108,6 +110,18 @@ class Walk:
         inside = directory + b"/" if directory else b""
         file = _load(self._top + inside + b".gitignore", self._prefix + inside)
         return (file, *rules) if file else rules
+
+
+@contextmanager
+def _opened(path: bytes, top: bytes) -> Iterator[int]:
+    """A directory of the walk, to be read. Raises OSError, also if it is elsewhere now."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        if not is_below(top, descriptor):
+            raise NotADirectoryError
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def _load(path: bytes | Path, base: bytes) -> IgnoreFile:
@@ -148,5 +162,7 @@ def _common_git_dir(root: Path) -> Path:
 
 
 def _first_line(path: Path) -> str:
-    with path.open("rb") as file:
+    # A command may have put a pipe in its place, which would have us wait.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as file:
         return os.fsdecode(file.readline(4096).rstrip(b"\n"))

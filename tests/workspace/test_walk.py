@@ -52,14 +52,14 @@ def test_names_that_are_no_text_are_found(tmp_path: Path) -> None:
 
 def test_a_directory_that_cannot_be_read_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plant(tmp_path, "a/x", "b/x")
-    scandir = os.scandir
+    open_file = os.open
 
-    def refusing(path: bytes) -> object:
+    def refusing(path: bytes, *args: int) -> int:
         if path.endswith(b"/a"):
             raise PermissionError(13, "Permission denied")
-        return scandir(path)
+        return open_file(path, *args)
 
-    monkeypatch.setattr(os, "scandir", refusing)
+    monkeypatch.setattr(os, "open", refusing)
     assert list(Walk(tmp_path)) == [b"b/x"]
 
 

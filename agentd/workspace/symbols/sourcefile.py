@@ -7,7 +7,7 @@ import errno
 import os
 import stat
 
-from agentd.workspace.scan import is_below
+from agentd.workspace.paths import is_below
 from agentd.workspace.text import PROBE_BYTES, sniff
 
 MAX_FILE_BYTES = 1 << 20
