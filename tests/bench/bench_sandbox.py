@@ -19,7 +19,12 @@ from tests.bench.table import Row
 
 ROUNDS = 40
 ENV = {"PATH": os.environ.get("PATH", os.defpath)}
-TARGETS = {SandboxLevel.BWRAP: "≤ 2.5×", SandboxLevel.UNSHARE: "≤ 20×", SandboxLevel.LANDLOCK: "≤ 8×"}
+CASES = (
+    ("bwrap, no network", SandboxLevel.BWRAP, Network.NONE, "≤ 2.5×"),
+    ("bwrap, all network", SandboxLevel.BWRAP, Network.ALL, "≤ 8×"),
+    ("unshare+landlock", SandboxLevel.UNSHARE, Network.NONE, "≤ 8×"),
+    ("landlock", SandboxLevel.LANDLOCK, Network.NONE, "≤ 8×"),
+)
 
 
 def rows(_peers: str | None = None) -> Iterator[Row]:
@@ -31,20 +36,16 @@ def rows(_peers: str | None = None) -> Iterator[Row]:
 
 async def measured(workspace: Path) -> list[Row]:
     contained = await probe()
-    made = {f"{level}, no network": level for level in TARGETS}
-    sandboxes = {what: await confined(contained, workspace, level) for what, level in made.items()}
-    if (bwrap := await confined(contained, workspace, SandboxLevel.BWRAP, Network.ALL)) is not None:
-        made["bwrap, all network"], sandboxes["bwrap, all network"] = SandboxLevel.UNSHARE, bwrap
     rows = []
-    for what, sandbox in sandboxes.items():
-        if sandbox is not None:
+    for what, level, network, target in CASES:
+        if (sandbox := await confined(contained, workspace, level, network)) is not None:
             ours, theirs = await compared(sandbox, contained, workspace)
-            rows.append(Row(f"sandbox: {what}", ours, "ms", TARGETS[made[what]], f"level 1: {contained.level}", theirs))
+            rows.append(Row(f"sandbox: {what}", ours, "ms", target, f"level 1: {contained.level}", theirs))
     return rows
 
 
 async def confined(
-    contained: Containment, workspace: Path, level: SandboxLevel, network: Network = Network.NONE
+    contained: Containment, workspace: Path, level: SandboxLevel, network: Network
 ) -> Containment | None:
     """None: it does not work here."""
     means = await find_means(contained, [level])
