@@ -65,6 +65,11 @@ class Screen:
     def _job_started(self, data: Mapping[str, Any]) -> None:
         model = data["resolved_model"]
         self.line(f"{data['model']} → {model}" if data["model"] != model else model, DIM)
+        for each in data.get("mcp_servers", ()):
+            if each["error"] is not None:
+                self.line(f"warning: MCP server {each['name']}: {each['error']}", DIM)
+        for each in data.get("plugin_errors", ()):
+            self.line(f"warning: plugin {each['name']}: {each['error']}", DIM)
         self.status("thinking")
 
     def _text(self, data: Mapping[str, Any]) -> None:

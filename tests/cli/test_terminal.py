@@ -36,6 +36,15 @@ def test_without_a_terminal_only_the_answer_goes_to_standard_output() -> None:
     assert "• Read a.py  read 3 lines\n" in terminal.err.getvalue()
 
 
+def test_servers_and_plugins_that_cannot_be_had_are_told_when_a_job_begins() -> None:
+    terminal = Terminal()
+    servers = [{"name": "wiki", "error": "no connection"}, {"name": "db", "error": None}]
+    lint = {"name": "lint", "error": "it has no path"}
+    terminal.show("job.started", model="m", resolved_model="m", mcp_servers=servers, plugin_errors=[lint])
+    told = ["m", "warning: MCP server wiki: no connection", "warning: plugin lint: it has no path"]
+    assert terminal.err.getvalue().splitlines() == told
+
+
 def test_on_a_terminal_the_answer_is_shown_once_while_it_is_written() -> None:
     terminal = Terminal(live=True, stream=True)
     for piece in ("The ", "answer."):
