@@ -12,10 +12,14 @@ from agentd.cli.ctlclient import ADMIN, Ctl, Failed, part, when
 def asks(ctl: Ctl) -> None:
     page = items(ctl, "asks", state="" if ctl.settings.switch("all") else "open", limit=ctl.text("limit"))
     rows = (
-        (each["id"], each["face"], each["kind"], when(each["opened"]), each["decision"] or "open", each["question"])
+        (each["id"], each["face"], each["kind"], when(each["opened"]), each["decision"] or "open", _in_line(each))
         for each in page["items"]
     )
     ctl.table(page, rows, "ASK", "FACE", "KIND", "OPENED", "DECISION", "QUESTION")
+
+
+def _in_line(ask: dict[str, Any]) -> str:
+    return " ".join(ask["question"].split())
 
 
 def approve(ctl: Ctl) -> None:

@@ -314,7 +314,7 @@ class JobRun:
             confine=confined.confine,
             symbols=bench.symbols,
             beside=confined.beside,
-            prompter=_prompter(servers, policy.prompt_tool),
+            prompter=self._prompter(servers),
         )
         tools = bench.tools if confined.network else {n: t for n, t in bench.tools.items() if t.tool_class is not NET}
         budget = Budget(spec.limits, self.job.turns, self.job.cost)
@@ -362,6 +362,15 @@ class JobRun:
         workspace, found = self.bench.workspace, customs.found.hooks
         theirs = plugin_hooks(found, self._about, self._tell_hook, confine=confine, workspace=workspace, env=env)
         return CombinedHooks([self._webhooks, *theirs])
+
+    def _prompter(self, servers: Servers | None) -> ToolPrompter | None:
+        name = self.spec.tools.prompt_tool
+        if name is None:
+            return None
+        if servers is None or servers.tool_named(name) is None:
+            text = f"{name}, which was to decide about permissions, is no tool of a server that is there"
+            self._branch.notice("warning", "PROMPT_TOOL", text)
+        return None if servers is None else ToolPrompter(partial(servers.tool_named, name))
 
     def _tell_hook(self, kind: str, data: dict[str, Any]) -> None:
         self._branch.write(Entry(kind, data))
@@ -436,10 +445,6 @@ class JobRun:
 def _interrupted() -> Ending:
     problem = _problem("INTERRUPTED", "the executor stopped while this job was at work")
     return Ending(JobState.INTERRUPTED, "interrupted", error=problem)
-
-
-def _prompter(servers: Servers | None, name: str | None) -> ToolPrompter | None:
-    return ToolPrompter(partial(servers.tool_named, name)) if servers is not None and name is not None else None
 
 
 def _problem(code: str, message: str) -> dict[str, str]:

@@ -14,7 +14,7 @@ import attrs
 from agentd.domain import JobState, Record
 
 TITLE_CHARS = 120
-QUESTION_CHARS = 500
+QUESTION_CHARS = 4000
 ERROR_CHARS = 2000
 
 
@@ -248,7 +248,7 @@ def _ask_opened(summary: Summary, record: Record, data: Mapping[str, Any]) -> No
         job=job.id,
         kind=data["kind"],
         tool=data["tool"],
-        question=first_line(data["question"], QUESTION_CHARS),
+        question=data["question"][:QUESTION_CHARS],
         options=json.dumps(data["options"]),
         deadline=data["deadline"],
         opened=record.ts,
@@ -260,7 +260,8 @@ def _ask_settled(summary: Summary, record: Record, data: Mapping[str, Any]) -> N
     ask = summary.asks.get(data["id"])
     if ask is not None and not ask.settled:
         _settle(ask, record.ts, data["decision"], data["reason"], data["by"])
-        summary.jobs[ask.job].state = JobState.RUNNING.value
+        if not any(each.job == ask.job and not each.settled for each in summary.asks.values()):
+            summary.jobs[ask.job].state = JobState.RUNNING.value
 
 
 def _job_finished(summary: Summary, record: Record, data: Mapping[str, Any]) -> None:

@@ -30,7 +30,7 @@ from agentd.providers.scripted import call, reply
 from agentd.store import secrets
 from agentd.tools.base import Tool, ToolContext
 from tests.tools.mcp import fake
-from tests.workshop import FakeTool, Workshop, ended, only, spec, until
+from tests.workshop import FakeTool, Workshop, ended, notices, only, spec, until
 
 READ_ONLY = {"annotations": {"readOnlyHint": True}}
 TOOLS = [fake.tool("write"), fake.tool("look", **READ_ONLY)]
@@ -218,6 +218,7 @@ async def test_where_that_tool_is_not_there_a_person_is_asked(workshop: Workshop
     policy = ToolPolicy(permission_mode=PermissionMode.DEFAULT, prompt_tool="mcp__demo__nobody", ask_seconds=0)
     _, records = await query(workshop, reply(call("Bash", about="x")), servers=servers(), tools=policy)
     assert "nobody is there to ask" in told(records)[0]
+    assert "PROMPT_TOOL" in notices(records)
 
 
 # --- Prompts and subagents ----------------------------------------------------------------------------------------
