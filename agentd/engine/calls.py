@@ -213,7 +213,7 @@ class Calls:
         started = time.monotonic()
         artifacts: list[str] = []
         if tool.tool_class in ACTS and self.around.checkpoints is not None:
-            await self.around.checkpoints.before(tool.name, call.input)
+            await self.around.checkpoints.before(tool.name, call.input, self.around.beside)
         outcome = await self._outcome(tool, call, self._context(call, artifacts))
         if tool.tool_class in ACTS and not outcome.is_error:
             self.around.acted.append(tool.name)

@@ -8,7 +8,6 @@ is saved as it was. That needs a git repository, and sees what git would see. Th
 from __future__ import annotations
 
 import hashlib
-import os
 import time
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,12 +20,13 @@ import attrs
 import trio
 
 from agentd.engine.branch import Branch
-from agentd.errors import AgentdError, StoreFailed
+from agentd.errors import AgentdError, StoreFailed, ToolFailed
 from agentd.store.blobs import Blobs
 from agentd.store.checkpoints import SAVED, CheckpointView, SavedFile, checkpoints_of, contents_of, saved_records
 from agentd.store.view import LogView
 from agentd.workspace import states
 from agentd.workspace.marks import Was
+from agentd.workspace.paths import resolve_for_writing
 from agentd.workspace.snapshot import Snapshots
 
 LARGEST = 50 << 20  # bytes of a file that is kept
@@ -120,15 +120,15 @@ class Checkpoints:
                 self._own = CheckpointView(str(uuid.uuid4()), message_id, _now(), self.branch.job.id)
                 self._write()
 
-    async def before(self, tool_name: str, call_input: Mapping[str, Any]) -> None:
+    async def before(self, tool_name: str, call_input: Mapping[str, Any], beside: Sequence[Path] | None = None) -> None:
         """To be awaited before a call runs that may change files. When it returns, what the call may change can be
-        brought back, also after power loss."""
+        brought back, also after power loss. *beside*: what it reaches beside the workspace, as tools have it."""
         async with self._alone:
             if self._own is None:
                 return
             try:
                 if (key := PATH_KEYS.get(tool_name)) is not None:
-                    await self._save(call_input.get(key))
+                    await self._save(call_input.get(key), beside)
                 else:
                     await self._mark()
             except StoreFailed:
@@ -162,19 +162,27 @@ class Checkpoints:
         self._keeper = Keeper(self.blobs, contents_of(checkpoints), self.largest, self.bound)
         return self._own
 
-    async def _save(self, raw: object) -> None:
+    async def _save(self, raw: object, beside: Sequence[Path] | None) -> None:
         own, keeper = self._own, self._keeper
         assert own is not None
         assert keeper is not None
-        path = resolved(raw, self.workspace)
+        path = self._found(raw, beside)
         if path is None or (name := shown(path, self.workspace)) in own.saved:
-            return
-        if any(path.is_relative_to(each) for each in self.off_limits):
             return
         saved = await trio.to_thread.run_sync(_saved, keeper, name, path)
         if saved is not None:
             self._write([saved])
             await self._synced()
+
+    def _found(self, raw: object, beside: Sequence[Path] | None) -> Path | None:
+        """The file that a tool will find; None: it will find none, and say so. What it does not reach is not kept: a
+        secret would be in the session's files, and what its owner makes of it meanwhile be taken back."""
+        if not isinstance(raw, str):
+            return None
+        try:
+            return resolve_for_writing(raw, self.workspace, self.off_limits, beside=beside)
+        except ToolFailed:
+            return None
 
     async def _mark(self) -> None:
         """Remember what files are, before the job's first command."""
@@ -252,16 +260,6 @@ class Checkpoints:
 def saved_data(checkpoint: str, message: str, files: Sequence[SavedFile]) -> dict[str, Any]:
     """What a record says of files that were saved."""
     return {"checkpoint": checkpoint, "message": message, "files": [file.to_json() for file in files]}
-
-
-def resolved(raw: object, workspace: Path) -> Path | None:
-    """The file that a tool will find at *raw*; None: it will find none, and say so."""
-    if not isinstance(raw, str) or not raw.strip():
-        return None
-    try:
-        return Path(os.path.realpath(workspace / raw))
-    except (OSError, ValueError):  # a NUL, or half a character
-        return None
 
 
 def shown(path: Path, workspace: Path) -> str:
