@@ -76,10 +76,7 @@ async def replay(path: Path, scratch: Path) -> Report:
     home = make_home(scratch / "data")
     directory = home.create_session("replay", scratch, "replay")
     recording = await trio.to_thread.run_sync(read_recording, path, directory.blobs)
-    tape, spec, workspace = _understood(recording)
-    if spec.mode in ON_DISK:
-        workspace = scratch / "workspace"
-        _furnish(workspace, spec, tape)
+    tape, spec, workspace = await trio.to_thread.run_sync(_understood, recording, scratch)
     await trio.to_thread.run_sync(_seed, directory, recording)
     player = Player(tape)
     async with trio.open_nursery() as nursery:
@@ -98,12 +95,17 @@ async def replay(path: Path, scratch: Path) -> Report:
     return compare(recording, spec, played, player.beyond)
 
 
-def _understood(recording: Recording) -> tuple[Tape, JobSpec, Path]:
-    """The recording as a tape, its spec and its workspace. Raises InvalidRequest for one that no agentd has made."""
+def _understood(recording: Recording, scratch: Path) -> tuple[Tape, JobSpec, Path]:
+    """The recording as a tape, its spec, and a workspace for it, made if need be. Raises InvalidRequest for one that no
+    agentd has made."""
     spec = read_spec(recording.created.data["spec"])
     try:
         tape, workspace = Tape.of(recording.own), recording.workspace
         compare(recording, spec, recording.own)
+        if spec.mode in ON_DISK:
+            workspace = scratch / "workspace"
+            _furnish(workspace, spec, tape)
+        _tame(spec, tape, workspace)
     except MALFORMED as exc:
         raise refused("its records are not well-formed") from exc
     if not workspace.is_absolute() or "\0" in str(workspace):

@@ -11,6 +11,7 @@ import attrs
 from agentd.domain import JobState, Message, Record, ToolUse, Usage, blocks_from_json
 from agentd.engine.asks import Settlement
 from agentd.engine.compaction import HEADING
+from agentd.engine.context import MATERIAL_CHARS
 from agentd.engine.hooks import Decision
 from agentd.engine.specrunsteps import Done
 from agentd.store.specrun import STEP_ASK
@@ -68,7 +69,7 @@ class Tape:
         for branch in {record.parent for record in records}:
             tape.replies[branch] = deque(_replies(record for record in records if record.parent == branch))
         sent = [record.data.get("sent") or {} for record in records if record.type == "usage" and record.parent is None]
-        tape.material = next((each["material"] for each in sent if "material" in each), 0)
+        tape.material = min(next((each["material"] for each in sent if "material" in each), 0), MATERIAL_CHARS)
         tape._steps.extend(tape._done_steps())
         return tape
 

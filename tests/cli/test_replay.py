@@ -12,6 +12,7 @@ import pytest
 from agentd.cli import main
 from agentd.domain import Mode
 from agentd.providers.scripted import call, reply
+from agentd.store.naming import of_uuid
 from agentd.tools.registry import built_in
 from tests.workshop import Workshop
 
@@ -38,12 +39,12 @@ async def test_a_job_is_recorded_by_its_id_and_by_its_session(
     place: Path, job: str, workshop: Workshop, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (session,) = workshop.home.sessions()
-    for name, path in ((job, "a.zip"), (session.id, "b.zip")):
+    run = of_uuid("run_", 1_760_000_000_000, session.id)  # what clients of runs know it by
+    for name, path in ((job, "a.zip"), (session.id, "b.zip"), (run, "c.zip")):
         assert main(["record", name, "-o", path]) == 0
         assert job in capsys.readouterr().out
-    first, second = place / "a.zip", place / "b.zip"
-    assert first.read_bytes() == second.read_bytes()
-    assert stat.S_IMODE(first.stat().st_mode) == 0o600
+    assert len({(place / path).read_bytes() for path in ("a.zip", "b.zip", "c.zip")}) == 1
+    assert stat.S_IMODE((place / "a.zip").stat().st_mode) == 0o600
 
 
 async def test_a_recording_has_no_secret(place: Path, job: str) -> None:

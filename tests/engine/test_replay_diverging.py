@@ -5,20 +5,22 @@ from __future__ import annotations
 import json
 import zipfile
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
+import trio
 
-from agentd.domain import (
-    Mode,
-    PermissionMode,
-)
+from agentd.domain import JobSpec, Mode, PermissionMode, RunSpec, ToolPolicy
 from agentd.engine import modes, permissions
 from agentd.engine import replay as replaying
 from agentd.engine.replaydiff import Report
 from agentd.engine.replayzip import find_job
 from agentd.errors import InvalidRequest, JobNotFound
+from agentd.providers.scripted import call, reply
 from agentd.tools.registry import built_in
 from tests.recordings import ASKING, EDIT, TALK, at_work, below, played, recorded
 from tests.workshop import Workshop, spec
@@ -144,6 +146,52 @@ async def test_hostile_records_are_refused(name: str, bench: Workshop, tmp_path:
     path = edited(await recorded(bench, spec(mode=Mode.ASK), *TALK), HOSTILE[name])
     with pytest.raises(InvalidRequest):
         await played(path, tmp_path)
+
+
+JUNK: tuple[Any, ...] = (None, -1, 10**30, 1.5, "", "x", "\0", "../x", "a" * 300, [], {}, [1], {"a": 1}, True)
+
+
+def scrambled(records: list[dict[str, Any]], random: Random) -> None:
+    """One record is gone, there twice, or says something else."""
+    at = random.randrange(len(records))
+    match random.randrange(8):
+        case 0:
+            del records[at]
+        case 1:
+            records.insert(at, json.loads(json.dumps(records[random.randrange(len(records))])))
+        case _:
+            place = records[at]["data"]
+            while isinstance(inner := place[key := random.choice(_keys(place))], dict | list) and inner:
+                if random.random() < 0.3:
+                    break
+                place = inner
+            place[key] = random.choice(JUNK)
+    for pos, record in enumerate(records, 1):
+        record["pos"] = pos
+
+
+def _keys(place: Any) -> list[Any]:
+    return list(place) if isinstance(place, dict) else list(range(len(place)))
+
+
+@pytest.mark.parametrize("kind", ["run", "question"])
+async def test_whatever_the_records_say_there_is_a_report_or_a_refusal(
+    kind: str, bench: Workshop, tmp_path: Path
+) -> None:
+    steps = json.dumps({"steps": [{"id": "s", "type": "command", "command": "true", "needs_approval": True}]})
+    run = RunSpec(str(bench.workspace), "x.md")
+    if kind == "run":
+        given = JobSpec(Mode.SPEC_RUN, "Carry out", run=run, tools=ToolPolicy(ask_seconds=None))
+        path = await recorded(bench, given, steps, decisions=("allow",))
+    else:
+        question = reply(call("AskUserQuestion", question="Tea?"))
+        query = spec(mode=Mode.QUERY, tools=ASKING)
+        path = await recorded(bench, query, question, EDIT, "Done.", decisions=("x", "allow"))
+    whole = path.read_bytes()
+    for seed in range(40):
+        path.write_bytes(whole)
+        with suppress(InvalidRequest), trio.fail_after(20):
+            await played(edited(path, partial(scrambled, random=Random(seed))), tmp_path)
 
 
 @pytest.mark.parametrize("entry", ["../evil", "/etc/evil", "blobs/../../evil", f"blobs/{'0' * 64}", "manifest.json"])
