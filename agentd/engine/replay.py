@@ -7,7 +7,6 @@ written but below the scratch directory. What is not in a recording is made up, 
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -28,7 +27,7 @@ from agentd.domain import (
     ToolUse,
     blocks_from_json,
 )
-from agentd.engine.asks import Asks, Settlement, Subject
+from agentd.engine.asks import Asks, Subject
 from agentd.engine.branch import Branch
 from agentd.engine.caller import Caller
 from agentd.engine.callers import Callers
@@ -39,10 +38,19 @@ from agentd.engine.hooks import Decision as Said
 from agentd.engine.hooks import HookFailed, Hooks
 from agentd.engine.job import Bench, JobRun, read_spec
 from agentd.engine.modes import Recipe
-from agentd.engine.permissions import Decision, Opinion, Permissions, Verdict
+from agentd.engine.permissions import Permissions
 from agentd.engine.questions import Asking
 from agentd.engine.replaydiff import Report, compare
-from agentd.engine.replayplayer import PlayedModel, PlayedResolved, PlayedTool, Player, StandIn, failure
+from agentd.engine.replayplayer import (
+    PlayedModel,
+    PlayedResolved,
+    PlayedTool,
+    Player,
+    RecordedPermissions,
+    RecordedPrompter,
+    StandIn,
+    failure,
+)
 from agentd.engine.replaytape import Reply, Tape
 from agentd.engine.replayzip import MALFORMED, Recording, read_recording
 from agentd.engine.session import Session, Sessions
@@ -61,7 +69,7 @@ from agentd.store.fold import AskView
 from agentd.store.generations import begin_generation
 from agentd.store.home import Home, SessionDir, make_home
 from agentd.store.lines import encode_line
-from agentd.tools.base import Tool, ToolContext, ToolState
+from agentd.tools.base import Tool, ToolState
 from agentd.tools.registry import built_in
 from agentd.workspace import specfile
 
@@ -255,40 +263,6 @@ class ReplayHooks(Hooks):
         if error:
             raise HookFailed(error)
         return said
-
-
-@attrs.frozen
-class RecordedPermissions(Permissions):
-    """Decides as was decided: the rules were in a file that the recording does not have."""
-
-    tape: Tape = attrs.field(kw_only=True)
-
-    def decide(self, tool: Tool, call: ToolUse, opinion: Opinion = None) -> Decision:
-        if call.id in self.tape.asked:
-            return Decision(Verdict.ASK)
-        if call.id in self.tape.started:
-            return Decision(Verdict.RUN)
-        if (finished := self.tape.finished.get(call.id)) is None:
-            return super().decide(tool, call, opinion)
-        reason = "".join(block.get("text", "") for block in finished.data["content"])
-        return Decision(Verdict.REFUSE, reason)
-
-
-@attrs.frozen
-class RecordedPrompter:
-    """In the place of an MCP server's tool that decided about calls: as it did."""
-
-    tape: Tape
-
-    async def decide(self, call: ToolUse, context: ToolContext) -> Settlement | None:
-        await trio.lowlevel.checkpoint()
-        if call.id in self.tape.asked or call.id not in self.tape.finished:
-            return None
-        if (started := self.tape.started.get(call.id)) is not None:
-            return Settlement("allow", "", "hook", updated_input=started.data["input"])
-        told = "".join(block.get("text", "") for block in self.tape.finished[call.id].data["content"])
-        reason = re.search(r"permission was refused \((.*)\)", told, re.DOTALL)
-        return Settlement("deny", reason[1] if reason else told, "hook")
 
 
 @attrs.frozen

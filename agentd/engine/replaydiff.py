@@ -81,16 +81,12 @@ def compare(recording: Recording, spec: JobSpec, played: Sequence[Record], beyon
             for each in _pairs("message", before.said[branch], after.said.get(branch, []), before.last)
         ),
     ]
-    if (
-        before.end is None
-        or before.end["outcome"] in ("cancelled", "interrupted")
-        or before.end["stop_reason"] == "timeout"
-    ):
-        found = [each for each in found if each.replayed != MISSING]  # it was stopped in the middle of something
+    if _was_stopped(before.end):  # in the middle of something
+        found = [each for each in found if each.replayed != MISSING]
+    elif beyond is None:
+        found += _ending(before.end or {}, after.end or {}, before.last)
     if beyond is not None:
         found.append(beyond)
-    elif before.end is not None and not found[:0]:
-        found += _ending(before, after)
     found.sort(key=lambda each: each.pos)
     count = sum(map(len, before.requests.values()))
     return Report(recording.job, spec.mode, count, len(before.calls), found, list(unknown.values()))
@@ -239,14 +235,16 @@ def _pairs(
             return
 
 
-def _ending(before: _Seen, after: _Seen) -> Iterator[Difference]:
-    assert before.end is not None
-    if before.end["outcome"] in ("cancelled", "interrupted") or before.end["stop_reason"] == "timeout":
-        return
+def _was_stopped(end: Mapping[str, Any] | None) -> bool:
+    """Whether the job was ended from outside, or has not ended."""
+    return end is None or end["outcome"] in ("cancelled", "interrupted") or end["stop_reason"] == "timeout"
+
+
+def _ending(before: Mapping[str, Any], after: Mapping[str, Any], pos: int) -> Iterator[Difference]:
     for name in ("outcome", "stop_reason", "error", "result", "structured"):
-        old, new = (_told(end or {}, name) for end in (before.end, after.end))
+        old, new = _told(before, name), _told(after, name)
         if old != new:
-            yield Difference("ending", f"the job's {name.replace('_', ' ')}", shown(old), shown(new), before.last)
+            yield Difference("ending", f"the job's {name.replace('_', ' ')}", shown(old), shown(new), pos)
             return
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -11,9 +12,11 @@ import attrs
 import trio
 
 from agentd.domain import Text, Thinking, ToolClass, ToolUse, blocks_from_json
+from agentd.engine.asks import Settlement
 from agentd.engine.branch import Branch
 from agentd.engine.calls import Surroundings
 from agentd.engine.compaction import SUMMARY_CHARS
+from agentd.engine.permissions import Decision, Opinion, Permissions, Verdict
 from agentd.engine.replaydiff import Difference
 from agentd.engine.replaytape import CUT_AT, HOOK_SAYS, Reply, Tape
 from agentd.engine.specrunsteps import Done
@@ -214,3 +217,37 @@ class PlayedResolved(Resolved):
 
     def cost(self, usage: object) -> float | None:
         return self.price
+
+
+@attrs.frozen
+class RecordedPermissions(Permissions):
+    """Decides as was decided: the rules were in a file that the recording does not have."""
+
+    tape: Tape = attrs.field(kw_only=True)
+
+    def decide(self, tool: Tool, call: ToolUse, opinion: Opinion = None) -> Decision:
+        if call.id in self.tape.asked:
+            return Decision(Verdict.ASK)
+        if call.id in self.tape.started:
+            return Decision(Verdict.RUN)
+        if (finished := self.tape.finished.get(call.id)) is None:
+            return super().decide(tool, call, opinion)
+        reason = "".join(block.get("text", "") for block in finished.data["content"])
+        return Decision(Verdict.REFUSE, reason)
+
+
+@attrs.frozen
+class RecordedPrompter:
+    """In the place of an MCP server's tool that decided about calls: as it did."""
+
+    tape: Tape
+
+    async def decide(self, call: ToolUse, context: ToolContext) -> Settlement | None:
+        await trio.lowlevel.checkpoint()
+        if call.id in self.tape.asked or call.id not in self.tape.finished:
+            return None
+        if (started := self.tape.started.get(call.id)) is not None:
+            return Settlement("allow", "", "hook", updated_input=started.data["input"])
+        told = "".join(block.get("text", "") for block in self.tape.finished[call.id].data["content"])
+        reason = re.search(r"permission was refused \((.*)\)", told, re.DOTALL)
+        return Settlement("deny", reason[1] if reason else told, "hook")
