@@ -106,3 +106,8 @@ def test_what_is_too_long_for_a_word_or_a_path_is_not_searched_for() -> None:
     question = read_question(f"Where is parse_head used? {pasted} `{pasted}`")
     assert [term.word for term in question.terms if len(term.word) > 100] == []
     assert question.symbols == ("parse_head",)
+
+
+@pytest.mark.parametrize("text", ["README.md", "`add`?", "`a.b`", "?"])
+def test_a_question_without_a_plain_word_is_one(text: str) -> None:
+    assert read_question(text).text == text

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable, Iterator, Sequence
+from itertools import zip_longest
 
 import attrs
 
@@ -124,7 +125,7 @@ def _tokens(text: str) -> Iterator[tuple[str, bool]]:
 
 def _terms(words: Sequence[str], weight: float = 1.0) -> list[Term]:
     terms: dict[tuple[str, ...], Term] = {}
-    for word, follows in zip(words, [*words[1:], ""], strict=True):
+    for word, follows in zip_longest(words, words[1:], fillvalue=""):
         low = word.lower().removesuffix("'s")
         if low in STOP or len(low) < 2 or (low.isdigit() and len(low) < 3):
             continue
