@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from agentd.daemon.opening import open_control, open_work
 from agentd.daemon.plan import Plan
 from agentd.domain import Site
 from agentd.faces.agent.keys import ApiKeys
+from agentd.faces.agent.models import ModelNames
 from agentd.faces.agent.routes import AgentSettings, open_agent
 from agentd.faces.agent.terms import Terms
 from agentd.store.home import make_home
@@ -64,16 +65,20 @@ class Api:
 
 
 @asynccontextmanager
-async def serving(root: Path, site: Site | None = None) -> AsyncIterator[Api]:
+async def serving(root: Path, site: Site | None = None, models: Mapping[str, str] | None = None) -> AsyncIterator[Api]:
+    """*models*: further ones, by name, and what they are aliases of."""
+    words = ("--model-alias", ",".join(f"{name}={model}" for name, model in models.items())) if models else ()
     home, workspace = make_home(root / "data"), root / "workspace"
     site = site or Site()
     workspace.mkdir()
     access = Access(home.root_log, "")
     async with (
-        open_control(home, Plan(site=site)) as control,
+        open_control(home, Plan(words, site=site)) as control,
         open_listing(home) as listing,
         open_work(control, listing) as work,
-        open_agent(work, ApiKeys([KEY], access), AgentSettings(Terms(workspace), site=site)) as app,
+        open_agent(
+            work, ApiKeys([KEY], access), AgentSettings(Terms(workspace, models=ModelNames(models or ())), site=site)
+        ) as app,
         over_a_socket(app) as client,
     ):
         yield Api(client, workspace, control.seats)
