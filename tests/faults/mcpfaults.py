@@ -322,7 +322,6 @@ def http(dice: random.Random) -> dict[str, Fault]:
         "a stream without end for a call": Fault("error", on({"raw": ": hello", "ends": False}, HANG), WEB, call=1.0),
         "nobody listens": Fault("failed", {}, WEB, url="http://127.0.0.1:9/mcp"),
         "at a link-local address": Fault("failed", {}, WEB, 1.5, url="http://169.254.169.254/mcp"),
-        "no such host": Fault("failed", {}, WEB, 1.5, url="http://no-such-host.invalid/mcp"),
         "the end of the stream of events": Fault("error", on({"http": answer(202)}, {"close": 1}), ("sse",), call=1.0),
     }
 
