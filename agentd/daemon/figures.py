@@ -44,6 +44,7 @@ def watch_seats(metrics: Metrics, seats: Seats) -> None:
         "those that died and have finished no job since",
         lambda: sum(1 for s in seats if s.crashes),
     )
+
     def refused() -> Iterator[Sample]:
         counted = seats.refused + Counter(egress.refused())
         for seat in seats:
