@@ -133,6 +133,8 @@ def refusal(site: str, status: int, body: bytes, *, in_session: bool = False) ->
     if said is not None and status not in (401, 403):  # those may repeat what they do not like
         why = " ".join("".join(char if char.isprintable() else " " for char in said.message[:200]).split()) or why
     lost = in_session and _is_of_session(status, said)
+    if lost and said is None:
+        why = "it does not know the session any more"
     return (SessionLost if lost else SendFailed)(f"{site} answered with HTTP {status}: {why}", status, said)
 
 
