@@ -45,7 +45,7 @@ REPOSITORY = {
     "What states can a job be in and which of them are final?": "agentd/domain.py",
     "How are aliases of model names checked for circles?": "agentd/providers/registry.py",
     "How is a unified diff put at the right place in a file?": "agentd/providers/builtin/patch.py",
-    "What does every tool have to provide?": "agentd/tools/base.py",
+    "What keeps a path from leading out of the workspace?": "agentd/workspace/paths.py",
     "How are glob patterns turned into regular expressions?": "agentd/workspace/globs.py",
 }
 HELD_OUT = {
