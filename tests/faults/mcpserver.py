@@ -11,7 +11,7 @@ A script is one of tests/tools/mcp/fake.py, with more steps:
     hang, die, sleep       for ever; all of the server with all its connections; seconds
     taken: 1               over HTTP a message that nothing answers is answered for by now, not behind the steps
     http: text             the whole answer to a request; then: "reset" or "hang" instead of going on
-    stubborn, fork, stderr, unlink: what a program can do: see do()
+    stubborn, fork, stderr, note, unlink: what a program can do: see do()
 
 "start" are steps before the first message, "end" those when the job has left; "many" is a number of tools. Steps of the
 further pages of a list are those of "tools/list 2".
@@ -105,6 +105,9 @@ def do(step: Mapping[str, Any]) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     elif "stderr" in step:
         threading.Thread(target=_yell, args=(step["stderr"],), daemon=True).start()
+    elif "note" in step:
+        with Path(step["note"]).open("a") as file:
+            file.write("x")
     elif "unlink" in step:
         shutil.rmtree(Path.cwd())
     elif "fork" in step:

@@ -30,7 +30,7 @@ import trio
 from agentd.domain import JobState, McpServer, Mode, Record
 from agentd.providers.scripted import ScriptedProvider, call, reply
 from agentd.store.home import make_home
-from tests.faults.mcpfaults import Fault, faults
+from tests.faults.mcpfaults import Fault, faults, on
 from tests.faults.mcpweb import web_server
 from tests.workshop import Workshop, only, spec, until
 
@@ -155,6 +155,14 @@ async def test_a_fault_harms_the_calls_of_its_server_alone(
 ) -> None:
     monkeypatch.setattr("agentd.tools.mcp.server.BACKOFF_SECONDS", 0.01)
     assert misfits(await meet_all(tmp_path, kind, time_no, every_way=EVERY_WAY), kind) == {}
+
+
+async def test_a_modern_server_that_dies_at_first_is_begun_anew_once(tmp_path: Path) -> None:
+    """It could be a legacy one that died of the first message."""
+    dies = on({"die": 1}, message="tools/list", start=[{"note": str(tmp_path / "starts")}])
+    outcome = await meet(tmp_path / "job", Fault("failed", dies), "stdio modern")
+    assert (outcome.ends, outcome.told) == ("failed", "it exited with code 1")
+    assert (tmp_path / "starts").read_text() == "xx"
 
 
 # --- The table ----------------------------------------------------------------------------------------------------
