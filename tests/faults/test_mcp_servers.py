@@ -17,7 +17,7 @@ import tempfile
 import time
 import traceback
 import uuid
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -30,7 +30,7 @@ import trio
 from agentd.domain import JobState, McpServer, Mode, Record
 from agentd.providers.scripted import ScriptedProvider, call, reply
 from agentd.store.home import make_home
-from tests.faults.mcpfaults import Fault, faults, on
+from tests.faults.mcpfaults import WEB, Fault, answer, faults, on
 from tests.faults.mcpweb import web_server
 from tests.workshop import Workshop, only, spec, until
 
@@ -103,12 +103,11 @@ async def servers(fault: Fault, way: str, mark: str) -> AsyncIterator[dict[str, 
             await web.left_alone()
 
 
-async def meet_all(directory: Path, kind: str, time_no: int, *, every_way: bool) -> dict[tuple[str, str], Any]:
-    """All faults of a class, some at a time, each over every way or over one: their outcomes, or what went wrong, by
+async def meet_all(directory: Path, table: Mapping[str, Fault], *, every_way: bool) -> dict[tuple[str, str], Any]:
+    """All faults of a table, some at a time, each over every way or over one: their outcomes, or what went wrong, by
     name and way."""
     found: dict[tuple[str, str], Any] = {}
     mark, limit = uuid.uuid4().hex, trio.CapacityLimiter(AT_ONCE)
-    table = faults(random.Random(f"{kind} {time_no}"))[kind]
 
     async def one(number: int, name: str, way: str) -> None:
         try:
@@ -139,8 +138,7 @@ def left(mark: str) -> list[str]:
     return found
 
 
-def misfits(found: dict[tuple[str, str], Any], kind: str) -> dict[tuple[str, str], Any]:
-    table = faults(random.Random(0))[kind]
+def misfits(found: dict[tuple[str, str], Any], table: Mapping[str, Fault]) -> dict[tuple[str, str], Any]:
     return {
         cell: outcome
         for cell, outcome in found.items()
@@ -154,7 +152,16 @@ async def test_a_fault_harms_the_calls_of_its_server_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, time_no: int
 ) -> None:
     monkeypatch.setattr("agentd.tools.mcp.server.BACKOFF_SECONDS", 0.01)
-    assert misfits(await meet_all(tmp_path, kind, time_no, every_way=EVERY_WAY), kind) == {}
+    table = faults(random.Random(f"{kind} {time_no}"))[kind]
+    assert misfits(await meet_all(tmp_path, table, every_way=EVERY_WAY), table) == {}
+
+
+async def test_an_answer_may_be_reset_at_any_byte(tmp_path: Path) -> None:
+    """A few of them where not all faults are met."""
+    whole = answer(200, "{}", kind="application/json")
+    places = range(len(whole)) if EVERY_WAY else random.Random(0).sample(range(len(whole)), 6)
+    table = {f"{n}": Fault("error", on({"http": whole[:n], "then": "reset"}), WEB, call=1.5) for n in places}
+    assert misfits(await meet_all(tmp_path, table, every_way=EVERY_WAY), table) == {}
 
 
 async def test_a_modern_server_that_dies_at_first_is_begun_anew_once(tmp_path: Path) -> None:
@@ -171,9 +178,10 @@ async def test_a_modern_server_that_dies_at_first_is_begun_anew_once(tmp_path: P
 def table(kinds: Sequence[str]) -> Iterator[str]:
     yield "| fault | way | ends | told | seconds |\n| --- | --- | --- | --- | --- |"
     for kind in kinds or CLASSES:
+        met = faults(random.Random(0))[kind]
         with tempfile.TemporaryDirectory() as directory:
-            found = trio.run(partial(meet_all, every_way=True), Path(directory), kind, 0)
-        bad = misfits(found, kind)
+            found = trio.run(partial(meet_all, every_way=True), Path(directory), met)
+        bad = misfits(found, met)
         for (name, way), each in found.items():
             wrong = "**" if (name, way) in bad else ""
             if isinstance(each, Outcome):
