@@ -146,8 +146,8 @@ def misfits(found: dict[tuple[str, str], Any], table: Mapping[str, Fault]) -> di
     }
 
 
-@pytest.mark.parametrize("time_no", range(TIMES))
 @pytest.mark.parametrize("kind", CLASSES)
+@pytest.mark.parametrize("time_no", range(TIMES))
 async def test_a_fault_harms_the_calls_of_its_server_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, time_no: int
 ) -> None:
