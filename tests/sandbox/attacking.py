@@ -95,6 +95,6 @@ def differences(level: SandboxLevel, user: str, found: Mapping[str, str | None])
     told = []
     for name, why in found.items():
         cell = CELLS[name][level, user]
-        if cell != "m" and (why is not None) is not (cell == "W"):
+        if cell != "m" and (why is not None) is not (cell in "W!"):
             told.append(f"{name} works: {why}" if why is not None else f"{name} is stopped")
     return told

@@ -37,7 +37,7 @@ from agentd.sandbox.policy import secrets as secret_places
 from agentd.workspace.git import git, repository_root
 from agentd.workspace.snapshot import Snapshots
 from tests.sandbox.attackrange import PARTS, ROOT, Range, open_range
-from tests.sandbox.attackvictim import bound, serve
+from tests.sandbox.attackvictim import serve
 from tests.sandbox.hostile import files, kernel, network, processes, repositories
 
 SECONDS = 30.0
@@ -47,6 +47,11 @@ START = (
     "getattr(importlib.import_module('tests.sandbox.hostile.' + sys.argv[2]), sys.argv[3])()"
 )
 ALLOWED = frozenset({"abstract_where_network_is_allowed"})
+DAEMONS = {
+    "unix_made_later": 0.0,
+    "unix_made_meanwhile": 0.3,
+    "unix_renamed": 0.0,
+}  # seconds after which they are started
 ELSEWHERE = {
     "write_by_old_hard_link": "plain",
     "have_cleanup_remove": "plain",
@@ -174,14 +179,25 @@ class Table:
             finally:
                 done.set()
                 caller.join()
-        elif attack.name == "unix_made_later":
-            path = self.range.base / "sockets/later.sock"
-            with bound(socket.AF_UNIX, str(path)) as sock:
-                serve(sock, self.range.secret.encode())
+        elif attack.name in DAEMONS:
+            path = self.range.base / f"sockets/{attack.name}.sock"
+            bound = path.with_name("first.sock") if attack.name == "unix_renamed" else path
+            with socket.socket(socket.AF_UNIX) as sock:
+                daemon = threading.Timer(DAEMONS[attack.name], _listen, (sock, bound, path, self.range.secret.encode()))
+                daemon.start()
+                if not DAEMONS[attack.name]:
+                    daemon.join()
                 yield
+                daemon.join()
             path.unlink()
         else:
             yield
+
+
+def _listen(sock: socket.socket, bound: Path, path: Path, secret: bytes) -> None:
+    sock.bind(str(bound))
+    serve(sock, secret)
+    bound.rename(path)
 
 
 def _call(port: int, done: threading.Event) -> None:

@@ -1,6 +1,7 @@
 """What each attack gets: what `agentd help sandbox` claims has to be this, and the other way round.
 
-`.` it is stopped; `W` it works; `m` whether it works depends on the machine: its kernel, its limits, its file systems.
+`.` it is stopped; `W` it works; `!` it works, which is to be mended or told in the manual; `m` whether it works depends
+on the machine: its kernel, its limits, its file systems.
 In each pair of columns the first is of an ordinary user, the second of root. In the last pair nothing is in force but
 the kernel: there root shows that an attack can work.
 """
@@ -70,6 +71,7 @@ repository_hooks                       . .    . .    W W    W W
 repository_hooks_moved                 . .    . .    W W    W W
 repository_index_as_link               . .    . .    . .    W W
 repository_log_as_link                 . .    . .    . .    W W
+repository_log_as_link_among_many       ! !    ! !    . .    W W
 repository_moved                       . .    . .    W W    W W
 repository_own_settings                . .    . .    . .    W W
 repository_settings                    . .    . .    W W    W W
@@ -137,7 +139,9 @@ tcp_fast_open                          . .    . .    . .    m m
 udp                                    . .    . .    . .    W W
 unix_elsewhere                         . .    . .    . .    W W
 unix_made_later                        . .    . .    . .    W W
+unix_made_meanwhile                    ! !    ! !    . .    W W
 unix_of_executor                       . .    . .    . .    W W
+unix_renamed                           ! !    ! !    . .    W W
 kernel:
 accounting                             . .    . .    . .    m m
 bpf                                    . .    . .    . .    m m

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import socket
-from contextlib import closing
+import time
+from contextlib import closing, suppress
 
 from tests.sandbox.hostile.program import E, tell, won
 
@@ -68,7 +69,23 @@ def unix_elsewhere() -> None:
 
 def unix_made_later() -> None:
     """By a daemon that was started after the job."""
-    ask(socket.AF_UNIX, f"{E['SOCKETS']}/later.sock")
+    ask(socket.AF_UNIX, f"{E['SOCKETS']}/unix_made_later.sock")
+
+
+def unix_made_meanwhile() -> None:
+    """By one that is started while a command runs: servers do so for as long as a job."""
+    until = time.monotonic() + 2 * SECONDS
+    reached = False
+    while not reached and time.monotonic() < until:
+        with suppress(FileNotFoundError, ConnectionRefusedError):
+            ask(socket.AF_UNIX, f"{E['SOCKETS']}/unix_made_meanwhile.sock")
+            reached = True
+        time.sleep(0.01)
+
+
+def unix_renamed() -> None:
+    """One that the kernel knows by the name that it had at first."""
+    ask(socket.AF_UNIX, f"{E['SOCKETS']}/unix_renamed.sock")
 
 
 def abstract() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tests.sandbox.hostile.program import E, place
 
+MANY = 6000
 HOOKS = ("pre-commit", "post-commit", "post-checkout", "post-index-change", "reference-transaction")
 
 
@@ -162,6 +163,13 @@ def repository_hooks_moved() -> None:
 
 
 def repository_log_as_link() -> None:
+    lead(Path(".git/logs/HEAD"), place("OUT") / "kept")
+
+
+def repository_log_as_link_among_many() -> None:
+    """More files than anybody looks through after each command."""
+    for number in range(MANY):
+        Path(f".git/{number}").touch()
     lead(Path(".git/logs/HEAD"), place("OUT") / "kept")
 
 
