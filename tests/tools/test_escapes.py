@@ -330,6 +330,19 @@ async def test_what_is_beside_the_workspace_is_reached_and_nothing_beyond(scene:
     assert scene.picture() == before
 
 
+@pytest.mark.parametrize("name", TOOLS)
+async def test_agentds_own_state_is_not_reached_where_it_is_allowed(scene: Scene, name: str) -> None:
+    state = Path(scene.names["state"])
+    (state / "sessions").mkdir()
+    _fill(state / "sessions")
+    before, context = scene.picture(), around(scene, state, state / "sessions")
+    file = "secret.ipynb" if name.startswith("Notebook") else "secret.txt"
+    for path in (f"{state}/{file}", f"{state}/sessions/{file}", f"to-state/sessions/{file}", str(state / "sessions")):
+        for call_input in inputs(name, path):
+            assert SECRET not in await told(TOOLS[name], call_input, context)
+    assert scene.picture() == before
+
+
 # --- Races: names that change what they are while a tool is at work ------------------------------------------------
 
 
