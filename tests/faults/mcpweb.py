@@ -93,13 +93,13 @@ class WebServer:
         message = json.loads(seen.body)
         answers_itself = self.kind == "http" and "method" in message and "id" in message
         own = Out(link, self._session(message) if answers_itself else "", mute=not answers_itself)
-        steps = self.fake.steps(message)
+        steps = list(self.fake.steps(message))
         if answers_itself:
             await self._do_all(steps, own, own)
             if not own.begun and not own.over:
                 await link.send(answer(202).encode())
             return await own.end()
-        if self.kind == "sse" and "http" not in str(self.script.get("on")):
+        if self.kind == "sse" and not any("http" in step for step in steps):
             await self._taken(own)
         await self._do_all(steps, own, self._stream)
         return await self._taken(own)
