@@ -4,6 +4,7 @@ alone, as it takes minutes; a few of them are tried in tests/sandbox/test_attack
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 import pytest
 
@@ -15,5 +16,7 @@ pytestmark = pytest.mark.skipif("AGENTD_FAULTS" not in os.environ, reason="takes
 
 @pytest.mark.parametrize("user", USERS)
 @pytest.mark.parametrize("level", SandboxLevel)
-def test_what_attacks_get_is_what_the_table_says(level: SandboxLevel, user: str) -> None:
+def test_what_attacks_get_is_what_the_table_says(level: SandboxLevel, user: str, require: Callable[[str], str]) -> None:
+    if level is SandboxLevel.BWRAP:
+        require("bwrap")
     assert differences(level, user, attack(level, user)) == []
