@@ -13,7 +13,8 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import ExitStack, asynccontextmanager, closing
+from contextlib import ExitStack, asynccontextmanager, closing, suppress
+from pathlib import Path
 
 import trio
 from trio.lowlevel import FdStream
@@ -173,23 +174,41 @@ def _own_child(pid: int) -> Forked:
 
 
 async def reap_strays() -> None:
-    """Reap what has become our child by losing its parent. Somebody waits for each of our own children, so one that is
-    dead at two looks is nobody's."""
-    seen = 0
+    """Reap what has become our child by losing its parent. Somebody waits for each of our own children, so those that
+    are dead at two looks are nobody's."""
+    seen: set[int] = set()
     while True:
         await trio.sleep(STRAY_SECONDS)
-        while (dead := _first_dead()) and dead == seen:
-            os.waitpid(dead, os.WNOHANG)  # noqa: ASYNC222  # it is dead: this does not wait
-        seen = dead
+        dead = _dead()
+        await trio.lowlevel.checkpoint()  # whoever waits for one may have been woken together with us
+        for pid in dead & seen:
+            with suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)  # noqa: ASYNC222  # it is dead: this does not wait
+        seen = dead - seen
 
 
-def _first_dead() -> int:
+def _dead() -> set[int]:
+    """Children that are dead and were not reaped; one of them where the kernel was built without lists of children."""
+    first = _is_dead(os.P_ALL, 0)
+    return {first, *(pid for pid in _children() if _is_dead(os.P_PID, pid))} if first else set()
+
+
+def _is_dead(kind: int, pid: int) -> int:
     """The pid of a child that is dead and was not reaped; 0 if there is none."""
     try:
-        result = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        result = os.waitid(kind, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     except ChildProcessError:
         return 0
     return result.si_pid if result is not None else 0
+
+
+def _children() -> list[int]:
+    """Of each of our threads: proc_pid_task(5)."""
+    found: list[int] = []
+    for listed in Path("/proc/self/task").glob("*/children"):
+        with suppress(OSError):  # that thread has ended
+            found += map(int, listed.read_bytes().split())
+    return found
 
 
 def is_supported() -> bool:

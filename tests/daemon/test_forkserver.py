@@ -168,6 +168,25 @@ def test_what_loses_its_parent_below_is_reaped(monkeypatch: pytest.MonkeyPatch, 
     os.close(reader)
 
 
+def test_all_that_have_lost_their_parent_are_reaped_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = 0
+
+    async def look(seconds: float) -> None:
+        nonlocal looks
+        looks += 1
+        if looks > 2:  # then there have been two
+            raise EOFError
+
+    monkeypatch.setattr(trio, "sleep", look)
+    dead = [subprocess.Popen(["true"]) for _ in range(5)]
+    for each in dead:
+        os.waitid(os.P_PID, each.pid, os.WEXITED | os.WNOWAIT)
+    with pytest.raises(EOFError):
+        trio.run(reap_strays)
+    assert not any(Path(f"/proc/{each.pid}").exists() for each in dead)
+    assert [each.wait() for each in dead] == [0] * 5  # nothing is known of them any more
+
+
 async def test_what_somebody_waits_for_is_left_to_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(forks_module, "STRAY_SECONDS", 0.01)
     async with trio.open_nursery() as nursery:
