@@ -9,7 +9,8 @@ always present unless marked `?`; sizes are bytes, durations milliseconds, times
                       null), dialect (int)
     job.started       model, resolved_model, provider, tools, mcp_servers ([{name, type, status (connected, failed),
                       error (or null), tool_count}]), permission_mode, containment, sandbox (off, or the level in force:
-                      bwrap, unshare+landlock, landlock, none), history? (jobs that the session had before), cwd?,
+                      bwrap, unshare+landlock, landlock, none), network? (whether tools reach every host), history?
+                      (jobs that the session had before), cwd?, instructions? (of MCP servers, as models are told them),
                       commands? ([{name, path, source, description}]), agents? ([name]), skills? ([name]), plugins?
                       ([name]), plugin_errors? ([{name, error}])
     phase             name, index, count, percent, title?, details?

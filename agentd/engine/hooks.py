@@ -43,6 +43,7 @@ DEEPEST_ANSWER = 64  # levels: what is read here is written again by others, who
 VERDICTS = ("allow", "deny", "ask")
 DECIDING = frozenset({"PreToolUse", "PostToolUse", "UserPromptSubmit"})  # of other events no answer is read
 OF_TOOLS = frozenset({"PreToolUse", "PostToolUse"})  # events that a matcher is for
+PLUGIN = "plugin:"  # begins, in records, what stands for the URL of a program: the name of its plugin follows
 _FRAMING = "accept-encoding connection content-length expect keep-alive te trailer transfer-encoding upgrade"
 _NOT_THEIRS = frozenset({*_FRAMING.split(), "x-agentd-signature", "x-agentd-timestamp"})  # to set
 

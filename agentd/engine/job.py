@@ -331,6 +331,7 @@ class JobRun:
             customs,
             servers,
             confined.level,
+            confined.network,
         )
 
     def _confined(self, directories: Sequence[Path]) -> AbstractAsyncContextManager[Confinement]:
@@ -393,8 +394,10 @@ class JobRun:
             permission_mode=self.spec.tools.permission_mode,
             containment=self.bench.confine.level,
             sandbox=work.sandbox,
+            network=work.network,
             history=len(self.session.state.imported_jobs) + len(self.session.state.jobs) - 1,
             cwd=str(self.bench.workspace),
+            **({"instructions": dict(work.instructions)} if work.servers is not None else {}),
             **work.customs.told(self.bench.workspace, work.servers),
         )
 

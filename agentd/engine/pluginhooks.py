@@ -33,6 +33,7 @@ from agentd.engine.hooks import (
     DECIDING,
     LONGEST_ANSWER,
     OF_TOOLS,
+    PLUGIN,
     Decision,
     HookFailed,
     decision_in,
@@ -159,7 +160,7 @@ class ProgramHook:
                 "hook",
                 {
                     "event": event,
-                    "url": f"plugin:{self.hook.plugin}",
+                    "url": f"{PLUGIN}{self.hook.plugin}",
                     "call": call,
                     "decision": answer.decision.verdict,
                     "reason": answer.decision.reason,

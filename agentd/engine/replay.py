@@ -34,8 +34,6 @@ from agentd.engine.callers import Callers
 from agentd.engine.confining import OFF, Confinement
 from agentd.engine.conversation import Ending, Material
 from agentd.engine.customs import GENERAL_NAME, Customs
-from agentd.engine.hooks import Decision as Said
-from agentd.engine.hooks import HookFailed, Hooks
 from agentd.engine.job import Bench, JobRun, read_spec
 from agentd.engine.modes import Recipe
 from agentd.engine.permissions import Permissions
@@ -48,6 +46,7 @@ from agentd.engine.replayplayer import (
     Player,
     RecordedPermissions,
     RecordedPrompter,
+    ReplayHooks,
     StandIn,
     failure,
 )
@@ -172,7 +171,6 @@ def _tame(spec: JobSpec, tape: Tape, workspace: Path) -> JobSpec:
         plugins=(),
         servers={},
         output_style=None,
-        sandbox=None,
         checkpoints=False,
         env={},
         run=spec.run and attrs.evolve(spec.run, workspace=str(workspace), spec="spec.md"),
@@ -251,20 +249,6 @@ class ReplayAsks(Asks):
         return ask
 
 
-class ReplayHooks(Hooks):
-    player: Player
-
-    async def _deliver(self, event: str, hook: object, fields: Mapping[str, Any]) -> Said:
-        await trio.lowlevel.checkpoint()
-        told = self.player.tape.hook(event, fields.get("tool_use_id"))
-        if told is None:
-            return Said()
-        said, error = told
-        if error:
-            raise HookFailed(error)
-        return said
-
-
 @attrs.frozen
 class ReplayCallers(Callers):
     """*player*: gives the replies, whatever model they were of."""
@@ -295,6 +279,10 @@ class ReplayWork(Work):
 
             return await run_spec(self, self.player.step)
         return await super().run()
+
+    @property
+    def instructions(self) -> Mapping[str, str]:
+        return self.player.tape.instructions
 
     def _offered(self, recipe: Recipe, own_tools: Sequence[Tool]) -> Mapping[str, Tool]:
         tools = dict(super()._offered(recipe, own_tools))
@@ -359,9 +347,11 @@ class ReplayRun(JobRun):
     @asynccontextmanager
     async def _confined(self, directories: Sequence[Path]) -> AsyncIterator[Confinement]:
         """As the recording had it: nothing runs here that a sandbox would be for."""
-        asked, level = self.spec.sandbox, (self._player.tape.begin or {}).get("sandbox", OFF)
+        begin, asked = self._player.tape.begin or {}, self.spec.sandbox
+        level = begin.get("sandbox", OFF)
         beside = None if self.spec.mode is Mode.QUERY and level == OFF else ()
-        yield Confinement(self.bench.confine, level, beside, asked is None or not asked.enabled or asked.network)
+        everywhere = level == OFF or (asked is not None and asked.network and not asked.hosts)
+        yield Confinement(self.bench.confine, level, beside, begin.get("network", everywhere))
 
     async def _bring_together(self, *given: Any) -> Work:
         work = await super()._bring_together(*given)

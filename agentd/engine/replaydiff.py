@@ -136,6 +136,9 @@ def _unknowable(recording: Recording, spec: JobSpec) -> dict[str, str]:
     found: dict[str, str] = {}
     begin = next((record.data for record in recording.own if record.type == "job.started"), {})
     agents = set(begin.get("agents", ())) - spec.agents.keys() - {GENERAL_NAME}
+    connected = [each for each in begin.get("mcp_servers", ()) if each["status"] == "connected"]
+    if connected and "instructions" not in begin:
+        found["system"] = "an agentd recorded it that did not keep what MCP servers say of their tools"
     if spec.mode is Mode.CHAT or spec.sources or spec.output_style or begin.get("plugins") or agents:
         found["system"] = from_disk
     if spec.mode in (Mode.SPEC_RUN, Mode.SPEC_DRAFT):
@@ -161,11 +164,19 @@ def _requests(
             for part, sides in _parts(recorded[1], played[1]):
                 name = part.split(" ")[0]
                 if part == "a tool from elsewhere":
-                    unknown.setdefault(sides[0], f"the tool {sides[0]}: what it says of itself is not in the recording")
+                    unknown.setdefault(whose := _origin(sides[0]), f"{whose}: what it says is not in the recording")
                 elif name in unknowable:
                     unknown.setdefault(name, f"{_NAMES[name]}: {unknowable[name]}")
                 else:
                     yield Difference("request", f"{where}: {_NAMES.get(part, part)}", *sides, recorded[0])
+
+
+def _origin(tool: str) -> str:
+    """Who says what *tool* is: many servers have many tools."""
+    mcp, *named = tool.split("__", 2)
+    if mcp != "mcp":
+        return f"the tool {tool}"
+    return f"tools of the MCP server {named[0]}" if len(named) == 2 else "tools for resources of MCP servers"
 
 
 _NAMES = {"system": "the system prompt", "messages": "the messages"}

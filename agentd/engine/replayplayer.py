@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import reduce
 from typing import Any
 
 import attrs
@@ -15,7 +16,10 @@ from agentd.domain import Text, Thinking, ToolClass, ToolUse, blocks_from_json
 from agentd.engine.asks import Settlement
 from agentd.engine.branch import Branch
 from agentd.engine.calls import Surroundings
+from agentd.engine.combinedhooks import stricter
 from agentd.engine.compaction import SUMMARY_CHARS
+from agentd.engine.hooks import Decision as Said
+from agentd.engine.hooks import HookFailed, Hooks
 from agentd.engine.permissions import Decision, Opinion, Permissions, Verdict
 from agentd.engine.replaydiff import Difference
 from agentd.engine.replaytape import CUT_AT, HOOK_SAYS, Reply, Tape
@@ -251,3 +255,31 @@ class RecordedPrompter:
         told = "".join(block.get("text", "") for block in self.tape.finished[call.id].data["content"])
         reason = re.search(r"permission was refused \((.*)\)", told, re.DOTALL)
         return Settlement("deny", reason[1] if reason else told, "hook")
+
+
+class ReplayHooks(Hooks):
+    """Webhooks as the engine asks them, and behind them what programs of plugins decided."""
+
+    player: Player
+
+    def wants(self, event: str, tool: str = "") -> bool:
+        return super().wants(event, tool) or self.player.tape.wants(event, tool)
+
+    async def after_tool(
+        self, call: ToolUse, content: str, is_error: bool, duration_ms: int, parent: str | None = None
+    ) -> str | None:
+        await super().after_tool(call, content, is_error, duration_ms, parent)
+        return self.player.tape.feedback(call.id)
+
+    async def _decide(self, event: str, fields: Mapping[str, Any], call: str | None = None) -> Said:
+        return reduce(stricter, self.player.tape.programs(event, call), await super()._decide(event, fields, call))
+
+    async def _deliver(self, event: str, hook: object, fields: Mapping[str, Any]) -> Said:
+        await trio.lowlevel.checkpoint()
+        told = self.player.tape.hook(event, fields.get("tool_use_id"))
+        if told is None:
+            return Said()
+        said, error = told
+        if error:
+            raise HookFailed(error)
+        return said

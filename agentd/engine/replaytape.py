@@ -12,7 +12,7 @@ from agentd.domain import JobState, Message, Record, ToolUse, Usage, blocks_from
 from agentd.engine.asks import Settlement
 from agentd.engine.compaction import HEADING
 from agentd.engine.context import MATERIAL_CHARS
-from agentd.engine.hooks import Decision
+from agentd.engine.hooks import OF_TOOLS, PLUGIN, Decision
 from agentd.engine.specrunsteps import Done
 from agentd.store.specrun import STEP_ASK
 
@@ -55,9 +55,11 @@ class Tape:
     settled: dict[str, Record] = attrs.field(factory=dict)  # by ask
     end: dict[str, Any] | None = None  # data of job.finished
     begin: dict[str, Any] | None = None  # data of job.started
+    instructions: dict[str, str] = attrs.field(factory=dict)  # of MCP servers, by name
     material: int = 0  # characters that clients put before the model
     modes: deque[tuple[int, str]] = attrs.field(factory=deque)  # permission modes that a client set, by position
     _hooks: defaultdict[tuple[str, str | None], deque[Record]] = attrs.field(factory=lambda: defaultdict(deque))
+    _programs: defaultdict[tuple[str, str | None], list[Record]] = attrs.field(factory=lambda: defaultdict(list))
     _gates: deque[Record] = attrs.field(factory=deque)  # asks about steps, whose ids are made anew
     _steps: deque[Done] = attrs.field(factory=deque)
 
@@ -78,6 +80,7 @@ class Tape:
         match record.type:
             case "job.started":
                 self.begin = data
+                self.instructions = {str(name): str(text) for name, text in data.get("instructions", {}).items()}
             case "job.finished":
                 self.end = data
             case "tool.started":
@@ -91,7 +94,8 @@ class Tape:
             case "ask.settled":
                 self.settled[data["id"]] = record
             case "hook":
-                self._hooks[data["event"], data["call"]].append(record)
+                told = self._programs if data["url"].startswith(PLUGIN) else self._hooks
+                told[data["event"], data["call"]].append(record)
             case "session.changed" if "permission_mode" in data and not self._is_at_work("ExitPlanMode"):
                 self.modes.append((record.pos, data["permission_mode"]))
 
@@ -121,6 +125,27 @@ class Tape:
             return None
         data = told.popleft().data
         return Decision(data["decision"], data["reason"], self._modified(event, call)), data["error"] or ""
+
+    def wants(self, event: str, tool: str) -> bool:
+        """Whether programs of plugins were told of *event*; of a tool's, whether of that tool."""
+        return any(
+            event == each and (each not in OF_TOOLS or self._name(call) == tool) for each, call in self._programs
+        )
+
+    def _name(self, call: str | None) -> str:
+        seen = self.started.get(call or "") or self.finished.get(call or "")
+        return str(seen.data["name"]) if seen is not None else ""
+
+    def programs(self, event: str, call: str | None) -> list[Decision]:
+        """What programs of plugins decided, in their order."""
+        told = [record.data for record in self._programs.get((event, call), ())]
+        return [Decision(data["decision"], data["reason"], self._modified(event, call)) for data in told]
+
+    def feedback(self, call: str) -> str | None:
+        """What was put behind the result of a call by those who were told of it, whoever they were."""
+        content = self.finished[call].data["content"] if call in self.finished else ()
+        said = str(content[-1].get("text", "")) if content else ""
+        return said.removeprefix(HOOK_SAYS).removesuffix("]") if said.startswith(HOOK_SAYS) else None
 
     def _modified(self, event: str, call: str | None) -> dict[str, Any] | None:
         """The input that a hook gave a call, or the prompt: seen by what was made of it."""

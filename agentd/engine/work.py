@@ -60,6 +60,7 @@ class Work:
     customs: Customs = attrs.field(factory=Customs)
     servers: Servers | None = None
     sandbox: str = OFF  # the level in force
+    network: bool = True  # every host can be reached
     material: Material = attrs.field(factory=Material)
 
     @property
@@ -299,10 +300,16 @@ class Work:
     def _system(self, recipe: Recipe, branch: Branch) -> str:
         customs, spec = self.customs, self.spec
         skills = customs.skill_list if not spec.tools.allowed or SKILL_TOOL in spec.tools.allowed else ""
-        told = _instructions(self.servers) if recipe.servers and self.servers is not None else ""
+        told = _instructions(self.instructions) if recipe.servers else ""
         asked = "" if spec.output is None or branch.parent else structured.instructions(spec.output)
         behind = (customs.style, skills if spec.mode is Mode.QUERY else "", told, asked)
         return system_prompt(recipe, self.around.workspace, spec.system, *behind, memory=customs.memory)
+
+    @property
+    def instructions(self) -> Mapping[str, str]:
+        """What MCP servers say of their tools, as much of it as models are told."""
+        said = self.servers.instructions if self.servers is not None else {}
+        return {name: text[:INSTRUCTION_CHARS] for name, text in said.items()}
 
     def _offered(self, recipe: Recipe, own_tools: Sequence[Tool]) -> Mapping[str, Tool]:
         own = {tool.name: tool for tool in (Code(self._code), *own_tools)}
@@ -318,9 +325,8 @@ def _first_sentence(text: str) -> str:
     return sentence if len(sentence) <= REASON_CHARS else f"{sentence[: REASON_CHARS - 1]}…"
 
 
-def _instructions(servers: Servers) -> str:
-    said = servers.instructions.items()
-    return "\n\n".join(f"The MCP server {name} says of its tools:\n{text[:INSTRUCTION_CHARS]}" for name, text in said)
+def _instructions(said: Mapping[str, str]) -> str:
+    return "\n\n".join(f"The MCP server {name} says of its tools:\n{text}" for name, text in said.items())
 
 
 def offered(recipe: Recipe, tools: Mapping[str, Tool], spec: JobSpec) -> dict[str, Tool]:
