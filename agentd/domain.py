@@ -478,6 +478,9 @@ class Entry:
 # --- Between a daemon and its executors ---------------------------------------------------------------------------
 
 
+EVERY_HOST = ("*",)  # of Site.sandbox_hosts
+
+
 @attrs.frozen
 class Site:
     """What whoever runs this machine has set for every job on it. *sandbox*: how it is where a job does not say:
@@ -488,6 +491,7 @@ class Site:
     plugins: tuple[Plugin, ...] = ()
     plugin_hooks: bool = False  # whether programs that plugins name as hooks are run
     sandbox: Literal["off", "best-effort", "require"] = "off"
+    sandbox_hosts: tuple[str, ...] = ()  # that commands in that sandbox may reach, or EVERY_HOST
     offline: bool = False  # nothing but loopback and *reachable* may be contacted
     reachable: tuple[str, ...] = ()  # host:port of what is configured
 

@@ -14,12 +14,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
-from agentd.config import Option, Settings, Table
-from agentd.domain import McpServer, Plugin, Site
+from agentd.config import BOOLEANS, Option, Settings, Table
+from agentd.domain import EVERY_HOST, McpServer, Plugin, Site
 from agentd.wire.egress import endpoint_of, parse_endpoint
 
 SITE = {
     "sandbox": Option("AGENTD_SANDBOX", key="jobs.sandbox", default="off"),
+    "sandbox-network": Option("AGENTD_SANDBOX_NETWORK", many=True, key="jobs.sandbox_network"),
     "plugin": Option("AGENTD_PLUGINS", many=True),
     "allow-plugin-hooks": Option("AGENTD_ALLOW_PLUGIN_HOOKS", switch=True, key="jobs.allow_plugin_hooks"),
     "mcp-connect-timeout": Option("AGENTD_MCP_CONNECT_TIMEOUT", key="jobs.mcp_connect_timeout", default="5"),
@@ -40,9 +41,23 @@ def read_site(settings: Settings) -> Site:
         plugins=tuple({plugin.name: plugin for plugin in _plugins(settings)}.values()),
         plugin_hooks=settings.switch("allow-plugin-hooks"),
         sandbox=cast("Any", settings.one_of("sandbox", *SANDBOX)),
+        sandbox_hosts=_hosts(settings),
         offline=settings.switch("offline"),
         reachable=tuple(_endpoints(settings)),
     )
+
+
+def _hosts(settings: Settings) -> tuple[str, ...]:
+    """What is named, or one word for all or nothing."""
+    named = tuple(host.strip() for text in settings.many("sandbox-network") for host in text.split(",") if host.strip())
+    if len(named) == 1 and (said := BOOLEANS.get(named[0].lower())) is not None:
+        return EVERY_HOST if said else ()
+    for host in named:
+        from agentd.sandbox.netproxy import Allowed  # most name none
+
+        if Allowed.parse(host) is None:
+            raise settings.misfit("sandbox-network", f"{host!r} is no host: name, *.name, name:port; or true, or false")
+    return named
 
 
 def _endpoints(settings: Settings) -> Iterator[str]:

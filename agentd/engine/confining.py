@@ -6,14 +6,14 @@ Contract of the agent API, section 19; what is offline has no network beside, wh
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import attrs
 import trio
 
-from agentd.domain import JobSpec, Mode, Sandbox, Site
+from agentd.domain import EVERY_HOST, JobSpec, McpServer, Mode, Sandbox, Site
 from agentd.sandbox.contain import Containment
 from agentd.store.files import disk, remove_tree, temp_directory
 from agentd.wire.urlpolicy import UrlPolicy
@@ -28,12 +28,37 @@ NO_NAMESPACE = (
 @attrs.frozen
 class Confinement:
     """*confine* may be one that refuses every command; *beside*: places that file tools reach beside the workspace,
-    None for all; *network*: whether every host can be reached."""
+    None for all; *hosts*: that are reached, None for all."""
 
     confine: Containment
     level: str = OFF  # of the sandbox
     beside: tuple[Path, ...] | None = ()
-    network: bool = True
+    hosts: tuple[str, ...] | None = None
+    site_only: bool = False  # nobody but the site has asked for the sandbox
+
+    def admitted(self, servers: Mapping[str, McpServer]) -> dict[str, McpServer]:
+        """*servers*, where those that are not to be reached say so."""
+        if self.site_only or not self.hosts:
+            return dict(servers)
+        return {name: self._admitted(server, self.hosts) for name, server in servers.items()}
+
+    def _admitted(self, server: McpServer, hosts: Sequence[str]) -> McpServer:
+        from agentd.sandbox.netproxy import Allowed
+        from agentd.wire.urls import InvalidUrl, parse_url
+
+        try:
+            url = parse_url(server.url) if server.url is not None else None
+        except InvalidUrl:  # whoever connects says so
+            url = None
+        allowed = filter(None, map(Allowed.parse, hosts))
+        if url is None or any(each.covers(url.host, url.port) for each in allowed):
+            return server
+        return attrs.evolve(server, problem=f"{url.host} is none of the hosts that the sandbox lets this job reach")
+
+    @property
+    def has_servers(self) -> bool:
+        """Whether MCP servers are reached that are not programs."""
+        return self.site_only or self.hosts != ()
 
 
 @attrs.frozen
@@ -61,8 +86,6 @@ class Confining:
                 await _offline(self.confine, beside) if self.site.offline else Confinement(self.confine, beside=beside)
             )
             return
-        if asked is not None and self.site.offline:
-            asked = attrs.evolve(asked, network=False)
         async with AsyncExitStack() as stack:
             yield await self._sandbox(stack, asked)
 
@@ -72,28 +95,38 @@ class Confining:
         scratch = await stack.enter_async_context(_temp_directory(self.scratch))
         tmp = scratch / "tmp"
         tmp.mkdir()
+        wanted = self._of_site if asked is None else asked
+        if self.site.offline:
+            wanted = attrs.evolve(wanted, network=False)
         proxy = None
-        if asked is not None and asked.network and asked.hosts:
+        if wanted.network and wanted.hosts:
             from agentd.sandbox.netproxy import open_proxy
 
-            opening = open_proxy(scratch / "proxy.sock", asked.hosts, self.url_policy, self.notice)
+            opening = open_proxy(scratch / "proxy.sock", wanted.hosts, self.url_policy, self.notice)
             proxy = await stack.enter_async_context(opening)
         made = await confine_for(
             self.confine,
-            asked,
+            wanted,
             self.site.sandbox,
             self.workspace,
             self.directories,
             self.off_limits,
+            wished=asked is None,
             scratch=tmp,
             proxy=proxy,
         )
         return Confinement(
             made.containment,
             made.level,
-            _reached(self.workspace, self.directories, asked),
-            asked is not None and asked.network and not asked.hosts,
+            _reached(self.workspace, self.directories, wanted),
+            () if not wanted.network else wanted.hosts or None,
+            asked is None,
         )
+
+    @property
+    def _of_site(self) -> Sandbox:
+        hosts = self.site.sandbox_hosts
+        return Sandbox(network=bool(hosts), hosts=() if hosts == EVERY_HOST else hosts)
 
 
 @asynccontextmanager
@@ -115,7 +148,7 @@ async def _offline(confine: Containment, beside: tuple[Path, ...] | None) -> Con
     return Confinement(alone or Refused(confine.level, confine.prefix, why=NO_NAMESPACE), beside=beside)
 
 
-def _reached(workspace: Path, directories: Sequence[Path], asked: Sandbox | None) -> tuple[Path, ...]:
+def _reached(workspace: Path, directories: Sequence[Path], asked: Sandbox) -> tuple[Path, ...]:
     """Real paths; those that are not there are left out."""
-    named = [workspace / Path(path).expanduser() for path in (asked.paths if asked is not None else ())]
+    named = [workspace / Path(path).expanduser() for path in asked.paths]
     return tuple(Path(os.path.realpath(path)) for path in (*directories, *named) if path.exists())

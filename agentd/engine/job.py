@@ -287,14 +287,14 @@ class JobRun:
         elicitor = Elicitor(self._branch, self.asks, policy.ask_seconds)
         servers = await stack.enter_async_context(
             open_mcp(
-                customs.servers,
+                confined.admitted(customs.servers),
                 lambda terms: terms(
                     cwd=bench.workspace,
                     env=env,
                     roots=(bench.workspace, *directories),
                     confine=confined.confine,
                     url_policy=bench.url_policy,
-                    network=confined.network,
+                    network=confined.has_servers,
                     notice=self._branch.notice,
                     elicit=elicitor.ask,
                     connect_seconds=site.connect_seconds,
@@ -316,7 +316,9 @@ class JobRun:
             beside=confined.beside,
             prompter=self._prompter(servers),
         )
-        tools = bench.tools if confined.network else {n: t for n, t in bench.tools.items() if t.tool_class is not NET}
+        tools = (
+            bench.tools if confined.hosts is None else {n: t for n, t in bench.tools.items() if t.tool_class is not NET}
+        )
         budget = Budget(spec.limits, self.job.turns, self.job.cost)
         return Work(
             self._branch,
@@ -331,7 +333,7 @@ class JobRun:
             customs,
             servers,
             confined.level,
-            confined.network,
+            confined.hosts is None,
         )
 
     def _confined(self, directories: Sequence[Path]) -> AbstractAsyncContextManager[Confinement]:

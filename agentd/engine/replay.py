@@ -351,7 +351,8 @@ class ReplayRun(JobRun):
         level = begin.get("sandbox", OFF)
         beside = None if self.spec.mode is Mode.QUERY and level == OFF else ()
         everywhere = level == OFF or (asked is not None and asked.network and not asked.hosts)
-        yield Confinement(self.bench.confine, level, beside, begin.get("network", everywhere))
+        hosts = None if begin.get("network", everywhere) else ()
+        yield Confinement(self.bench.confine, level, beside, hosts)
 
     async def _bring_together(self, *given: Any) -> Work:
         work = await super()._bring_together(*given)

@@ -134,19 +134,21 @@ async def confine_for(
     directories: Sequence[Path] = (),
     state_dirs: Sequence[Path] = (),
     *,
+    wished: bool = False,
     scratch: Path | None = None,
     proxy: Path | None = None,
 ) -> Confinement:
-    """What a job gets that asks for *sandbox* (None: it does not say) on a site with *site_mode*. *directories* are
-    its others beside the workspace; *state_dirs* agentd's own, which stay hidden even in a writable one; *proxy* the
-    socket of one that knows its hosts, without which a job that names some has no network."""
+    """What a job gets that asks for *sandbox* (None: it does not say) on a site with *site_mode*. *wished*: it is the
+    site that asks, which may do without. *directories* are the job's others beside the workspace; *state_dirs* agentd's
+    own, which stay hidden even in a writable one; *proxy* the socket of one that knows its hosts, without which a job
+    that names some has no network."""
     asked = sandbox if sandbox is not None else Sandbox(enabled=site_mode != "off")
     if not asked.enabled:
         return Confinement(containment)
     means = await find_means(containment)
     why = NONE_HERE if means.level is SandboxLevel.NONE else "" if reachable(workspace) else NOT_OURS
     if why:
-        if sandbox is None and site_mode == "best-effort":
+        if (sandbox is None or wished) and site_mode == "best-effort":
             return Confinement(containment, active=True)
         return Confinement(Refused(containment.level, containment.prefix, why=why), active=True, refusal=why)
     allowed = tuple(_real(path) for path in (*directories, *_named(asked, workspace)))

@@ -13,7 +13,7 @@ from agentd.config import Option, read_settings
 from agentd.daemon.plan import Plan
 from agentd.daemon.settings import AGENT_OPTIONS, MANAGER_OPTIONS, SERVE_OPTIONS, executor_settings, load
 from agentd.daemon.site import SITE, read_site
-from agentd.domain import McpServer, Plugin, Site
+from agentd.domain import EVERY_HOST, McpServer, Plugin, Site
 from agentd.errors import InvalidSetting
 from agentd.store.home import SessionDir
 
@@ -123,3 +123,23 @@ late = ("tools.mcp.config", "tools.mcp.servers", "workspace.extensions")
 print([name for name in sys.modules if name.removeprefix("agentd.").startswith(late)])"""
     told = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
     assert told.stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("said", "hosts"),
+    [
+        ("true", EVERY_HOST),
+        ("false", ()),
+        ("pypi.org, *.example.org:443", ("pypi.org", "*.example.org:443")),
+    ],
+)
+def test_what_commands_reach_is_a_word_or_a_list(said: str, hosts: tuple[str, ...], tmp_path: Path) -> None:
+    assert site("--sandbox-network", said).sandbox_hosts == hosts
+    listed = said if said in ("true", "false") else str([each.strip() for each in said.split(",")])
+    file = f"[jobs]\nsandbox_network = {listed}"
+    assert site(file=file, directory=tmp_path).sandbox_hosts == hosts
+
+
+def test_what_is_no_host_is_refused_by_name() -> None:
+    with pytest.raises(InvalidSetting, match=r"--sandbox-network .*'\*' is no host"):
+        site("--sandbox-network", "*")

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from agentd.domain import (
+    EVERY_HOST,
     ChatMessage,
     ChatPart,
     ChatSpec,
@@ -194,3 +195,34 @@ async def test_commands_reach_the_hosts_that_are_allowed_and_no_others(
     assert refused == [
         f"this sandbox does not let commands reach example.org:{port}: network_access allows localhost:{port}"
     ]
+
+
+@pytest.mark.parametrize(("hosts", "reached"), [((), False), (EVERY_HOST, True), (("localhost",), True)])
+async def test_the_site_says_what_commands_reach_where_jobs_do_not(
+    sandboxed: Workshop, require: Callable[[str], str], hosts: tuple[str, ...], reached: bool
+) -> None:
+    require("curl")
+    with TCPServer(("127.0.0.1", 0), BaseRequestHandler) as server:
+        port = server.server_address[1]
+        named = tuple(host if host == "*" else f"{host}:{port}" for host in hosts)
+        sandboxed.site = Site(sandbox="require", sandbox_hosts=named)
+        curl = f"curl -s -m 2 --noproxy '' -p http://localhost:{port}/; echo $?"
+        records = await query(sandboxed, bash(curl), mode=Mode.CODE)
+    assert (told(records)[0] == "28") is reached  # it was there, and said nothing
+
+
+async def test_remote_servers_are_those_of_the_hosts_that_are_allowed(sandboxed: Workshop) -> None:
+    servers = {
+        name: McpServer("http", url=f"http://{name}:9/mcp", connect_seconds=0.2)
+        for name in ("localhost", "127.0.0.2")
+    }
+    errors = {}
+    for sandbox in (Sandbox(), Sandbox(network=True, hosts=("localhost:9",)), None):
+        sandboxed.site = Site(sandbox="require")
+        records = await query(sandboxed, bash("true"), sandbox=sandbox, servers=servers)
+        listed = only(records, "job.started")[-1]["mcp_servers"]
+        errors[sandbox and sandbox.hosts] = {each["name"]: each["error"] for each in listed}
+    assert set(errors[()].values()) == {"network disabled by sandbox"}
+    assert "none of the hosts" in errors["localhost:9",]["127.0.0.2"]
+    assert "none of the hosts" not in errors["localhost:9",]["localhost"]
+    assert "sandbox" not in errors[None]["localhost"]  # the site's is for commands
