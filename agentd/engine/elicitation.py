@@ -42,7 +42,11 @@ class Elicitor:
         about = wanted.call or "mcp"
         call = ToolUse(f"{about}:{next(self._numbers)}", f"mcp__{wanted.server}", {"message": wanted.message})
         settled = await self.asks.ask(self.branch.below(about), call, _question(wanted), self.seconds)
-        return _reply(wanted, settled)
+        reply = _reply(wanted, settled)
+        if settled.allowed and reply.action == "cancel":
+            text = f"the answer is not what {wanted.server} asks for: it is told that there is none"
+            self.branch.notice("warning", "ELICITATION", text)
+        return reply
 
 
 def _question(wanted: Elicitation) -> Subject:
@@ -50,7 +54,10 @@ def _question(wanted: Elicitation) -> Subject:
     text = wanted.message if wanted.url is None else f"{wanted.message}\nOpen {wanted.url} and say {OPENED!r} then."
     options = [OPENED] if wanted.url is not None else _choices(next(iter(fields.values()))) if len(fields) == 1 else []
     if len(fields) > 1:
-        listed = "\n".join(f"- {name}: {_told(field)}" for name, field in fields.items())
+        needed = wanted.schema.get("required", ())
+        listed = "\n".join(
+            f"- {name}{' (required)' * (name in needed)}: {_told(field)}" for name, field in fields.items()
+        )
         text = f"{text}\nAnswer with a JSON object that has:\n{listed}"
     question = {
         "question": text,
@@ -95,13 +102,16 @@ def _fields(wanted: Elicitation) -> dict[str, Mapping[str, Any]]:
 def _choices(field: Mapping[str, Any]) -> list[str]:
     if field.get("type") == "boolean":
         return ["true", "false"]
-    listed = field.get("enum") or [each.get("const") for each in field.get("oneOf", ()) if isinstance(each, Mapping)]
+    titled = field.get("oneOf") or field.get("anyOf", ())
+    listed = field.get("enum") or [each.get("const") for each in titled if isinstance(each, Mapping)]
     return [each for each in listed if isinstance(each, str)] if isinstance(listed, list) else []
 
 
 def _told(field: Mapping[str, Any]) -> str:
     described = " ".join(str(field[key]) for key in ("title", "description") if field.get(key))
-    choices = f" ({', '.join(_choices(field))})" if _choices(field) else ""
+    items = field.get("items")
+    found = _choices(items if isinstance(items, Mapping) else field)
+    choices = f" {'of ' * (items is not None)}({', '.join(found)})" if found else ""
     return f"{field.get('type', 'string')}{choices} {described}".strip()
 
 

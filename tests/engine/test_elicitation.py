@@ -15,7 +15,7 @@ from agentd.engine.engine import Engine
 from agentd.providers.scripted import call, reply
 from agentd.tools.base import ToolContext
 from agentd.tools.mcp.terms import Elicitation, Elicited
-from tests.workshop import FakeTool, Workshop, ended, spec, until
+from tests.workshop import FakeTool, Workshop, ended, notices, spec, until
 
 NAME = {"type": "object", "properties": {"name": {"type": "string", "description": "Yours"}}}
 TWO = {
@@ -31,6 +31,7 @@ class Asking:
     def __init__(self, workshop: Workshop, seconds: float | None = 60) -> None:
         self.workshop, self.seconds = workshop, seconds
         self.said: Elicited | None = None
+        self.notices: list[str] = []
         self.engine: Engine
         workshop.says(reply(call("Work")), "Done.")
         workshop.tools = (FakeTool("Work", ToolClass.MCP, self._work),)
@@ -56,6 +57,7 @@ class Asking:
                 opened = {**ask.data, "parent": ask.parent}
                 await self.engine.settle(ask.id, answer)
             await ended(session, job)
+            self.notices = notices(session.view.records())
         assert self.said is not None
         return self.said, opened
 
@@ -98,6 +100,19 @@ async def test_a_person_is_told_who_asks_and_for_what(workshop: Workshop) -> Non
         "shop asks: Who and how?\nAnswer with a JSON object that has:\n- name: string\n- level: string (low, high)"
     )
     assert ask["call"].startswith(ask["parent"])
+
+
+async def test_a_person_is_told_what_is_required_and_what_lists_may_hold(workshop: Workshop) -> None:
+    tags = {"type": "array", "items": {"anyOf": [{"const": "a", "title": "A"}, {"const": "b", "title": "B"}]}}
+    schema = {"properties": {"name": {"type": "string"}, "tags": tags}, "required": ["name"]}
+    _, ask = await Asking(workshop).hear(Elicitation("shop", "Who?", schema), said("decline"))
+    assert ask["question"].endswith("- name (required): string\n- tags: array of (a, b)")
+
+
+async def test_an_answer_that_does_not_fit_is_told(workshop: Workshop) -> None:
+    asking = Asking(workshop)
+    assert (await asking.hear(Elicitation("shop", "Who and how?", TWO), said("Ada")))[0] == CANCEL
+    assert asking.notices == ["ELICITATION"]
 
 
 async def test_a_page_is_to_be_opened_by_the_person(workshop: Workshop) -> None:
