@@ -19,13 +19,14 @@ import trio
 
 from agentd.errors import AgentdError
 from agentd.faces.mcp import protocol
-from agentd.faces.mcp.protocol import CANCELLED, DIRECTORY_HEADER, EVENTS, JSON, PREFIX, SESSION_HEADER
+from agentd.faces.mcp.protocol import CANCELLED, DIRECTORY_HEADER, EVENTS, JSON, PREFIX, SESSION_HEADER, STATELESS
 from agentd.faces.mcp.stdio import Outbox, Work
 from agentd.wire.client import Address, Client
 from agentd.wire.failure import HttpFailed
 from agentd.wire.incoming import Answer
 from agentd.wire.jsonrpc import (
     INTERNAL_ERROR,
+    INVALID_REQUEST,
     Id,
     Message,
     Notification,
@@ -40,6 +41,7 @@ from agentd.wire.messages import Fields
 
 HEAD_SECONDS = 120.0  # for an answer to begin; one that takes long begins as a stream
 GOODBYE_SECONDS = 1.0
+NO_SESSION = f"begin with initialize, or say what it says in the _meta of each request, as {STATELESS[0]} has it"
 logger = logging.getLogger(__name__)
 
 
@@ -63,6 +65,7 @@ class Bridge:
     _session: str = ""
     _version: str = ""
     _began: Request | None = None  # with which the session began
+    _begun: trio.Event | None = None  # set: there is a session, or there will be none; None: it was not asked for
     _running: dict[Id, trio.CancelScope] = attrs.field(factory=dict)
     _finding: trio.Lock = attrs.field(factory=trio.Lock)
     _beginning: trio.Lock = attrs.field(factory=trio.Lock)
@@ -74,12 +77,15 @@ class Bridge:
                 scope.cancel()  # the daemon takes a connection that is closed for the same
             return None
         if not isinstance(message, Request):
-            return partial(self._relay, message, outbox)
+            return partial(self._relay, message, outbox, self._begun)
         scope = self._running[message.id] = trio.CancelScope()
-        return partial(self._answer, message, outbox, scope)
+        if message.method != "initialize":
+            return partial(self._answer, message, outbox, scope, self._begun)
+        self._begun = trio.Event()
+        return partial(self._initialize, message, outbox, scope, self._begun)
 
     def take_batch(self, line: bytes, outbox: Outbox) -> Work:
-        return partial(self._relay_batch, line, outbox)
+        return partial(self._relay_batch, line, outbox, self._begun)
 
     async def close(self) -> None:
         """End the session that the client had."""
@@ -94,27 +100,46 @@ class Bridge:
 
     # --- Messages -------------------------------------------------------------------------------------------------
 
-    async def _relay(self, message: Message, outbox: Outbox) -> None:
+    async def _initialize(self, request: Request, outbox: Outbox, scope: trio.CancelScope, begun: trio.Event) -> None:
+        """What comes behind it waits until it is answered: it belongs to the session that this begins."""
+        try:
+            await self._answer(request, outbox, scope)
+        finally:
+            begun.set()
+
+    async def _relay(self, message: Message, outbox: Outbox, begun: trio.Event | None) -> None:
+        await _wait(begun)
         try:
             await self._post(message, outbox)
         except AgentdError as exc:
             logger.warning("a message is not relayed: %s", exc)
 
-    async def _relay_batch(self, line: bytes, outbox: Outbox) -> None:
+    async def _relay_batch(self, line: bytes, outbox: Outbox, begun: trio.Event | None) -> None:
         """What it is in is not looked at: so it is not sent again either."""
+        await _wait(begun)
         try:
+            self._check_begun(None)
             client = await self._opened()
             told = await client.request("POST", PREFIX, headers=self._fields(None), body=line, seconds=HEAD_SECONDS)
+        except RpcError as exc:
+            await outbox.send(encode(Response(None, error=exc)))
+            return
         except AgentdError as exc:
             await outbox.send(encode(Response(None, error=RpcError(INTERNAL_ERROR, str(exc)))))
             return
         if told.body:
             await outbox.send(told.body)
 
-    async def _answer(self, request: Request, outbox: Outbox, scope: trio.CancelScope) -> None:
+    async def _answer(
+        self, request: Request, outbox: Outbox, scope: trio.CancelScope, begun: trio.Event | None = None
+    ) -> None:
         with scope:
+            await _wait(begun)
             try:
+                self._check_begun(request)
                 await self._post(request, outbox)
+            except RpcError as exc:
+                await outbox.send(encode(Response(request.id, error=exc)))
             except AgentdError as exc:
                 await outbox.send(encode(Response(request.id, error=RpcError(INTERNAL_ERROR, str(exc)))))
         if self._running.get(request.id) is scope:
@@ -152,9 +177,13 @@ class Bridge:
 
     # --- The session ----------------------------------------------------------------------------------------------
 
+    def _check_begun(self, request: Request | None) -> None:
+        """Raises RpcError for what needs a session where none was begun; the daemon would say so in words of HTTP."""
+        if not self._session and not (request is not None and _stands_alone(request)):
+            raise RpcError(INVALID_REQUEST, NO_SESSION)
+
     def _belongs_to_session(self, message: Message) -> bool:
-        stateless = isinstance(message, Request) and (message.method == "initialize" or protocol.is_stateless(message))
-        return bool(self._session) and not stateless
+        return bool(self._session) and not (isinstance(message, Request) and _stands_alone(message))
 
     def _note_session(self, began: Request, session: str, body: bytes) -> None:
         self._began, self._session = began, session
@@ -198,6 +227,16 @@ class Bridge:
         if self._session and not (isinstance(message, Request) and message.method == "initialize"):
             fields += [(SESSION_HEADER, self._session), (protocol.VERSION_HEADER, self._version)]
         return fields
+
+
+def _stands_alone(request: Request) -> bool:
+    """Whether it needs no session."""
+    return request.method == "initialize" or protocol.is_stateless(request)
+
+
+async def _wait(begun: trio.Event | None) -> None:
+    if begun is not None:
+        await begun.wait()
 
 
 def _response_to(request: Request, status: int, body: bytes) -> bytes:

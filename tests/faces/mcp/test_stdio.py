@@ -198,6 +198,30 @@ async def test_a_session_is_relayed_and_ended(tmp_path: Path) -> None:
         assert not api.server.sessions
 
 
+async def test_what_comes_right_behind_initialize_belongs_to_its_session(tmp_path: Path) -> None:
+    params = {"protocolVersion": "2025-11-25", "capabilities": {}}
+    messages = (
+        request("initialize", params),
+        {"jsonrpc": "2.0", "method": "notifications/initialized"},
+        *(request("ping", None, number) for number in (2, 3)),
+    )
+    async with serving(tmp_path) as api, relaying(api) as program:
+        await program.stream.send_all(b"".join(json.dumps(each).encode() + b"\n" for each in messages))
+        told = [await program.hear() for _ in range(3)]
+        assert told[0]["result"]["serverInfo"]["name"] == "agentd"
+        assert {each["id"]: each["result"] for each in told[1:]} == {2: {}, 3: {}}
+        assert len(api.server.sessions) == 1
+
+
+async def test_a_program_that_does_not_begin_is_told_how(tmp_path: Path) -> None:
+    async with serving(tmp_path) as api, relaying(api) as program:
+        assert (await program.ask("initialize", {}))["error"]["code"] == -32602
+        for message in (request("ping"), [request("ping")]):
+            await program.say(message)
+            error = (await program.hear())["error"]
+            assert (error["code"], error["message"][:21]) == (-32600, "begin with initialize")
+
+
 async def test_stateless_requests_are_relayed_with_their_headers(tmp_path: Path) -> None:
     async with serving(tmp_path) as api, relaying(api) as program:
         told = await program.ask("server/discover", {"_meta": META})
