@@ -18,6 +18,7 @@ import pytest
 from agentd.sandbox.levels import landlock_abi
 from agentd.sandbox.policy import SandboxLevel
 from tests.sandbox.attackrange import ROOT
+from tests.sandbox.attacks import BY_AGENTD
 from tests.sandbox.attacktable import CELLS
 
 SECONDS = 600.0
@@ -91,10 +92,13 @@ def _interpreter() -> str:
 
 
 def differences(level: SandboxLevel, user: str, found: Mapping[str, str | None]) -> list[str]:
-    """From the table: what works but should not, what is stopped but is told to work."""
+    """From the table: what works but should not, what is stopped but is told to work; and whatever works because agentd
+    itself ran it, or followed it, with a sandbox or without."""
     told = []
     for name, why in found.items():
         cell = CELLS[name][level, user]
-        if cell != "m" and (why is not None) is not (cell in "W!"):
+        if why == BY_AGENTD:
+            told.append(f"{name}: {why}")
+        elif cell != "m" and (why is not None) is not (cell in "W!"):
             told.append(f"{name} works: {why}" if why is not None else f"{name} is stopped")
     return told

@@ -34,13 +34,14 @@ from agentd.sandbox.enclosure import Means
 from agentd.sandbox.levels import find_means
 from agentd.sandbox.policy import Limits, Network, Policy, SandboxLevel
 from agentd.sandbox.policy import secrets as secret_places
-from agentd.workspace.git import git, repository_root
+from agentd.workspace.git import git, repository_root, unfiltered
 from agentd.workspace.snapshot import Snapshots
 from tests.sandbox.attackrange import PARTS, ROOT, Range, open_range
 from tests.sandbox.attackvictim import serve
 from tests.sandbox.hostile import files, kernel, network, processes, repositories
 
 SECONDS = 30.0
+BY_AGENTD = "agentd's own git ran it, or followed it"
 SMALL = Limits(data=200 << 20, file_size=1 << 20, processes=64, open_files=64, cpu_seconds=600)
 START = (
     "import importlib, sys; sys.path.insert(0, sys.argv[1]); "
@@ -129,7 +130,7 @@ class Table:
         if "index" not in attack.name:  # which agentd replaces
             await use_own_git(workspace, self.range.base / "scratch")
         if self.range.canary.exists() or any("/outside/" in path for path in self._changed(before)):
-            return "agentd did it"
+            return BY_AGENTD
         self.range.use_git(attack.workspace)
         return "git ran it" if self.range.canary.exists() else None
 
@@ -239,7 +240,7 @@ async def use_own_git(workspace: Path, scratch: Path) -> None:
         await snapshots.diff(before, after)
         await snapshots.commit(before, after, "x")
     with suppress(Exception):
-        await git(workspace, "status", "--porcelain")
+        await git(workspace, "status", "--porcelain", env=await unfiltered(workspace))
 
 
 # --- Looked at from outside ---------------------------------------------------------------------------------------

@@ -71,7 +71,7 @@ repository_hooks                       . .    . .    W W    W W
 repository_hooks_moved                 . .    . .    W W    W W
 repository_index_as_link               . .    . .    . .    W W
 repository_log_as_link                 . .    . .    . .    W W
-repository_log_as_link_among_many       ! !    ! !    . .    W W
+repository_log_as_link_among_many       . .    . .    . .    W W
 repository_moved                       . .    . .    W W    W W
 repository_own_settings                . .    . .    . .    W W
 repository_settings                    . .    . .    W W    W W
