@@ -232,53 +232,6 @@ def slow(dice: random.Random) -> dict[str, Fault]:
     }
 
 
-
-    return {name: fault._replace(connect=30.0) for name, fault in found.items()}  # many tools take long to read
-
-
-def answer(mebibytes: int) -> Steps:
-        return [{"raw": head, "ends": False}, {**block, "repeat": 16 * mebibytes}, {"raw": tail}]
-
-    changed = said("notifications/tools/list_changed")
-    floods: dict[str, dict[str, Any]] = {
-        "logs": message,
-        "pings": asked("ping"),
-        "requests": asked("roots/list"),
-        "lines that are no JSON": {"raw": "x" * 50},
-        "answers to nobody": {"say": {"jsonrpc": "2.0", "id": 4711, "result": {}}},
-        "list changes": changed,
-    }
-    found = {
-        f"{FLOOD} {name}": Fault("error", on({**step, "repeat": FLOOD}, USUAL), call=1.0)
-        for name, step in floods.items()
-    }
-    return found | {
-        "17 MiB of an answer": Fault("error", on(*answer(17)), call=8.0),
-        "15 MiB of an answer": Fault("ok", on(*answer(15)), call=8.0),
-        "a line without end": Fault("error", on({**block, "repeat": 1 << 12}), call=8.0),
-        "17 MiB of a list": Fault("failed", on(*answer(17), message="tools/list"), connect=8.0),
-        "a line without end for a list": Fault(
-            "failed", on({**block, "repeat": 1 << 12}, message="tools/list"), connect=8.0
-        ),
-    }
-
-
-def slow(dice: random.Random) -> dict[str, Fault]:
-    drip = {"drip": '{"jsonrpc":"2.0","id":1,"result":{"content":[', "pause": dice.uniform(0.2, 1.0)}
-    pings = {**asked("ping"), "repeat": FLOOD, "pause": 0.02}
-    progress = {
-        "raw": '{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":$id,"progress":7}}'
-    }
-    return {
-        "drips an answer": Fault("error", on(drip), call=1.0),
-        "drips a list": Fault("failed", on(drip, message="tools/list"), connect=1.0),
-        "pings for ever": Fault("error", on(pings), call=1.0),
-        "pings for ever before a list": Fault("failed", on(pings, message="tools/list"), connect=1.0),
-        "tells the same progress for ever": Fault("error", on({**progress, "repeat": FLOOD, "pause": 0.02}), call=1.0),
-        "answers when nobody waits": Fault("error", on({"sleep": 2.5}, USUAL), call=1.0),
-    }
-
-
 def lists() -> dict[str, Fault]:
     changed = said("notifications/tools/list_changed")
     gone = {"error": {"code": -32602, "message": "Unknown tool: use"}}
@@ -287,7 +240,7 @@ def lists() -> dict[str, Fault]:
     endless = {"answer": {"tools": [tool("use")], "nextCursor": "2", "resultType": "complete"}}
     odd_schemas: tuple[Any, ...] = (5, None, [], {"type": "array"}, {"$ref": "#"})
     schemas = [tool(f"s{number}", inputSchema=each) for number, each in enumerate(odd_schemas)]
-    return {
+    found = {
         "a tool that has gone": Fault("error", on({"set": {"tools": []}}, changed, gone)),
         "a list that changes all the time": Fault("ok", on(USUAL, changed, message="tools/list")),
         "a list that fails when it has changed": Fault(
@@ -297,11 +250,12 @@ def lists() -> dict[str, Fault]:
             {"stdio": "any", "stdio modern": "any", "else": "ok"},
             on({"set": {"on": {"tools/list": [HANG]}}}, changed, {"sleep": 0.3}, {"answer": text("ok")}),
         ),
-        "100,000 tools": Fault("ok", {"many": 100_000}, connect=30.0),
+        "100,000 tools": Fault("ok", {"many": 100_000}),
         "a page for ever": Fault("ok", on(endless, message="tools/list 2")),
         "names that collide": Fault("ok", {"tools": odd, "page": 100}),
         "schemas that are none": Fault("ok", {"tools": [tool("use"), *schemas], "page": 100}),
     }
+    return {name: fault._replace(connect=30.0) for name, fault in found.items()}  # many tools take long to read
 
 
 def answer(status: int, body: str = "", *fields: str, kind: str = "text/plain") -> str:
