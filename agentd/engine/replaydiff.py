@@ -13,6 +13,7 @@ import attrs
 
 from agentd.domain import JobSpec, Mode, Record
 from agentd.engine.customs import GENERAL_NAME
+from agentd.engine.questions import QUESTION_TOOL
 from agentd.store.specrun import STEP_ASK
 
 if TYPE_CHECKING:
@@ -119,10 +120,12 @@ def _seen(records: Iterable[Record]) -> _Seen:
                 seen.notices.append((record.pos, data["code"]))
             case "job.finished":
                 seen.end = data
+            case "ask.opened" if data.get("kind") == "question" and data.get("tool") != QUESTION_TOOL:
+                pass  # an MCP server asks, while its tool runs
             case "tool.started" | "tool.finished" | "ask.opened" if data["call"] is not None:
                 call = names.get(data["call"], data["call"])
                 one = seen.calls.setdefault(call, {"pos": record.pos, "name": data.get("name", data.get("tool"))})
-                if record.type != "ask.opened" or "tool.started" not in one:  # else a server asks, while its tool runs
+                if record.type != "ask.opened" or "tool.started" not in one:  # else it is the tool that asks
                     one[record.type] = data
     return seen
 

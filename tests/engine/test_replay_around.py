@@ -91,6 +91,15 @@ async def test_resources_of_mcp_servers_are_one_thing_that_is_not_compared(elsew
     ]
 
 
+async def test_what_a_server_asked_a_person_is_no_call(elsewhere: Elsewhere) -> None:
+    params = {"message": "Go on?", "requestedSchema": {"type": "object", "properties": {"yes": {"type": "boolean"}}}}
+    asked = {"say": {"jsonrpc": "2.0", "id": "s1", "method": "elicitation/create", "params": params}}
+    asking = server(on={"tools/call look": [{"await_reply": True}, asked]})
+    calls, decisions = (reply(call("mcp__one__look")), "Done."), ("allow", "yes")
+    report = await elsewhere(query(servers={"one": asking}, tools=ASKING), *calls, decisions=decisions)
+    assert (report.differences, report.calls) == ([], 1)
+
+
 async def test_a_tool_that_decided_about_calls_decides_as_it_did(elsewhere: Elsewhere) -> None:
     policy = attrs.evolve(ASKING, prompt_tool="mcp__one__look")
     report = await elsewhere(query(servers={"one": server()}, tools=policy), EDIT, "Done.")
