@@ -202,7 +202,7 @@ def too_much() -> dict[str, Fault]:
         "list changes": changed,
     }
     found = {
-        f"{FLOOD} {name}": Fault("error", on({**step, "repeat": FLOOD}, USUAL), call=1.0)
+        f"{FLOOD} {name}": Fault("error", on({**step, "repeat": FLOOD}, USUAL), call=0.5)
         for name, step in floods.items()
     }
     return found | {

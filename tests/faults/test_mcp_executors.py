@@ -12,7 +12,7 @@ import os
 import random
 import signal
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
@@ -25,15 +25,14 @@ from tests.agentapi import Told
 from tests.agentprocesses import Api, serving
 from tests.agentserver import first
 from tests.faults.agents import call
-from tests.faults.mcpfaults import FLOOD, LEGACY, Fault, faults
+from tests.faults.mcpfaults import FLOOD, LEGACY, faults
 from tests.faults.test_mcp_servers import left, servers
-from tests.tools.mcp.fake import tool
 from tests.witness import until
 
 TIMES = min(int(os.environ.get("AGENTD_FAULTS", "1")), 20)
 GONE_SECONDS = 2.0
 GROWTH = 64 << 20  # bytes
-FLIGHT_SECONDS = 1.0  # within which runs are struck that would take longer
+FLIGHT_SECONDS = 2.0  # within which runs are struck that take longer
 LONGEST = 60.0
 EVERYONE, WELL = "everyone", "well"  # models
 CHOSEN = {  # of each class, and two more
@@ -53,26 +52,21 @@ FLOODS = [f"{FLOOD} {name}" for name in ("logs", "pings", "lines that are no JSO
 Chosen = dict[str, tuple[str, str, str]]
 
 
-def chosen(dice: random.Random, names: Chosen, call_seconds: float | None) -> Iterator[tuple[str, Fault, str]]:
-    """*call_seconds*: of all of them; None: their own."""
-    table = faults(dice)
-    at_once = tool("use", annotations={"readOnlyHint": True})
-    for name, (kind, title, way) in names.items():
-        fault = table[kind][title]
-        script = {"tools": [at_once, *(tool(f"t{number}") for number in range(5))], **fault.script}
-        yield name, fault._replace(script=script, call=call_seconds or fault.call), way
+def shuffled(dice: random.Random) -> Chosen:
+    """Those of CHOSEN whose calls go out, in any order: which one a strike meets is chance."""
+    names = [name for name in CHOSEN if name != "beginning"]
+    return {name: CHOSEN[name] for name in dice.sample(names, len(names))}
 
 
 @asynccontextmanager
-async def api(
-    root: Path, names: Chosen, mark: str, *, dice: random.Random | None = None, call_seconds: float | None = None
-) -> AsyncIterator[Api]:
-    """Its jobs have the servers with these faults, and one that is well. The model EVERYONE calls all of them at once,
-    and then the one that is well, as the model WELL does."""
+async def api(root: Path, names: Chosen, mark: str, dice: random.Random | None = None) -> AsyncIterator[Api]:
+    """Its jobs have the servers with these faults, and one that is well. The model EVERYONE calls all of them, one
+    after the other, and then the one that is well, as the model WELL does."""
+    table = faults(dice or random.Random(0))
     async with AsyncExitStack() as stack:
         there: dict[str, McpServer] = {}
-        for name, fault, way in chosen(dice or random.Random(0), names, call_seconds):
-            both = await stack.enter_async_context(servers(fault, way, mark))
+        for name, (kind, title, way) in names.items():
+            both = await stack.enter_async_context(servers(table[kind][title], way, mark))
             there |= {name: both["bad"], "good": both["good"]}
         good = {"parts": [call("mcp__good__use", a=1)]}
         everyone = {"parts": [call(f"mcp__{name}__use") for name in there if name != "good"]}
@@ -103,7 +97,7 @@ async def test_a_model_is_told_of_a_fault_of_each_class(tmp_path: Path) -> None:
 
 
 async def test_floods_take_little_memory(tmp_path: Path) -> None:
-    """All at once, over each transport."""
+    """Over each transport, in one job."""
     names = (*FLOODS, "a line without end")
     many: Chosen = {f"{way}{n}": ("too much", name, way) for way in LEGACY for n, name in enumerate(names)}
     async with api(tmp_path, many, "none") as there:
@@ -122,7 +116,7 @@ async def test_floods_take_little_memory(tmp_path: Path) -> None:
 async def test_nothing_is_left_of_servers_when_a_run_is_interrupted(tmp_path: Path, time_no: int) -> None:
     mark, dice = uuid.uuid4().hex, random.Random(f"interrupt {time_no}")
     async with (
-        api(tmp_path, CHOSEN, mark, dice=dice, call_seconds=LONGEST) as there,
+        api(tmp_path, shuffled(dice), mark, dice) as there,
         at_work(there, dice) as (seat, run),
     ):
         assert left(mark)
@@ -140,7 +134,7 @@ async def test_nothing_is_left_of_servers_when_an_executor_is_killed(
     require("bwrap")  # without it, what a killed executor leaves behind is swept at the next start at the earliest
     mark, dice = uuid.uuid4().hex, random.Random(f"kill {time_no}")
     async with (
-        api(tmp_path, CHOSEN, mark, dice=dice, call_seconds=LONGEST) as there,
+        api(tmp_path, shuffled(dice), mark, dice) as there,
         at_work(there, dice) as (seat, run),
     ):
         assert left(mark)
