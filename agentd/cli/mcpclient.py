@@ -100,7 +100,7 @@ def _order(settings: Settings, command: str) -> Order:
     for name, raw in found.servers.items():
         read = read_servers({name: raw.entry}, env=env, root=raw.root)  # empty where it is disabled
         servers |= {each: (server, str(raw.path)) for each, server in read.items()}
-    for problem in found.problems if settings.text("sources") else ():
+    for problem in found.server_problems:
         print(f"agentd mcp: {printable(problem)}", file=sys.stderr)
     if command == "test":
         servers = {settings.words[1]: _named(servers, settings.words[1])}

@@ -120,6 +120,16 @@ def test_files_of_others_are_read_where_that_is_asked_for(place: Place) -> None:
     }
 
 
+def test_of_files_of_others_only_what_is_wrong_with_servers_is_told(place: Place) -> None:
+    project = place.root / "project"
+    (project / ".claude/agents").mkdir(parents=True)
+    (project / ".claude/agents/broken.md").write_text("no front matter")
+    (project / ".mcp.json").write_text("{")
+    place.configure(toml("site", SCRIPT))
+    _, _, err = mcp(place, "list", "--project", str(project), "--sources", "project")
+    assert [line.split(": ")[1] for line in err.splitlines()] == [str(project / ".mcp.json")]
+
+
 def test_without_servers_it_is_told_how_to_set_some(place: Place) -> None:
     place.configure("")
     status, out, err = mcp(place, "list")

@@ -53,7 +53,7 @@ def user_servers(user: Place, workspaces: tuple[Path, ...], problems: Problems) 
             if isinstance(project, dict):
                 here |= _servers(user, relative, project.get("mcpServers"), problems)
     except ToolFailed as exc:
-        problems.add(user.top / relative, f"left out: {exc}")
+        problems.add(user.top / relative, f"left out: {exc}", of_servers=True)
     return everywhere | file_servers(user, ".claude/mcp.json", problems), here
 
 
@@ -62,7 +62,7 @@ def file_servers(place: Place, relative: str, problems: Problems, root: Path | N
     try:
         document = read_json(place, relative)
     except ToolFailed as exc:
-        problems.add(place.top / relative, f"left out: {exc}")
+        problems.add(place.top / relative, f"left out: {exc}", of_servers=True)
         return {}
     if document is None:
         return {}
@@ -75,11 +75,11 @@ def _servers(
 ) -> dict[str, RawServer]:
     path = place.top / relative
     if not isinstance(entries, dict | None):
-        problems.add(path, "its mcpServers are left out: they are no object")
+        problems.add(path, "its mcpServers are left out: they are no object", of_servers=True)
         return {}
     named = [(name, entry) for name, entry in (entries or {}).items() if name and name.isprintable()]
     if len(named) > MOST_SERVERS:
-        problems.add(path, f"of {len(named)} MCP servers only the first {MOST_SERVERS} count")
+        problems.add(path, f"of {len(named)} MCP servers only the first {MOST_SERVERS} count", of_servers=True)
     return {name: RawServer(entry, place.location, path, root) for name, entry in named[:MOST_SERVERS]}
 
 

@@ -66,6 +66,7 @@ def load(workspace: Path, home: Path, sources: Collection[str], plugins: Sequenc
         hooks=tuple(hook for content in found.plugins.values() for hook in content.hooks),
         servers=found.servers,
         problems=problems.texts(),
+        server_problems=problems.of_servers,
         styles=_styles(chosen, [content.place for content in found.plugins.values()]),
     )
 

@@ -130,6 +130,7 @@ class Extensions:
     hooks: tuple[PluginHook, ...] = ()
     servers: Mapping[str, RawServer] = attrs.field(factory=dict)
     problems: tuple[str, ...] = ()  # for people
+    server_problems: tuple[str, ...] = ()  # those of them that are about MCP servers
     styles: Callable[[str], Style | None] = lambda _: None
 
 

@@ -34,13 +34,22 @@ class Problems:
 
     def __init__(self) -> None:
         self._texts: list[str] = []
+        self._of_servers: list[str] = []
         self._more = 0
 
-    def add(self, where: Path, what: str) -> None:
+    def add(self, where: Path, what: str, *, of_servers: bool = False) -> None:
+        text = f"{where}: {what}".encode("utf-8", "replace").decode()
+        if of_servers and len(self._of_servers) < MOST_PROBLEMS:
+            self._of_servers.append(text)
         if len(self._texts) < MOST_PROBLEMS:
-            self._texts.append(f"{where}: {what}".encode("utf-8", "replace").decode())
+            self._texts.append(text)
         else:
             self._more += 1
+
+    @property
+    def of_servers(self) -> tuple[str, ...]:
+        """Those of MCP servers, which may be all that somebody wants to know of."""
+        return tuple(self._of_servers)
 
     def texts(self) -> tuple[str, ...]:
         more = (f"and {self._more} more problems like these",) if self._more else ()

@@ -38,7 +38,8 @@ def read_plugin(plugin: Plugin, workspace: Path, home: Path, problems: Problems)
         raise ToolFailed(f"{MANIFEST} cannot be used: {exc}") from exc
     for key in ELSEWHERE:
         if key in manifest:
-            problems.add(place.top / MANIFEST, f"its {key} are not read, only what lies in the usual places")
+            what = f"its {key} are not read, only what lies in the usual places"
+            problems.add(place.top / MANIFEST, what, of_servers=key == "mcpServers")
     content = PluginContent(
         place,
         commands=read_commands(place, "commands", problems, place.top),
