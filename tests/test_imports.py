@@ -78,3 +78,14 @@ def test_what_needs_no_server_starts_without_its_libraries(argv: list[str]) -> N
     command = [sys.executable, "-S", "-c", program]  # -S: what site-packages bring along at every start is not ours
     done = subprocess.run(command, cwd=PACKAGE.parent, capture_output=True, text=True, check=True)
     assert not SLOW & set(done.stdout.splitlines())
+
+
+def test_a_daemon_starts_without_what_looks_into_workspaces() -> None:
+    program = "import sys; import agentd.cli.serve; print(*sys.modules, sep='\\n')"
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=PACKAGE.parent, capture_output=True, text=True, check=True)
+    assert not set(done.stdout.splitlines()) & {
+        "agentd.tools.grep",
+        "agentd.workspace.symbols.query",
+        "agentd.faces.mcp.tools",
+    }

@@ -293,6 +293,23 @@ class Feed:
         self._release(*self._current, *self._ahead)
 
 
+class WatchedFeed(Feed):
+    """Tells when its reader, the only one, has left before the end."""
+
+    def __init__(self, source: FrameSource, on_leave: Callable[[], object], *, keepalive: bytes = KEEPALIVE) -> None:
+        super().__init__(source, keepalive=keepalive)
+        self._on_leave = on_leave
+
+    async def serve(self, reader: Reader, hub: Hub, wait_gone: Callable[[], Awaitable[None]]) -> bool:
+        whole = False
+        try:
+            whole = await super().serve(reader, hub, wait_gone)
+            return whole
+        finally:
+            if not whole:
+                self._on_leave()
+
+
 @contextmanager
 def _told_as_failure() -> Iterator[None]:
     try:

@@ -17,8 +17,10 @@ from agentd.faces.agent.answers import json_answer
 from agentd.faces.agent.app import App, route
 from agentd.faces.agent.completion_requests import Completion
 from agentd.faces.agent.requests import Query
-from agentd.faces.agent.running import LARGE_BYTES, WatchedFeed, awaited
+from agentd.faces.agent.running import LARGE_BYTES, awaited
+from agentd.faces.agent.streams import PING
 from agentd.faces.agent.terms import Terms
+from agentd.wire.feed import WatchedFeed
 from agentd.wire.messages import Answer, BadMessage, Hangup, Request, Response, StreamResponse
 
 PERMISSION_MODE = "x-permission-mode"
@@ -47,7 +49,7 @@ async def create_completion(app: App, request: Request) -> Answer:
     tail = await app.sessions.tail(run.session_id)
     if asked.stream:
         frames = completions.CompletionFrames(tail, run, asked)
-        return StreamResponse(WatchedFeed(frames, lambda: app.abandon(run)))
+        return StreamResponse(WatchedFeed(frames, lambda: app.abandon(run), keepalive=PING))
     created = int(time.time())
     return completions.answer(
         await awaited(app, request, run, lambda: completions.completion(tail, run, asked, created))

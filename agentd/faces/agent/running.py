@@ -19,7 +19,7 @@ from agentd.faces.agent.single import answer_of, single
 from agentd.faces.agent.spec import to_spec
 from agentd.faces.agent.streams import PING, Run, RunFrames, encode
 from agentd.faces.agent.terms import Terms
-from agentd.wire.feed import Feed, FrameSource, Hub, Reader
+from agentd.wire.feed import Feed, WatchedFeed
 from agentd.wire.messages import Answer, Request, Response, StreamResponse
 from agentd.wire.presence import while_there
 
@@ -115,23 +115,6 @@ async def control(app: App, request: Request, session_id: str) -> Response:
 # --- Streams ------------------------------------------------------------------------------------------------------
 
 
-class WatchedFeed(Feed):
-    """Tells when its reader has left before the end. It is for one reader."""
-
-    def __init__(self, source: FrameSource, on_leave: Callable[[], object]) -> None:
-        super().__init__(source, keepalive=PING)
-        self._on_leave = on_leave
-
-    async def serve(self, reader: Reader, hub: Hub, wait_gone: Callable[[], Awaitable[None]]) -> bool:
-        whole = False
-        try:
-            whole = await super().serve(reader, hub, wait_gone)
-            return whole
-        finally:
-            if not whole:
-                self._on_leave()
-
-
 @attrs.frozen
 class Told:
     """Events that are there already, as frames for a feed."""
@@ -151,7 +134,9 @@ class Told:
 
 async def _stream(app: App, asked: Query, run: Run) -> StreamResponse:
     frames = RunFrames(await app.sessions.tail(run.session_id), run)
-    return StreamResponse(frames.feed() if asked["detach"] else WatchedFeed(frames, lambda: app.abandon(run)))
+    return StreamResponse(
+        frames.feed() if asked["detach"] else WatchedFeed(frames, lambda: app.abandon(run), keepalive=PING)
+    )
 
 
 def _refused(app: App, asked: Query, exc: SessionNotFound) -> list[Event]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import attrs
@@ -14,7 +14,7 @@ from agentd.faces.mcp import protocol
 from agentd.faces.mcp.conversation import Conversation
 from agentd.faces.mcp.protocol import JSON
 from agentd.wire import sse
-from agentd.wire.feed import Feed, Hub, Reader
+from agentd.wire.feed import WatchedFeed
 from agentd.wire.jsonrpc import Message, Notification, Response, encode
 from agentd.wire.messages import Answer, StreamResponse, to_json
 from agentd.wire.messages import Request as HttpRequest
@@ -85,7 +85,7 @@ class Exchange:
             return HttpResponse(status, written(self.response), JSON)
         if not self.may_stream:
             return HttpResponse(202, content_type=None)
-        return StreamResponse(_Watched(self, self.scope.cancel))
+        return StreamResponse(WatchedFeed(self, self.scope.cancel))
 
     async def whole(self, request: HttpRequest) -> bytes | None:
         """The response, of who takes no stream; None: it was taken back. Raises Hangup."""
@@ -120,23 +120,6 @@ class Exchange:
 
     def _unsubscribe(self, key: object) -> None:
         self._callbacks.pop(key, None)
-
-
-class _Watched(Feed):
-    """Tells when its reader, the only one, has left before the end."""
-
-    def __init__(self, source: Exchange, on_leave: Callable[[], object]) -> None:
-        super().__init__(source)
-        self._on_leave = on_leave
-
-    async def serve(self, reader: Reader, hub: Hub, wait_gone: Callable[[], Awaitable[None]]) -> bool:
-        whole = False
-        try:
-            whole = await super().serve(reader, hub, wait_gone)
-            return whole
-        finally:
-            if not whole:
-                self._on_leave()
 
 
 def _frame(message: Message) -> bytes:

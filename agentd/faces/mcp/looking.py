@@ -1,10 +1,10 @@
-"""The tools that look things up in a directory without a job. They are the agent's own, and print what those print."""
+"""The tools that look things up in a directory without a job: the agent's own, and they print what those print."""
 
 from __future__ import annotations
 
 import uuid
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 import trio
@@ -13,15 +13,11 @@ from agentd.domain import Text
 from agentd.errors import ToolFailed
 from agentd.faces.mcp import views
 from agentd.faces.mcp.app import App, Call, Outcome
-from agentd.tools.base import Tool, ToolContext, ToolState
-from agentd.tools.classskeleton import ClassSkeleton
-from agentd.tools.filesummary import FileSummary
-from agentd.tools.findusages import FindUsages
-from agentd.tools.grep import Grep
-from agentd.tools.methodsource import MethodSource
 from agentd.tools.schema import arg
-from agentd.tools.searchsymbols import SearchSymbols
-from agentd.workspace.symbols.query import Symbols
+
+if TYPE_CHECKING:
+    from agentd.tools.base import Tool
+    from agentd.workspace.symbols.query import Symbols
 
 KEEP_SECONDS = 5.0  # for an index to be written
 FOUND = views.obj(directory=views.text(), text=views.text("what was found, a line each"), summary=views.text())
@@ -47,6 +43,8 @@ OUTPUT_MODES = {"lines": "content", "files": "files_with_matches", "counts": "co
 
 
 async def search(app: App, call: Call, asked: Search) -> Outcome:
+    from agentd.tools.grep import Grep
+
     workspace = await app.directory(call, asked.directory)
     given: dict[str, Any] = {"pattern": asked.pattern, "path": asked.path, "glob": asked.glob, "-i": asked.ignore_case}
     given |= {"output_mode": OUTPUT_MODES[asked.show], "-C": asked.context, "offset": asked.offset}
@@ -72,6 +70,8 @@ class LookUp:
 
 
 async def look_up(app: App, call: Call, asked: LookUp) -> Outcome:
+    from agentd.workspace.symbols.query import Symbols
+
     workspace = await app.directory(call, asked.directory)
     tool, given = _question(asked)
     # Sessions that work there keep their index in this place too.
@@ -87,6 +87,12 @@ async def look_up(app: App, call: Call, asked: LookUp) -> Outcome:
 
 def _question(asked: LookUp) -> tuple[Tool, dict[str, Any]]:
     """The tool that answers, and its input. Raises ToolFailed."""
+    from agentd.tools.classskeleton import ClassSkeleton
+    from agentd.tools.filesummary import FileSummary
+    from agentd.tools.findusages import FindUsages
+    from agentd.tools.methodsource import MethodSource
+    from agentd.tools.searchsymbols import SearchSymbols
+
     if asked.action == "outline":
         return FileSummary(), {"path": asked.path or "."}
     if not (asked.name or "").strip():
@@ -103,6 +109,8 @@ def _question(asked: LookUp) -> tuple[Tool, dict[str, Any]]:
 
 
 async def _use(app: App, tool: Tool, given: dict[str, Any], workspace: Path, symbols: Symbols | None = None) -> Outcome:
+    from agentd.tools.base import ToolContext, ToolState
+
     context = ToolContext(
         workspace=workspace,
         state=ToolState(workspace),

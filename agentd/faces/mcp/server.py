@@ -20,7 +20,7 @@ import trio
 from agentd.daemon.access import Access, Principal
 from agentd.daemon.opening import Work
 from agentd.errors import Forbidden
-from agentd.faces.mcp import answers, methods, protocol
+from agentd.faces.mcp import answers, protocol
 from agentd.faces.mcp.answers import Refused, problem
 from agentd.faces.mcp.app import FACE, App, Call, may_come_in
 from agentd.faces.mcp.conversation import MOST_AT_ONCE, Conversation
@@ -162,6 +162,8 @@ class Server:
         return exchange
 
     async def _work(self, call: Call, exchange: Exchange) -> None:
+        from agentd.faces.mcp import methods  # and with them the tools, which nobody needs before the first request
+
         response: jsonrpc.Response | None = None
         self._at_once[call.principal.id] += 1
         try:

@@ -138,9 +138,15 @@ def job(found: Found[JobRow]) -> dict[str, Any]:
         "created": when(row.created),
         "started": when(row.started),
         "ended": when(row.ended),
-        "error": f"{row.error_code}: {row.error_message}" if row.error_code else None,
+        "error": _error(row) if row.error_code else None,
         "changes": changed,
     }
+
+
+def _error(row: JobRow) -> str:
+    """Its code and its message, which may begin with the code."""
+    code, message = f"{row.error_code}: ", row.error_message or ""
+    return message if message.startswith(code) else f"{code}{message}"
 
 
 def session(found: Found[SessionRow]) -> dict[str, Any]:

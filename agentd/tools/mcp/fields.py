@@ -10,9 +10,10 @@ from __future__ import annotations
 import re
 from base64 import b64encode
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from agentd.tools.mcp.transport import Outgoing
+if TYPE_CHECKING:
+    from agentd.tools.mcp.transport import Outgoing
 
 MODERN = "2026-07-28"  # the first revision without sessions; their names sort by age
 MARK = "x-mcp-header"

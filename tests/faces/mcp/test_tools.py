@@ -298,3 +298,10 @@ async def test_a_viewer_only_looks_and_an_approver_only_answers(tmp_path: Path) 
             talk = await api.begin()
             assert {tool["name"] for tool in (await talk.result("tools/list"))["tools"]} == names
             assert (await talk.error("tools/call", name="start_job"))["code"] == -32602
+
+
+async def test_a_job_of_a_model_that_is_not_there_says_its_code_once(tmp_path: Path) -> None:
+    async with serving(tmp_path) as api:
+        talk = await api.begin()
+        told = await talk.tool("start_job", prompt="go", directory=str(api.workspace), model="zzz", wait_seconds=10)
+    assert told["job"]["error"].startswith("MODEL_UNAVAILABLE: zzz. ")
