@@ -19,14 +19,28 @@ import attrs
 
 from agentd.sandbox.policy import exists
 
-# In a git directory. `worktrees` and `modules` are full of such directories.
-RUN_BY_GIT = ("hooks", "config", "config.worktree", "info", "commondir", "gitdir", "worktrees", "modules")
-MADE = ("hooks", "info")  # git makes them too, where its templates are in place: empty, they forbid to make them
+# In a git directory, or in what it keeps of a worktree or a submodule.
+RUN_BY_GIT = ("hooks", "config", "config.worktree", "info/attributes", "commondir", "gitdir")
+MADE = (
+    "hooks",
+    "info",
+    ATTRIBUTES := "info/attributes",
+)  # git makes the first two too: empty, they forbid to make them
+HOLDERS = ("modules", "worktrees")
 PLANTED = ("config.worktree", "commondir")
-SHARED = ("objects", "refs", "logs")  # what a commit in a worktree writes of the repository's
+SHARED = ("objects", "refs", "logs", "reftable")  # what a commit in a worktree writes of the repository's
+WRITTEN = (  # by each commit: looked at however many files there are
+    *("", "index", "HEAD", "ORIG_HEAD", "FETCH_HEAD", "COMMIT_EDITMSG", "MERGE_MSG", "packed-refs"),
+    *("refs", "refs/heads", "refs/stash", "logs", "logs/HEAD", "logs/refs", "logs/refs/heads", "logs/refs/stash"),
+)
 MAX_NESTED = 200
-MAX_ENTRIES = 5000
+MAX_KEPT = 64  # of the worktrees and submodules of one repository; where there are more, none is to be changed
+MAX_ENTRIES = 20_000
 FILE_BYTES = 1 << 16
+
+# What commands have made below a workspace since this process began, as it was when they ended: the next job's may
+# change and remove it.
+_theirs: dict[Path, Identity] = {}
 
 
 @attrs.frozen
@@ -35,41 +49,57 @@ class GitFiles:
     protected: tuple[Path, ...] = ()
     planted: tuple[Path, ...] = ()  # not there; they cannot be kept from being made, so they are removed again
     links: tuple[Path, ...] = ()  # in what is writable, now: git writes through them
+    places: tuple[Path, ...] = ()  # the workspace, and the others
+    known: frozenset[Path] = frozenset()  # what there was
 
 
 def git_files(workspace: Path, others: tuple[Path, ...]) -> GitFiles:
     """Of the checkout that the workspace is in, and of all that begin in it, in *others*, in what those have directly
-    below them and in submodules. Makes empty `hooks` and `info` where they are missing."""
-    places = [*_upwards(workspace), *(nested for place in (workspace, *others) for nested in _nested(place))]
-    found = [_checkout(place, (workspace, *others)) for place in dict.fromkeys(places)]
+    below them and in submodules; not of those that commands have made. Makes empty `hooks`, `info` and
+    `info/attributes` where they are missing."""
+    places = (workspace, *others)
+    known = [unit for unit in _units(places) if not _is_theirs(unit)]
+    found = [_rules_for(unit, places) for unit in known]
     writable = tuple(path for each in found for path in each.writable)
     return GitFiles(
         writable,
         tuple(path for each in found for path in each.protected),
         tuple(path for each in found for path in each.planted),
         tuple(links(writable)),
+        places,
+        frozenset(known),
     )
 
 
 def clean(git: GitFiles) -> None:
-    """Remove what commands have made that git would run, or write through: an index that is a link is written where it
-    leads."""
+    """To be done when a command has ended. Remove what it has made that git would run, or write through: an index that
+    is a link is written where it leads."""
     for path in (*git.planted, *(path for path in links(git.writable) if path not in git.links)):
         _remove(path)
+    new = (unit for unit in _units(git.places) if unit not in git.known and unit.parent not in git.places)
+    _theirs.update((unit, _identity(unit)) for unit in new)
 
 
 def links(directories: Iterable[Path]) -> Iterator[Path]:
-    """In git directories, and in logs and refs at any depth; as far as there are not too many files."""
-    left = MAX_ENTRIES
+    """In git directories, and in logs and refs at any depth; beyond what each commit writes only as far as there are
+    not too many files."""
     for top in map(str, directories):
-        for place, below, files in os.walk(top):
-            paths = [f"{place}/{name}" for name in (*below, *files)]
-            yield from (Path(path) for path in paths if os.path.islink(path))  # noqa: PTH114  # there may be many
-            left -= len(paths)
-            if left < 0 or top.endswith("/objects"):
-                break
-            if place == top and not top.endswith(("/logs", "/refs")):
-                below[:] = [name for name in below if name in ("logs", "refs")]
+        found = {path for name in WRITTEN if os.path.islink(path := os.path.join(top, name))}  # noqa: PTH114, PTH118
+        inner = top.endswith(("/logs", "/refs"))
+        found.update(_links_below(top, deep=inner))
+        for name in () if inner else ("logs", "refs"):
+            found.update(_links_below(f"{top}/{name}", deep=True))
+        yield from sorted(Path(path) for path in found)
+
+
+def _links_below(top: str, *, deep: bool) -> Iterator[str]:
+    left = MAX_ENTRIES
+    for place, below, files in os.walk(top):
+        paths = [f"{place}/{name}" for name in (*below, *files)]
+        yield from (path for path in paths if os.path.islink(path))  # noqa: PTH114  # there may be many
+        left -= len(paths)
+        if left < 0 or not deep:
+            break
 
 
 def _remove(path: Path) -> None:
@@ -90,6 +120,58 @@ def _remove(path: Path) -> None:
         os.close(directory)
 
 
+# --- What there is ------------------------------------------------------------------------------------------------
+
+Identity = tuple[tuple[int, ...], ...]
+
+
+def _units(places: tuple[Path, ...]) -> list[Path]:
+    """Each `.git`, and each directory that one of them keeps of a worktree or a submodule."""
+    checkouts = (*_upwards(places[0]), *(nested for place in places for nested in _nested(place)))
+    return [unit for place in dict.fromkeys(checkouts) for unit in (place / ".git", *(_kept(place / ".git") or ()))]
+
+
+def _kept(git: Path) -> list[Path] | None:
+    """None: too many."""
+    found, left = _directories(git / "worktrees"), MAX_NESTED
+    modules = git / "modules"
+    for place, below, files in () if git.is_symlink() or modules.is_symlink() else os.walk(modules):
+        if "HEAD" in files:  # else it is a part of a name, which is a path
+            found.append(Path(place))
+            below[:] = [name for name in below if name == "modules"]
+        left -= 1
+        if left < 0:
+            return None
+    return found if len(found) <= MAX_KEPT else None
+
+
+def _directories(place: Path) -> list[Path]:
+    try:
+        with os.scandir(place) as entries:
+            some = (entry for _, entry in zip(range(MAX_ENTRIES), entries, strict=False))
+            return [place / entry.name for entry in some if entry.is_dir(follow_symlinks=False)]
+    except OSError:  # a file, or not to be read
+        return []
+
+
+def _is_theirs(unit: Path) -> bool:
+    """It is not if somebody else has changed since what git would run of it."""
+    return unit in _theirs and _theirs[unit] == _identity(unit)
+
+
+def _identity(unit: Path) -> Identity:
+    """A git directory is the same when there is something new in it: git does that all the time."""
+    return tuple(_stamp(unit / name, is_same=name == "" and unit.is_dir()) for name in ("", *RUN_BY_GIT))
+
+
+def _stamp(path: Path, *, is_same: bool) -> tuple[int, ...]:
+    try:
+        found = path.lstat()
+    except OSError:
+        return ()
+    return (found.st_dev, found.st_ino, 0 if is_same else found.st_mtime_ns)
+
+
 def _upwards(workspace: Path) -> Iterator[Path]:
     """The directory whose `.git` governs the workspace. Not a home: that is where people keep their settings."""
     for place in (workspace, *workspace.parents):
@@ -101,14 +183,7 @@ def _upwards(workspace: Path) -> Iterator[Path]:
 
 def _nested(place: Path) -> list[Path]:
     """Checkouts below *place*, itself included."""
-    below = [place, *_submodules(place)]
-    try:
-        with os.scandir(place) as entries:
-            for _, entry in zip(range(MAX_ENTRIES), entries, strict=False):
-                if entry.is_dir(follow_symlinks=False):
-                    below.append(place / entry.name)
-    except OSError:  # a file, or not to be read
-        pass
+    below = [place, *_submodules(place), *_directories(place)]
     return [each for each in dict.fromkeys(below) if os.path.lexists(each / ".git")][:MAX_NESTED]
 
 
@@ -119,18 +194,23 @@ def _submodules(place: Path) -> Iterator[Path]:
             yield path
 
 
-def _checkout(place: Path, writable: tuple[Path, ...]) -> GitFiles:
-    git = place / ".git"
-    if git.is_symlink():
+# --- What holds for it --------------------------------------------------------------------------------------------
+
+
+def _rules_for(unit: Path, places: tuple[Path, ...]) -> GitFiles:
+    if unit.is_symlink():
         return GitFiles()
-    return _repository(git) if git.is_dir() else _linked(place, writable)
+    if unit.parent.name == "worktrees" and unit.name != ".git":
+        return GitFiles((unit,), (*_protected(unit), *_existing(unit, "modules")), _planted(unit, PLANTED[:1]))
+    return _repository(unit) if unit.is_dir() else _linked(unit.parent, places)
 
 
 def _repository(git: Path) -> GitFiles:
-    if (git / "objects").is_dir():
+    if (git / "objects").is_dir() and not (git / "info").is_symlink():
         for name in MADE:
             _make(git / name)
-    return GitFiles((git,), _protected(git), _planted(git, PLANTED))
+    whole = HOLDERS if _kept(git) is None else HOLDERS[1:] if git.name != ".git" else ()
+    return GitFiles((git,), (*_protected(git), *_existing(git, *whole)), _planted(git, PLANTED))
 
 
 def _linked(place: Path, writable: tuple[Path, ...]) -> GitFiles:
@@ -143,12 +223,16 @@ def _linked(place: Path, writable: tuple[Path, ...]) -> GitFiles:
         return GitFiles(protected=(git,))
     common = own.parent.parent
     within = any(common.is_relative_to(each) for each in writable)  # then it is one of the checkouts
-    shared = [] if within else [path for name in SHARED if _is_plain(path := common / name)]
-    return GitFiles((own, *shared), (git, *_protected(own)), _planted(own, PLANTED[:1]))
+    shared = () if within else _existing(common, *SHARED)
+    return GitFiles((own, *shared), (git, *_protected(own), *_existing(own, "modules")), _planted(own, PLANTED[:1]))
 
 
 def _protected(directory: Path) -> tuple[Path, ...]:
-    return tuple(path for name in RUN_BY_GIT if _is_plain(path := directory / name))
+    return _existing(directory, *RUN_BY_GIT)
+
+
+def _existing(directory: Path, *names: str) -> tuple[Path, ...]:
+    return tuple(path for name in names if _is_plain(path := directory / name))
 
 
 def _planted(directory: Path, names: tuple[str, ...]) -> tuple[Path, ...]:
@@ -159,9 +243,12 @@ def _is_plain(path: Path) -> bool:
     return exists(path) and not path.is_symlink()
 
 
-def _make(directory: Path) -> None:
+def _make(path: Path) -> None:
     try:
-        directory.mkdir(exist_ok=True)
+        if path.parts[-2:] == Path(ATTRIBUTES).parts:
+            path.touch(exist_ok=False)
+        else:
+            path.mkdir(exist_ok=True)
     except OSError:  # a file in its place, or a read-only disk: nobody will make it then
         pass
 

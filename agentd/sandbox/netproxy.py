@@ -3,8 +3,8 @@
 It runs in the executor's own loop and listens on a unix socket, which is all that a sandbox without a network can
 reach; netforward.py leads there from a port inside. What a connection is for is said in its first lines, so a host is
 allowed by name, and what the name stands for is looked up here: never by the command. Addresses that are not public
-are refused whatever name has them, unless the address itself, or localhost, is what was allowed; then the URL policy
-decides. The rules of proxies: RFC 9110, 7.6 and 9.3.6; RFC 9112, 3.2.2.
+are refused to all names that `*.name` covers; of a name or an address that was allowed itself the URL policy decides.
+The rules of proxies: RFC 9110, 7.6 and 9.3.6; RFC 9112, 3.2.2.
 """
 
 from __future__ import annotations
@@ -92,9 +92,9 @@ class Allowed:
         return host.endswith(self.host) if self.host.startswith(".") else host == self.host
 
     @property
-    def is_here(self) -> bool:
-        """Whether a machine is named that nobody else can mean by it: its address decides nothing then."""
-        return self.host == "localhost" or is_literal(self.host)
+    def is_exact(self) -> bool:
+        """Whether this one host was meant, wherever it is; among all names below another anybody may have put some."""
+        return not self.host.startswith(".")
 
 
 class Refusal(Exception):
@@ -124,11 +124,11 @@ class Gate:
             )
 
     def admit(self, host: str, port: int) -> Allowed:
-        """What allows it. Raises Refusal."""
-        there = next((each for each in self._allowed if each.covers(host, port)), None)
-        if there is None:
+        """What allows it, an exact name before a pattern. Raises Refusal."""
+        found = sorted((each for each in self._allowed if each.covers(host, port)), key=lambda each: not each.is_exact)
+        if not found:
             raise self.refusal(host, port, f"network_access allows {', '.join(self.hosts) or 'no host'}")
-        return there
+        return found[0]
 
     def refusal(self, host: str, port: int, why: str) -> Refusal:
         text = f"this sandbox does not let commands reach {endpoint_of(host, port)}: {why}"
@@ -230,7 +230,7 @@ class _Service:
     async def _connect(self, host: str, port: int) -> trio.abc.Stream:
         """Raises Refusal, UrlRefused, OSError, HttpFailed."""
         allowed = self.gate.admit(host, port)
-        policy = self.gate.policy if allowed.is_here else UrlPolicy.STRICT
+        policy = self.gate.policy if allowed.is_exact else UrlPolicy.STRICT
         egress.check(host, port)
         url = parse_url(f"https://{endpoint_of(host, port)}/")
         proxy = self.proxies.choose(url)

@@ -72,7 +72,7 @@ def rules_of(policy: Policy) -> Rules:
         *(Rule(path, Access.HIDE) for path in policy.hidden if _is_in_reach(path)),
     ):
         rules[rule.path] = rule
-    for path in _pins(rules):
+    for path in _pins(rules, git):
         rules.setdefault(path, Rule(path, Access.WRITE))
     each = sorted(rules.values(), key=lambda rule: (rule.depth, rule.path))
     return Rules(tuple(rule for rule in each if not _is_gone(rule, rules)), git)
@@ -114,13 +114,13 @@ def _is_socket(path: Path) -> bool:
         return False
 
 
-def _pins(rules: dict[Path, Rule]) -> set[Path]:
+def _pins(rules: dict[Path, Rule], git: GitFiles) -> set[Path]:
     """The directories between a writable one and a rule below it. A directory that holds a mount can be moved away, and
     another put in its place; one that is a mount cannot."""
     return {
         between
         for path, rule in rules.items()
-        if rule.access is not Access.WRITE or path.name == ".git"
+        if rule.access is not Access.WRITE or path in git.writable
         for between in _between(path, rules)
     }
 

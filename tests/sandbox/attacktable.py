@@ -71,7 +71,7 @@ repository_hooks                       . .    . .    W W    W W
 repository_hooks_moved                 . .    . .    W W    W W
 repository_index_as_link               . .    . .    . .    W W
 repository_log_as_link                 . .    . .    . .    W W
-repository_log_as_link_among_many       . .    . .    . .    W W
+repository_log_as_link_among_many      . .    . .    . .    W W
 repository_moved                       . .    . .    W W    W W
 repository_own_settings                . .    . .    . .    W W
 repository_settings                    . .    . .    W W    W W
@@ -139,9 +139,9 @@ tcp_fast_open                          . .    . .    . .    m m
 udp                                    . .    . .    . .    W W
 unix_elsewhere                         . .    . .    . .    W W
 unix_made_later                        . .    . .    . .    W W
-unix_made_meanwhile                    ! !    ! !    . .    W W
+unix_made_meanwhile                    W W    W W    . .    W W
 unix_of_executor                       . .    . .    . .    W W
-unix_renamed                           ! !    ! !    . .    W W
+unix_renamed                           W W    W W    . .    W W
 kernel:
 accounting                             . .    . .    . .    m m
 bpf                                    . .    . .    . .    m m

@@ -323,6 +323,67 @@ async def test_a_git_file_that_names_a_place_which_does_not_name_it_gives_nothin
     assert done.exit_code, said
 
 
+MADE = """
+    git init -q new && git -C new config a.b c && git clone -q . copy && git worktree add -q -b side side
+"""
+REMOVED = "rm -rf new copy && git worktree remove side && ! ls -d new copy side"
+
+
+async def test_what_commands_make_the_next_job_can_remove(place: Place) -> None:
+    done, said = await place.run(MADE)
+    assert done.exit_code == 0, said
+    done, said = await place.run(REMOVED)
+    assert done.exit_code == 0, said
+
+
+@pytest.mark.parametrize("level", [SandboxLevel.BWRAP, SandboxLevel.UNSHARE])
+async def test_what_others_make_or_change_between_jobs_is_theirs(
+    level: SandboxLevel, root: Path, require: Callable[[str], str]
+) -> None:
+    if level is SandboxLevel.BWRAP:
+        require("bwrap")
+    shell("git init -q repo", root)
+    place = Place(root, Containment(Level.SUBREAPER), level)
+    await place.run("git init -q changed")
+    shell("git init -q made && git -C changed config a.b c", place.repo)
+    for name in ("made", "changed"):
+        done, _ = await place.run(f"echo x >>{name}/.git/config")
+        assert done.exit_code != 0
+
+
+async def test_a_repository_with_worktrees_and_submodules_is_worked_with(place: Place) -> None:
+    """It had a worktree and a submodule before: what git runs of those stays as it is."""
+    add = f"git -c protocol.file.allow=always submodule --quiet add {place.repo} sub && git {AUTHOR} commit -q -m sub"
+    shell(add, place.repo)
+    work = f"""
+        git worktree add -q -b side side && git worktree remove side && git gc -q && git update-server-info
+        cd sub && echo 2 >file && git {AUTHOR} commit -q -a -m second
+    """
+    done, said = await place.run(f"set -e; {work}")
+    assert (done.exit_code, said) == (0, "")
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [
+        "mv .git/modules .git/moved",
+        "mv .git/worktrees .git/moved",
+        "mv .git/worktrees/tree .git/moved",
+        "mv .git/info .git/moved",
+        "echo x >>.git/modules/sub/config",
+        "echo x >.git/modules/sub/hooks/post-commit",
+        "echo x >.git/worktrees/tree/commondir",
+        "echo x >.git/info/attributes",
+    ],
+)
+async def test_what_a_repository_keeps_of_others_leads_where_it_did(place: Place, attack: str) -> None:
+    if place.level is SandboxLevel.LANDLOCK:
+        pytest.skip("what is in the workspace is writable as a whole there")
+    shell(f"git -c protocol.file.allow=always submodule --quiet add {place.repo} sub", place.repo)
+    done, _ = await place.run(attack)
+    assert done.exit_code != 0
+
+
 async def test_missing_hooks_cannot_be_made(place: Place) -> None:
     shutil.rmtree(place.repo / ".git" / "hooks")
     await place.confined(place.repo)

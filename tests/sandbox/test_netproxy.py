@@ -188,10 +188,26 @@ async def test_a_host_that_is_not_allowed_is_refused_and_told_once(tmp_path: Pat
     assert [code for code, _ in proxy.notices] == ["NETWORK_REFUSED"]
 
 
-@pytest.mark.parametrize("endpoint", ["inside.example:443", "both.example:443", "169.254.169.254:80", "10.0.0.7:80"])
-async def test_a_name_with_an_address_that_is_not_public_is_refused(endpoint: str, tmp_path: Path) -> None:
-    async with desk(tmp_path, "inside.example", "both.example", "169.254.169.254", "*.7") as proxy:
+@pytest.mark.parametrize("endpoint", ["a.inside.example:443", "169.254.169.254:80", "10.0.0.7:80"])
+async def test_a_pattern_or_what_is_never_fetched_reaches_public_addresses_only(endpoint: str, tmp_path: Path) -> None:
+    async with desk(tmp_path, "*.inside.example", "169.254.169.254", "*.7") as proxy:
         assert await proxy.connect(endpoint) == "403 Forbidden"
+
+
+async def test_an_exact_name_is_reached_wherever_it_is(tmp_path: Path) -> None:
+    """As mirrors of a company are, even if a pattern covers their names too."""
+    async with (
+        server(lambda heard: b"hi") as port,
+        desk(tmp_path, f"*.example:{port}", f"mirror.example:{port}") as proxy,
+    ):
+        assert await proxy.connect(f"mirror.example:{port}") == "200 Connection established"
+        assert await proxy.connect(f"other.example:{port}") == "403 Forbidden"
+
+
+@pytest.mark.parametrize("name", ["inside.example", "both.example"])
+async def test_under_a_strict_policy_only_if_it_is_public(name: str, tmp_path: Path) -> None:
+    async with desk(tmp_path, name, policy=UrlPolicy.STRICT) as proxy:
+        assert await proxy.connect(f"{name}:443") == "403 Forbidden"
 
 
 async def test_an_address_of_this_network_is_reached_where_it_is_named(tmp_path: Path) -> None:
