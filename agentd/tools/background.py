@@ -26,7 +26,7 @@ class Shell:
     command: str
     ring: Ring
     reading: trio.Lock = attrs.field(factory=trio.Lock)  # held from unread() to passed()
-    _exit_code: int | None = None  # of a command that ended by itself
+    exit_code: int | None = None  # of a command that ended by itself
     _began: float = attrs.field(factory=trio.current_time)
     _ended: trio.Event = attrs.field(factory=trio.Event)
     _stop: trio.CancelScope = attrs.field(factory=trio.CancelScope)
@@ -41,7 +41,7 @@ class Shell:
         """In words that follow its id."""
         if self.running:
             return f"has been running for {trio.current_time() - self._began:.0f} s"
-        return "was killed" if self._exit_code is None else f"has ended with exit code {self._exit_code}"
+        return "was killed" if self.exit_code is None else f"has ended with exit code {self.exit_code}"
 
     @property
     def title(self) -> str:
@@ -69,7 +69,7 @@ class Shell:
                     on_output=self._hear,
                     task_status=task_status,
                 )
-                self._exit_code = done.exit_code
+                self.exit_code = done.exit_code
         finally:
             self._ended.set()
             self._waiting.unpark_all()

@@ -118,6 +118,8 @@ def _outcome(
         text = text_of(output, context).rstrip("\n")
     lines = [f"[{lost} bytes before this are lost: it says more than is kept between two calls]"] if lost else []
     lines.append(text if text.strip() else "[nothing new]" if regex is None else "[nothing new that matches]")
+    if shell.exit_code:
+        lines += [f"[{line}]" for line in context.confine.explain(shell.exit_code, text)]
     lines.append(f"[{shell.id} {status}]")
     count = len(text.splitlines()) if text.strip() else 0
     return ToolOutcome((Text("\n".join(lines)),), f"{count} new line{'s'[: count != 1]}; it {status}")

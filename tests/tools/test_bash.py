@@ -16,9 +16,10 @@ from agentd.errors import ToolFailed
 from agentd.sandbox.contain import Containment, Level, probe
 from agentd.sandbox.levels import SandboxLevel, find_means
 from agentd.sandbox.policy import Policy
-from agentd.tools.background import open_background
+from agentd.tools.background import Background, open_background
 from agentd.tools.base import Tool, ToolContext, ToolOutcome, ToolState
 from agentd.tools.bash import MAX_TIMEOUT, OUTPUT_CHARACTERS, Bash
+from agentd.tools.bashoutput import BashOutput
 
 ENV = {"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8"}
 
@@ -34,9 +35,20 @@ class Session:
     kept: dict[str, bytes]
 
     async def outcome(self, **call_input: Any) -> ToolOutcome:
-        context = ToolContext(self.workspace, self.state, ENV, (), self.shown.append, self._keep, confine=self.confine)
         with trio.fail_after(60):
-            return await Bash().run(call_input, context)
+            return await Bash().run(call_input, self.context())
+
+    def context(self, background: Background | None = None) -> ToolContext:
+        return ToolContext(
+            self.workspace,
+            self.state,
+            ENV,
+            (),
+            self.shown.append,
+            self._keep,
+            confine=self.confine,
+            background=background,
+        )
 
     async def text(self, command: str, **more: Any) -> str:
         (content,) = (await self.outcome(command=command, **more)).content
@@ -246,3 +258,15 @@ async def test_in_a_sandbox_a_command_runs_in_the_background(sandboxed: Session)
             await shell.wait()
         assert shell.ring.unread().data.startswith(b"there\n")
         assert shell.status == "has ended with exit code 1"
+
+
+async def test_in_the_background_too_a_command_that_is_denied_a_write_is_told_where_it_may(sandboxed: Session) -> None:
+    async with open_background() as background:
+        shell = await background.start(sandboxed.confine, "touch /etc/x", sandboxed.workspace, ENV)
+        with trio.fail_after(30):
+            await shell.wait()
+        outcome = await BashOutput().run({"bash_id": shell.id}, sandboxed.context(background))
+    (content,) = outcome.content
+    assert isinstance(content, Text)
+    assert f"[Commands run in a sandbox: they can write only below {sandboxed.workspace}" in content.text
+    assert content.text.endswith(f"[{shell.id} has ended with exit code 1]")
