@@ -257,6 +257,13 @@ class Sessions:
         self.tails.drop(session_id)
         await self.listing.refresh()
 
+    async def discard(self, session: SessionDir) -> None:
+        """Delete one that was made for a job which could not begin. Where even that cannot be done, it stays."""
+        try:
+            await self.delete(await self.find(session.id))
+        except AgentdError as exc:
+            logger.warning("a session that was made for one job stays: %s", exc, extra={"session": session.id})
+
     async def _delete_in_place(self, session_id: str) -> None:
         seat = self.seat(session_id)
         if seat is not None and not await self.in_place.end_if_idle(seat):

@@ -237,14 +237,8 @@ class App:
         try:
             return await self._start(session, asked, spec)
         except Exception:
-            await self._discard(session)
+            await self.sessions.discard(session)
             raise
-
-    async def _discard(self, session: SessionDir) -> None:
-        try:
-            await self.sessions.delete(await self.sessions.find(session.id))
-        except AgentdError as exc:
-            logger.warning("a session that was to be for one query stays: %s", exc, extra={"session": session.id})
 
     async def _start(self, session: SessionDir, asked: Asked, spec: JobSpec) -> Run:
         if blobs := asked.blobs:

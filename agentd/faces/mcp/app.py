@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,17 +15,15 @@ from agentd.daemon.differences import Differences
 from agentd.daemon.listing import Listing
 from agentd.daemon.opening import Work
 from agentd.daemon.sessions import Sessions
-from agentd.errors import AgentdError, AskNotFound, JobNotFound, SessionNotFound, ToolFailed
+from agentd.errors import AskNotFound, JobNotFound, SessionNotFound, ToolFailed
 from agentd.faces.mcp import views
 from agentd.faces.mcp.protocol import Client
-from agentd.store.home import SessionDir
 from agentd.store.summary import AskRow, JobRow, SessionRow
 from agentd.store.tables import Found
 from agentd.wire.jsonrpc import Id
 
 FACE = "mcp"  # of sessions, and the scope of tokens
 MOST_LOOKS = 2  # searches and questions about symbols that are answered at a time
-logger = logging.getLogger(__name__)
 
 
 class Peer(Protocol):
@@ -155,15 +152,6 @@ class App:
             raise ToolFailed(f"{real} belongs to agentd itself; name a directory of a project")
         call.principal.check_root(str(real))
         return real
-
-    # --- Sessions -------------------------------------------------------------------------------------------------
-
-    async def discard(self, session: SessionDir) -> None:
-        """One that was made for a job which could not begin."""
-        try:
-            await self.sessions.delete(await self.sessions.find(session.id))
-        except AgentdError as exc:
-            logger.warning("a session that was made for one job stays: %s", exc, extra={"session": session.id})
 
 
 def is_for(call: Call, found: Found[Any], need: Need) -> bool:

@@ -75,7 +75,7 @@ async def _begin(app: App, call: Call, asked: StartJob) -> str:
     try:
         return await app.sessions.start(session.id, spec)
     except AgentdError:
-        await app.discard(session)
+        await app.sessions.discard(session)
         raise
 
 
