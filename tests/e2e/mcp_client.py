@@ -17,13 +17,14 @@ from mcp.client.streamable_http import streamable_http_client  # type: ignore[im
 from mcp.shared.exceptions import MCPError  # type: ignore[import-not-found, unused-ignore]
 from mcp_types import ElicitResult  # type: ignore[import-not-found, unused-ignore]
 
+PATIENCE = 120  # seconds, on a machine that has much else to do
 seen: dict[str, Any] = {"progress": [], "elicited": []}
 
 
 def transport(how: str, rest: list[str]) -> Any:
     if how == "http":
         url, token = rest
-        client = httpx2.AsyncClient(headers={"Authorization": f"Bearer {token}"}, timeout=60)
+        client = httpx2.AsyncClient(headers={"Authorization": f"Bearer {token}"}, timeout=2 * PATIENCE)
         return streamable_http_client(url, http_client=client)
     return stdio_client(StdioServerParameters(command=rest[0], args=rest[1:]))
 
@@ -47,7 +48,7 @@ async def use(client: Client, repository: str) -> None:
     began = await tool("start_job", prompt="Where is `add` defined?", directory=repository)
     seen["began"] = began
     job = began["job"]["job_id"]
-    seen["followed"] = await tool("follow_job", job_id=job, position=began["position"], wait_seconds=30)
+    seen["followed"] = await tool("follow_job", job_id=job, position=began["position"], wait_seconds=PATIENCE)
     seen["search"] = await tool("search", pattern="def add", directory=repository)
     seen["symbols"] = await tool("symbols", action="find", name="add", directory=repository)
     seen["wrong"] = await tool("follow_job", job_id="nobody")
@@ -59,7 +60,9 @@ async def use(client: Client, repository: str) -> None:
     seen["transcript"] = (await client.read_resource(resource.uri)).contents[0].text
     await decide(tool, repository)
     endless = await tool("start_job", prompt="Run `sleep 1000`", directory=repository, mode="code", **BYPASS)
-    seen["cancelled"] = await tool("cancel_job", job_id=endless["job"]["job_id"])
+    job = endless["job"]["job_id"]
+    await tool("cancel_job", job_id=job)  # it may come to its end later than the answer
+    seen["cancelled"] = await tool("follow_job", job_id=job, position=endless["position"], wait_seconds=PATIENCE)
 
 
 BYPASS = {"permission_mode": "bypassPermissions", "wait_seconds": 1}
@@ -68,16 +71,16 @@ BYPASS = {"permission_mode": "bypassPermissions", "wait_seconds": 1}
 async def decide(tool: Any, repository: str) -> None:
     """One ask that a tool settles, and one that a form does."""
     asks = {"prompt": "Run the command `echo told > told.txt`", "directory": repository, "mode": "code"}
-    waiting = await tool("start_job", **asks, wait_seconds=30)
+    waiting = await tool("start_job", **asks, wait_seconds=PATIENCE)
     seen["waiting"] = waiting
     ask = waiting["asks"][0]["ask_id"]
     seen["listed"] = await tool("list_asks", job_id=waiting["job"]["job_id"])
     seen["answered"] = await tool("answer_ask", ask_id=ask, decision="allow")
     job = waiting["job"]["job_id"]
-    seen["allowed"] = await tool("follow_job", job_id=job, position=waiting["position"], wait_seconds=30)
+    seen["allowed"] = await tool("follow_job", job_id=job, position=waiting["position"], wait_seconds=PATIENCE)
     seen["diff"] = await tool("job_diff", job_id=job)
     again = await tool("start_job", **asks)
-    seen["by form"] = await tool("follow_job", job_id=again["job"]["job_id"], wait_seconds=30)
+    seen["by form"] = await tool("follow_job", job_id=again["job"]["job_id"], wait_seconds=PATIENCE)
 
 
 async def main(mode: str, repository: str, how: str, *rest: str) -> None:
