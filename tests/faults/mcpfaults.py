@@ -250,7 +250,7 @@ def lists() -> dict[str, Fault]:
             {"stdio": "any", "stdio modern": "any", "else": "ok"},
             on({"set": {"on": {"tools/list": [HANG]}}}, changed, {"sleep": 0.3}, {"answer": text("ok")}),
         ),
-        "100,000 tools": Fault("ok", {"many": 100_000}),
+        "100,000 tools": Fault("ok", {"many": 100_000}, ("stdio", "http", "sse")),
         "a page for ever": Fault("ok", on(endless, message="tools/list 2")),
         "names that collide": Fault("ok", {"tools": odd, "page": 100}),
         "schemas that are none": Fault("ok", {"tools": [tool("use"), *schemas], "page": 100}),

@@ -91,7 +91,7 @@ async def servers(fault: Fault, way: str, mark: str) -> AsyncIterator[dict[str, 
     script = {"era": era or "legacy", **fault.script}
     times: dict[str, Any] = {"connect_seconds": fault.connect, "call_seconds": fault.call}
     async with web_server("http", {}) as well:
-        good = McpServer("http", url=f"http://127.0.0.1:{well.port}/mcp")
+        good = McpServer("http", url=f"http://127.0.0.1:{well.port}/mcp", connect_seconds=30.0)
         if transport == "stdio":
             argv = fault.command or (sys.executable, "-S", "-c", START, json.dumps(script))
             bad = McpServer(command=argv[0], args=argv[1:], env={MARK: mark}, **times)
