@@ -11,7 +11,7 @@ from typing import Any
 import attrs
 import pytest
 
-from agentd.domain import Agent, JobSpec, McpServer, Mode, Plugin, Rules, Sandbox, Site
+from agentd.domain import Agent, JobSpec, McpServer, Mode, PermissionMode, Plugin, Rules, Sandbox, Site, ToolPolicy
 from agentd.engine.replaydiff import Report
 from agentd.providers.scripted import Reply, call, reply
 from tests.recordings import ASKING, EDIT, TALK, at_work, played, recorded
@@ -113,6 +113,25 @@ async def test_subagents_with_tools_of_servers_are_the_same(elsewhere: Elsewhere
     report = await elsewhere(query(servers={"one": server()}, agents=agents, sandbox=Sandbox()), *replies)
     assert report.differences == []
     assert report.requests == 4
+
+
+FORM = {"message": "Which?", "requestedSchema": {"type": "object", "properties": {"name": {"type": "string"}}}}
+ELICIT = {"say": {"jsonrpc": "2.0", "id": "s1", "method": "elicitation/create", "params": FORM}}
+
+
+async def test_what_a_server_asks_people_while_its_tool_runs_is_no_word_about_the_call(elsewhere: Elsewhere) -> None:
+    asks = server(on={"tools/call look": [ELICIT, {"await_reply": True}]})
+    policy = ToolPolicy(permission_mode=PermissionMode.PLAN)
+    calls = reply(call("mcp__one__look"))
+    report = await elsewhere(query(servers={"one": asks}, tools=policy), calls, "Done.", decisions=("deny",))
+    assert report.differences == []
+
+
+async def test_a_prompt_of_a_server_is_played(elsewhere: Elsewhere) -> None:
+    said = {"messages": [{"role": "user", "content": {"type": "text", "text": "Greet Ada."}}]}
+    given = server(prompts=[{"name": "greet"}], on={"prompts/get greet": [{"answer": said}]})
+    report = await elsewhere(spec("/mcp__one__greet", mode=Mode.QUERY, servers={"one": given}), "Hello.")
+    assert (report.differences, report.requests) == ([], 1)
 
 
 # --- Plugins ------------------------------------------------------------------------------------------------------
