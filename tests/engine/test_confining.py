@@ -213,8 +213,7 @@ async def test_the_site_says_what_commands_reach_where_jobs_do_not(
 
 async def test_remote_servers_are_those_of_the_hosts_that_are_allowed(sandboxed: Workshop) -> None:
     servers = {
-        name: McpServer("http", url=f"http://{name}:9/mcp", connect_seconds=0.2)
-        for name in ("localhost", "127.0.0.2")
+        name: McpServer("http", url=f"http://{name}:9/mcp", connect_seconds=0.2) for name in ("localhost", "127.0.0.2")
     }
     errors = {}
     for sandbox in (Sandbox(), Sandbox(network=True, hosts=("localhost:9",)), None):
