@@ -321,10 +321,10 @@ async def test_a_job_that_is_refused_or_replayed_adds_no_texts(workshop: Worksho
     workshop.says(reply(Hang()))
     async with serving(workshop) as api:
         said(await api.start("a", contextText=["one"]))
-        assert code(await api.start("b", contextText=["two"])) == (409, "JOB_IN_PROGRESS")
+        assert code(await api.start("b", contextText=["the second"])) == (409, "JOB_IN_PROGRESS")
         assert "contextTextFragmentIds" not in said(await api.start("a", contextText=["one"]))
         assert await names(api) == ["Text 1"]
-        assert holding(workshop.home.root, "two", blobs=True) == []
+        assert holding(workshop.home.root, "the second", blobs=True) == []
 
 
 async def test_empty_lists_of_texts_count_as_none(workshop: Workshop) -> None:
