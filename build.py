@@ -35,6 +35,7 @@ import time
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ FIRST = ("__main__", "agentd/__init__", "agentd/bundles")  # stay .pyc files: th
 # Sources beside the code: an old Python reads the first, to be told so; the second is handed to a Python of its own.
 READABLE = ("__main__.py", "agentd/sandbox/guard.py")
 # Tests that mostly wait, for processes and for clocks: they run beside the others, which mostly compute.
-WAITING = ("build", "cli", "daemon", "e2e", "faults", "launchers")
+WAITING = (("build", "cli", "e2e"), ("daemon", "faults", "launchers"))
 # Of what we vendor: nothing that runs imports it.
 LEFT_OUT = re.compile(
     r"(^|/)(_?tests|testing|_tools|preconf|strategies)/|^cattr/|^idna/(__main__|cli|codec)\.py$|"
@@ -421,20 +422,34 @@ def test(wheelhouse: Path | None, args: list[str]) -> None:
 
 
 def test_all(pytest: list[str]) -> None:
-    """All tests, in two processes. Raises BuildError when one fails."""
+    """All tests, in some processes. Raises BuildError when one fails."""
     began = time.monotonic()
-    waiting = [f"tests/{name}" for name in WAITING]
-    say(f"pytest, beside it {', '.join(waiting)}")
+    beside = [[f"tests/{name}" for name in names] for names in WAITING]
+    say(f"pytest, beside it {', '.join(path for paths in beside for path in paths)}")
     pytest = [*pytest, "--durations=15"]
-    with tempfile.TemporaryFile() as told:
-        with subprocess.Popen([*pytest, *waiting], cwd=ROOT, stdout=told, stderr=subprocess.STDOUT) as beside:
-            rest = subprocess.run([*pytest, *(f"--ignore={path}" for path in waiting)], cwd=ROOT).returncode
-        told.seek(0)
-        sys.stdout.flush()
-        shutil.copyfileobj(told, sys.stdout.buffer)
-    if rest or beside.returncode:
-        raise BuildError(f"FAILED: pytest (exit codes {rest} and, beside it, {beside.returncode})")
+    with ExitStack() as stack:
+        others = [stack.enter_context(in_background([*pytest, *paths])) for paths in beside]
+        ignored = (f"--ignore={path}" for paths in beside for path in paths)
+        codes = [subprocess.run([*pytest, *ignored], cwd=ROOT).returncode, *(finish() for finish in others)]
+    if any(codes):
+        raise BuildError(f"FAILED: pytest (exit codes {', '.join(map(str, codes))})")
     say(f"passed: pytest, in {time.monotonic() - began:.0f} s")
+
+
+@contextmanager
+def in_background(command: Sequence[str]) -> Iterator[Callable[[], int]]:
+    """Started now. What is yielded waits for its end, shows what it printed, and tells its exit code."""
+    with tempfile.TemporaryFile() as told, subprocess.Popen(command, cwd=ROOT, stdout=told, stderr=told) as process:
+
+        def finish() -> int:
+            code = process.wait()
+            told.seek(0)
+            sys.stdout.flush()
+            shutil.copyfileobj(told, sys.stdout.buffer)
+            sys.stdout.buffer.flush()
+            return code
+
+        yield finish
 
 
 def faults(wheelhouse: Path | None, args: list[str]) -> None:

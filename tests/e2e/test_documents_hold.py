@@ -83,6 +83,7 @@ def runs(pyz: Path, place: Path) -> Iterator[Face]:
 def serving(pyz: Path, place: Path) -> Iterator[dict[str, str]]:
     words = ["--listen", "127.0.0.1:0", "--agent", "127.0.0.1:0", "--manager", "off", "--admin-token", KEY]
     words += ["--agent-key", KEY, "--agent-workspace", str(place / "repo"), "--data-dir", str(place / "data")]
+    words += ["--mcp-connect-timeout", "0.5"]  # those that are made up are not there
     with listening(pyz, "serve", *words, cwd=place, AGENTD_QUESTION_TIMEOUT="1", **MODELS) as urls:
         yield urls
 

@@ -48,14 +48,12 @@ def calls(path: str) -> list[Any]:
     return [call(name, **inputs[name]) for name in NAMES]
 
 
-@pytest.mark.parametrize("mode", [Mode.CODE, Mode.QUERY])
-@pytest.mark.parametrize("sandbox", [None, Sandbox()])
+# A query without a sandbox reaches everything: contract of the agent API, section 19.
+@pytest.mark.parametrize(("mode", "sandbox"), [(Mode.CODE, None), (Mode.CODE, Sandbox()), (Mode.QUERY, Sandbox())])
 @pytest.mark.parametrize("permission", [PermissionMode.BYPASS, PermissionMode.ACCEPT_EDITS])
 async def test_calls_outside_are_refused_and_keep_nothing(
     confined: Workshop, tmp_path: Path, mode: Mode, sandbox: Sandbox | None, permission: PermissionMode
 ) -> None:
-    if mode is Mode.QUERY and sandbox is None:
-        pytest.skip("a query without a sandbox reaches everything: contract of the agent API, section 19")
     paths = ["../outside/secret.txt", str(tmp_path / "outside/secret.txt"), "link/secret.txt"]
     confined.says(reply(*(each for path in paths for each in calls(path))), "Done.")
     tools = ToolPolicy(permission_mode=permission, allowed=NAMES, ask_seconds=0)

@@ -3,15 +3,12 @@ alone, as it takes minutes; a few of them are tried in tests/sandbox/test_attack
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 
 import pytest
 
 from agentd.sandbox.policy import SandboxLevel
 from tests.sandbox.attacking import USERS, attack, differences
-
-pytestmark = pytest.mark.skipif("AGENTD_FAULTS" not in os.environ, reason="takes minutes: AGENTD_FAULTS is not set")
 
 
 @pytest.mark.parametrize("user", USERS)
