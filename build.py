@@ -53,8 +53,8 @@ PYC_HEADER = 16  # bytes before the code of a .pyc, by PEP 552
 FIRST = ("__main__", "agentd/__init__", "agentd/bundles")  # stay .pyc files: they run before bundles are of use
 # Sources beside the code: an old Python reads the first, to be told so; the second is handed to a Python of its own.
 READABLE = ("__main__.py", "agentd/sandbox/guard.py")
-# Tests that mostly wait, for processes and for clocks: they run beside the others, which mostly compute.
-WAITING = (("build", "cli", "e2e"), ("daemon", "faults", "launchers"))
+# Tests mostly wait, for processes, disks and clocks: so these run beside each other, and beside the rest.
+BESIDE = (("build", "cli", "e2e"), ("daemon", "faults", "launchers"), ("engine", "sandbox", "tools"))
 # Of what we vendor: nothing that runs imports it.
 LEFT_OUT = re.compile(
     r"(^|/)(_?tests|testing|_tools|preconf|strategies)/|^cattr/|^idna/(__main__|cli|codec)\.py$|"
@@ -424,7 +424,7 @@ def test(wheelhouse: Path | None, args: list[str]) -> None:
 def test_all(pytest: list[str]) -> None:
     """All tests, in some processes. Raises BuildError when one fails."""
     began = time.monotonic()
-    beside = [[f"tests/{name}" for name in names] for names in WAITING]
+    beside = [[f"tests/{name}" for name in names] for names in BESIDE]
     say(f"pytest, beside it {', '.join(path for paths in beside for path in paths)}")
     pytest = [*pytest, "--durations=15"]
     with ExitStack() as stack:

@@ -23,10 +23,10 @@ class Witness:
 
     def alive(self) -> list[int]:
         found = []
-        for cmdline in Path("/proc").glob("[0-9]*/cmdline"):
+        for process in Path("/proc").glob("[0-9]*"):  # and no further, or glob fails on what has just ended
             try:
-                if self.number.encode() in cmdline.read_bytes():  # of a zombie it is empty
-                    found.append(int(cmdline.parent.name))
+                if self.number.encode() in (process / "cmdline").read_bytes():  # of a zombie it is empty
+                    found.append(int(process.name))
             except OSError:
                 continue
         return [pid for pid in found if pid != os.getpid()]
@@ -43,10 +43,10 @@ class Witness:
 def commands_with(mark: str) -> list[str]:
     """The command lines of other processes that hold *mark*."""
     found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
+    for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
-            command = path.read_bytes()
-            if mark.encode() in command and int(path.parent.name) != os.getpid():
+            command = (process / "cmdline").read_bytes()
+            if mark.encode() in command and int(process.name) != os.getpid():
                 found.append(command.replace(b"\0", b" ").decode(errors="replace"))
     return found
 

@@ -72,12 +72,12 @@ def memory_of(pids: Sequence[int]) -> dict[int, int]:
 
 def _children() -> dict[int, list[int]]:
     found: defaultdict[int, list[int]] = defaultdict(list)
-    for path in Path("/proc").glob("[0-9]*/stat"):
+    for process in Path("/proc").glob("[0-9]*"):  # and no further, or glob fails on what has just ended
         try:
-            parent = int(path.read_bytes().rpartition(b")")[2].split()[1])
+            parent = int((process / "stat").read_bytes().rpartition(b")")[2].split()[1])
         except (OSError, IndexError, ValueError):  # it has just ended
             continue
-        found[parent].append(int(path.parent.name))
+        found[parent].append(int(process.name))
     return found
 
 

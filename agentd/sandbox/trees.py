@@ -98,10 +98,10 @@ def _kill_marked(marker: bytes) -> None:
     """Reads the environment of every process, so not for the event loop. Without /proc it does nothing."""
     for _ in range(100):  # until nothing is found; bounded, since one that forks fast enough is always found
         found = False
-        for environ in Path("/proc").glob("[0-9]*/environ"):
+        for process in Path("/proc").glob("[0-9]*"):  # and no further, or glob fails on what has just ended
             try:
-                if marker in environ.read_bytes().split(b"\0"):
-                    os.kill(int(environ.parent.name), signal.SIGKILL)
+                if marker in (process / "environ").read_bytes().split(b"\0"):
+                    os.kill(int(process.name), signal.SIGKILL)
                     found = True
             except OSError:  # ended meanwhile, or another user's
                 continue

@@ -161,9 +161,9 @@ def stdio(pyz: Path, place: Path, *words: str) -> Iterator[Server]:
 def sleepers(seconds: int) -> list[str]:
     """Processes that sleep so long, and executors, by what they were started as."""
     found = []
-    for process in Path("/proc").glob("[0-9]*/cmdline"):
+    for process in Path("/proc").glob("[0-9]*"):
         try:
-            words = process.read_bytes().split(b"\0")
+            words = (process / "cmdline").read_bytes().split(b"\0")
         except OSError:
             continue
         if words[:2] == [b"sleep", str(seconds).encode()]:

@@ -129,10 +129,10 @@ async def meet_all(directory: Path, table: Mapping[str, Fault], *, every_way: bo
 def left(mark: str) -> list[str]:
     """Processes that have it in their environment."""
     found = []
-    for environ in Path("/proc").glob("[0-9]*/environ"):
+    for process in Path("/proc").glob("[0-9]*"):
         try:
-            if mark.encode() in environ.read_bytes():
-                found.append(f"{environ.parent.name} {(environ.parent / 'cmdline').read_bytes()!r}")
+            if mark.encode() in (process / "environ").read_bytes():
+                found.append(f"{process.name} {(process / 'cmdline').read_bytes()!r}")
         except OSError:
             continue
     return found

@@ -187,12 +187,12 @@ def program(script: Mapping[str, Any], **more: Any) -> McpServer:
 
 def running_in(directory: Path) -> list[Path]:
     """Processes whose working directory it is."""
-    return [path for path in Path("/proc").glob("[0-9]*/cwd") if _leads_to(path, directory)]
+    return [path for path in Path("/proc").glob("[0-9]*") if _is_in(path, directory)]
 
 
-def _leads_to(link: Path, directory: Path) -> bool:
+def _is_in(process: Path, directory: Path) -> bool:
     try:
-        state = (link.parent / "stat").read_text().rpartition(")")[2].split()[0]
-        return link.readlink() == directory and state not in "ZX"
+        state = (process / "stat").read_text().rpartition(")")[2].split()[0]
+        return (process / "cwd").readlink() == directory and state not in "ZX"
     except OSError:
         return False
