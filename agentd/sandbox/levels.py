@@ -140,8 +140,8 @@ async def confine_for(
 ) -> Confinement:
     """What a job gets that asks for *sandbox* (None: it does not say) on a site with *site_mode*. *wished*: it is the
     site that asks, which may do without. *directories* are the job's others beside the workspace; *state_dirs* agentd's
-    own, which stay hidden even in a writable one; *proxy* the socket of one that knows its hosts, without which a job
-    that names some has no network."""
+    own, which stay hidden, named or not, even in a writable one; *proxy* the socket of one that knows its hosts, without
+    which a job that names some has no network."""
     asked = sandbox if sandbox is not None else Sandbox(enabled=site_mode != "off")
     if not asked.enabled:
         return Confinement(containment)
@@ -151,11 +151,13 @@ async def confine_for(
         if (sandbox is None or wished) and site_mode == "best-effort":
             return Confinement(containment, active=True)
         return Confinement(Refused(containment.level, containment.prefix, why=why), active=True, refusal=why)
-    allowed = tuple(_real(path) for path in (*directories, *_named(asked, workspace)))
+    hidden = _hidden(state_dirs, workspace)
+    named = (_real(path) for path in (*directories, *_named(asked, workspace)))
+    allowed = tuple(path for path in named if not any(path.is_relative_to(state) for state in hidden))
     policy = Policy(
         workspace,
         tuple(path for path in allowed if exists(path)),
-        (*secrets(os.environ, allowed), *_hidden(state_dirs, workspace)),
+        (*secrets(os.environ, allowed), *hidden),
         _network(asked, proxy),
         scratch=scratch,
     )

@@ -123,6 +123,18 @@ async def test_state_in_the_workspace_is_hidden_and_a_workspace_in_the_state_is_
     assert space not in made.containment.policy.hidden
 
 
+async def test_what_is_named_below_the_state_is_not_reached_all_the_same(
+    root: Path, have: Callable[[SandboxLevel], None]
+) -> None:
+    have(SandboxLevel.BWRAP)
+    for name in ("workspace", "state/sessions", "beside"):
+        (root / name).mkdir(parents=True)
+    asked = Sandbox(paths=(str(root / "state/sessions"), "../beside"))
+    made = await confine_for(GROUP, asked, "off", root / "workspace", (root / "state",), (root / "state",))
+    assert isinstance(made.containment, Confined)
+    assert made.containment.policy.writable == (root / "beside",)
+
+
 async def test_a_workspace_that_root_reaches_by_its_rights_alone_is_refused(
     tmp_path: Path, have: Callable[[SandboxLevel], None]
 ) -> None:
