@@ -140,8 +140,8 @@ async def confine_for(
 ) -> Confinement:
     """What a job gets that asks for *sandbox* (None: it does not say) on a site with *site_mode*. *wished*: it is the
     site that asks, which may do without. *directories* are the job's others beside the workspace; *state_dirs* agentd's
-    own, which stay hidden, named or not, even in a writable one; *proxy* the socket of one that knows its hosts: without
-    it a job that names some has no network."""
+    own, which stay hidden, named or not, even in a writable one; *proxy* the socket of one that knows its hosts, for
+    a job that names some: without it there is no network."""
     asked = sandbox if sandbox is not None else Sandbox(enabled=site_mode != "off")
     if not asked.enabled:
         return Confinement(containment)
