@@ -32,7 +32,7 @@ import attrs
 
 from agentd.domain import Hook, ToolUse
 from agentd.errors import AgentdError, InvalidRequest
-from agentd.wire.typed import parse
+from agentd.wire.typed import is_deep, parse
 from agentd.wire.urlpolicy import UrlPolicy
 
 if TYPE_CHECKING:
@@ -197,7 +197,7 @@ def read_decision(event: str, body: bytes) -> Decision:
 
 def decision_in(event: str, answer: Mapping[str, Any]) -> Decision:
     """The same of an object that has been read."""
-    if _is_deep(answer):
+    if is_deep(answer, DEEPEST_ANSWER - 1):
         raise HookFailed("its answer is nested too deeply")
     verdict, reason, modified = (answer.get(key) for key in ("decision", "reason", "modified_input"))
     if verdict is not None and verdict not in VERDICTS:
@@ -210,15 +210,6 @@ def decision_in(event: str, answer: Mapping[str, Any]) -> Decision:
         modified = _new_prompt(modified)
     told = reason or (f"the {event} hook denied it" if verdict == "deny" else "")
     return Decision(verdict, told, modified)
-
-
-def _is_deep(value: Any) -> bool:
-    level = [value]
-    for _ in range(DEEPEST_ANSWER):
-        values = [each.values() if isinstance(each, dict) else each for each in level if isinstance(each, dict | list)]
-        if not (level := [inner for each in values for inner in each]):
-            return False
-    return True
 
 
 def _new_prompt(modified: dict[str, Any]) -> dict[str, Any] | None:

@@ -21,7 +21,7 @@ from agentd.sandbox.enclosure import Means, Refused, through_confine
 from agentd.sandbox.policy import Network, Policy, Proxy, SandboxLevel, exists, reachable, secrets
 from agentd.sandbox.trees import Program, Tree
 
-__all__ = ["Confinement", "Means", "SandboxLevel", "confine_for", "find_means", "offline", "sandbox_level"]
+__all__ = ["Confinement", "Means", "SandboxLevel", "confine_for", "find_means", "offline"]
 
 BWRAP = (
     *("--die-with-parent", "--new-session", "--cap-drop", "ALL"),
@@ -43,10 +43,6 @@ NOT_OURS = (
 )
 
 _found: dict[tuple[Containment, tuple[SandboxLevel, ...]], Means] = {}  # it does not change while a process runs
-
-
-async def sandbox_level(containment: Containment) -> SandboxLevel:
-    return (await find_means(containment)).level
 
 
 async def find_means(containment: Containment, levels: Sequence[SandboxLevel] = tuple(SandboxLevel)) -> Means:

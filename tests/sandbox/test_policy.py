@@ -17,7 +17,7 @@ from agentd.sandbox.gitfiles import clean, git_files
 from agentd.sandbox.policy import Limits, Network, Policy, Proxy, SandboxLevel, reachable, secrets
 from agentd.sandbox.rules import Access, Rule, rules_of
 
-WORKSPACE = Path("/work/space")
+WORKSPACE = Path("/srv/space")
 
 
 @pytest.fixture
